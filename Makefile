@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# The verbs. What they do stands in CMakeLists.txt and tools/. SAN=asan|ubsan|tsan picks a sanitized build of its own.
+PRESET := $(if $(SAN),$(SAN),release)
+BUILD  := build/$(PRESET)
+.PHONY: all build setup test check demo bench soak clean help
+all: build
+
+build: setup          # the program: build/release/lmfast
+	@[ -e $(BUILD)/build.ninja ] || cmake --preset $(PRESET) -Wno-dev >/dev/null
+	@ninja -C $(BUILD) --quiet
+
+setup:                # packages that are missing; needs no network when none is
+	@tools/setup
+
+test: build           # units, op rows, goldens, whole-program tests
+	@tools/test.sh $(BUILD)
+
+check: build          # the gates: layers, sizes, globals, completeness, banned calls
+	@tools/check.sh $(BUILD)
+
+demo: build           # fine-tune a small model to call tools, and show that it learnt
+	@python3 tools/demo --build $(BUILD)
+
+bench: build          # speed, with the machine's own limits measured in the same run
+	@for b in $(BUILD)/bench_*; do [ ! -x "$$b" ] || { echo "== $${b##*/}"; "$$b" || exit 1; }; done
+
+soak: build           # long runs; soak-NAME is one of them
+	@tools/soak.sh $(BUILD)
+soak-%: build
+	@tools/soak.sh $(BUILD) $*
+
+clean:
+	rm -rf build demo
+
+help:
+	@sed -n 's/^\([a-z]*\):[a-z ]*# /make \1: /p' Makefile

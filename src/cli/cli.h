@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cli: the parts of the program that no command sees: reading flags into a struct by table, and writing help from the same
+ * table. Strings point into argv and live as long as it does. */
+#ifndef LMF_CLI_CLI_H
+#define LMF_CLI_CLI_H
+#include <stdio.h>
+#include "cli/command.h"
+
+typedef struct lmf_cli_globals { /* flags that every command takes */
+    bool        json, quiet, help, version;
+    const char *isa, *device;
+    int64_t     threads;         /* 0: what the machine offers */
+} lmf_cli_globals;
+
+extern const lmf_flag lmf__cli_global_flags[];
+
+/* The defaults of a table into its struct. LMF_E_INTERNAL for a default that its own range refuses. */
+lmf_status lmf__cli_defaults(lmf_ctx *ctx, const lmf_flag *flags, void *args);
+/* argv[0 .. argc-1] behind the command's name. Flags of cmd go to args, global ones to globals. LMF_E_ARG with a sentence
+ * that names the flag, its range and, for a misspelt one, the nearest that exists. Required flags are not asked for when
+ * --help is among the arguments. */
+lmf_status lmf__cli_parse(lmf_ctx *ctx, const lmf_command *cmd, int argc, char **argv, lmf_cli_globals *globals, void *args);
+/* The name nearest to word among n, or NULL when none is near. */
+const char *lmf__cli_nearest(const char *word, const char *const *names, int n);
+const lmf_command *lmf__cli_find(const char *name);        /* by name or alias; NULL: none */
+
+void lmf__cli_help(FILE *out);                             /* all commands */
+void lmf__cli_help_command(FILE *out, const lmf_command *cmd);
+json_t *lmf__cli_help_json(const lmf_command *cmd);        /* NULL cmd: all commands; the caller's reference */
+
+void lmf__cli_catch_signals(void);
+int  lmf__cli_signal(void);                                /* the signal that came, or 0 */
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* command: one verb of the program is one file src/cli/cmd_<verb>.c with one descriptor; the build finds it. Flags are a
+ * table: parsing, --help, ranges, suggestions for unknown flags and --json's spelling all come from it.
+ *
+ *     typedef struct info_args { const char *model; } info_args;
+ *     static const lmf_flag flags[] = {
+ *         { "model", 'm', LMF_FLAG_STRING, offsetof(info_args, model), .required = true, .positional = true,
+ *           .help = "GGUF file or Hugging Face folder" }, { 0 } };
+ *     const lmf_command lmf_command_info = { "info", "show what a model file holds", flags, sizeof(info_args), run,
+ *         .example = "lmfast info SmolLM2.gguf" }; */
+#ifndef LMF_CLI_COMMAND_H
+#define LMF_CLI_COMMAND_H
+#include <jansson.h>
+#include "base/ctx.h"
+
+typedef enum lmf_flag_kind { LMF_FLAG_BOOL, LMF_FLAG_INT, LMF_FLAG_DOUBLE, LMF_FLAG_STRING, LMF_FLAG_CHOICE } lmf_flag_kind;
+
+typedef struct lmf_flag {
+    const char   *name;        /* "max-steps": also accepted as --max_steps */
+    char          letter;      /* 'm' for -m; 0: none */
+    lmf_flag_kind kind;        /* BOOL -> bool, INT -> int64_t, DOUBLE -> double, STRING and CHOICE -> const char * */
+    size_t        offset;      /* of the member in the arguments */
+    double        lo, hi;      /* INT, DOUBLE: allowed range, inclusive; both 0: any */
+    const char   *fallback;    /* text of the default, parsed like a value; NULL: zero */
+    const char   *choices;     /* CHOICE: "linear|cosine|constant" */
+    bool          required, positional;
+    const char   *help;
+} lmf_flag;
+
+typedef struct lmf_cli {       /* what every command gets */
+    lmf_ctx    *ctx;
+    bool        json;          /* --json: one JSON object on stdout, nothing else there */
+    bool        quiet;         /* --quiet: no progress */
+    const char *isa;           /* --isa */
+    const char *device;        /* --device, default "cpu" */
+} lmf_cli;                     /* --threads sets ctx->n_workers */
+
+typedef struct lmf_command {
+    const char     *name, *summary; /* "train", "fine-tune a model" */
+    const lmf_flag *flags;
+    size_t          args_bytes;
+    lmf_status    (*run)(lmf_cli *cli, void *args);
+    const char     *example;        /* shown by --help */
+    const char     *alias;          /* other name, or NULL */
+} lmf_command;
+
+/* Generated: all commands, NULL-ended. */
+const lmf_command *const *lmf_commands(void);
+/* Program entry without the process: 0, 1 (failure; sentence on stderr), 2 (usage), 130 (stopped by Ctrl-C). */
+int lmf_cli_main(int argc, char **argv);
+
+/* ---- for commands ---- */
+/* Set by the first SIGINT or SIGTERM; a second one ends the process at once. Polled between steps. */
+bool lmf_cli_interrupted(void);
+void lmf_cli_interrupt_clear(void);              /* chat: the answer was stopped, go on */
+/* A line on stderr that is redrawn: "label 37/105 [=====>    ] loss 0.41  312 tok/s  0:42 left". Silent with --quiet and
+ * --json; a plain line every few seconds when stderr is no terminal. */
+typedef struct lmf_progress { lmf_cli *cli; const char *label; int64_t total; double start, last_draw; } lmf_progress;
+void lmf_progress_start(lmf_progress *p, lmf_cli *cli, const char *label, int64_t total);
+void lmf_progress_step(lmf_progress *p, int64_t done, const char *detail); /* detail: "loss 0.41  312 tok/s" or NULL */
+void lmf_progress_end(lmf_progress *p);
+/* Prints the object on stdout and releases it (--json). */
+lmf_status lmf_cli_print_json(lmf_cli *cli, json_t *object);
+double lmf_cli_seconds(void);                    /* monotonic clock */
+
+#endif

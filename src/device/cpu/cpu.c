@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cpu: the device whose memory is the process's own. A program is cut into segments: a run of calls that the team walks
+ * in one region, with a barrier before a call that depends on others, or one WHOLE call that brings its own threads.
+ * Rule: launch is synchronous; streams and events are markers only. */
+#include <stdatomic.h>
+#include <string.h>
+#include "base/cpu.h"
+#include "base/team.h"
+#include "device/device.h"
+#include "device/plugin.h"
+
+enum { MAX_TABLES = 8 };
+
+typedef struct op_rows { const char *op; const lmf_kernel *tables[MAX_TABLES]; int n; } op_rows;
+
+typedef struct cpu_device {
+    lmf_device base;
+    lmf_team  *team;
+    op_rows   *rows; int n_rows;   /* by op: plug-in rows first, then ISA levels, best first; tables end with NULL */
+} cpu_device;
+
+struct lmf_stream { int unused; };
+
+typedef struct segment { int first, n; bool whole; } segment;
+
+struct lmf_program {
+    const lmf_call *calls;
+    int             n_segments;
+    size_t          bytes;
+    lmf_team       *team;
+    atomic_int      status;
+    bool            eager;
+    segment         segments[];
+};
+
+static void cpu_close(lmf_device *dev)
+{
+    cpu_device *d = (cpu_device *)dev;
+    lmf_ctx *ctx = dev->ctx;
+    lmf_team_destroy(d->team);
+    lmf_free(ctx, d->rows, (size_t)d->n_rows * sizeof *d->rows);
+    lmf_delete(ctx, d);
+}
+
+static void add_rows(cpu_device *d, const struct lmf_cpu_rows *list)
+{
+    for (; list && list->op; list++) {
+        int i = 0;
+        while (i < d->n_rows && d->rows[i].op && strcmp(d->rows[i].op, list->op))
+            i++;
+        LMF_ASSERT(i < d->n_rows);
+        d->rows[i].op = list->op;
+        LMF_ASSERT(d->rows[i].n < MAX_TABLES - 1);
+        d->rows[i].tables[d->rows[i].n++] = list->rows;
+    }
+}
+
+static lmf_status collect_rows(cpu_device *d)
+{
+    lmf_ctx *ctx = d->base.ctx;
+    const lmf_plugin *onednn;
+    /* optional: without it our own rows serve */
+    const struct lmf_cpu_rows *fast = lmf_plugin_open(ctx, "onednn", &onednn) == LMF_OK ? onednn->rows : NULL;
+    for (const struct lmf_cpu_rows *r = fast; r && r->op; r++)
+        d->n_rows++;
+    for (const struct lmf_cpu_rows *r = ctx->tables->cpu_rows; r->op; r++)
+        d->n_rows++;
+    if (d->n_rows == 0)
+        return LMF_OK;
+    d->rows = lmf_alloc(ctx, (size_t)d->n_rows * sizeof *d->rows);
+    if (!d->rows)
+        return LMF_NO_MEMORY(ctx, (size_t)d->n_rows * sizeof *d->rows, "the CPU's kernel rows");
+    add_rows(d, fast);
+    add_rows(d, ctx->tables->cpu_rows);
+    return LMF_OK;
+}
+
+extern const lmf_device_ops lmf_device_cpu;
+
+static lmf_status cpu_open(lmf_ctx *ctx, int i_device, lmf_device **out)
+{
+    *out = NULL;
+    if (i_device != 0)
+        return LMF_FAIL(ctx, LMF_E_ARG, "device cpu:%d: there is one CPU device, cpu", i_device);
+    cpu_device *d = lmf_new(ctx, cpu_device);
+    if (!d)
+        return LMF_NO_MEMORY(ctx, sizeof *d, "the CPU device");
+    lmf_status s = lmf_device_init(&d->base, ctx, &lmf_device_cpu, ctx->cpu_features);
+    d->base.flags = LMF_DEVICE_HOST;
+    d->base.n_workers = ctx->n_workers;
+    if (!s)
+        s = lmf_team_create(ctx, ctx->n_workers, &d->team);
+    if (!s)
+        s = collect_rows(d);
+    if (s)
+        cpu_close(&d->base);
+    else
+        *out = &d->base;
+    return s;
+}
+
+static lmf_status cpu_memory(lmf_device *dev, size_t *free_bytes, size_t *total_bytes)
+{
+    size_t used = dev->asked_bytes + dev->asked_host_bytes;
+    *total_bytes = (size_t)lmf_memory_limit();
+    *free_bytes = *total_bytes > used ? *total_bytes - used : 0;
+    return LMF_OK;
+}
+
+/* The allocation's start lies just before the aligned address that is handed out. */
+enum { ALIGN = 256 };
+
+static lmf_status cpu_alloc(lmf_device *dev, int pinned_host, size_t bytes, void **out)
+{
+    *out = NULL;
+    if (dev->sealed)
+        return LMF_FAIL(dev->ctx, LMF_E_SEALED, "%zu bytes were asked of the CPU device after it was sealed", bytes);
+    if (bytes > SIZE_MAX - 2 * ALIGN)
+        return LMF_NO_MEMORY(dev->ctx, bytes, "a tensor region");
+    char *p = lmf_alloc(dev->ctx, bytes + 2 * ALIGN);
+    if (!p)
+        return LMF_NO_MEMORY(dev->ctx, bytes, "a tensor region");
+    char *q = (char *)(((uintptr_t)p + 2 * ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
+    ((void **)q)[-1] = p;
+    *(pinned_host ? &dev->asked_host_bytes : &dev->asked_bytes) += bytes;
+    *out = q;
+    return LMF_OK;
+}
+
+static void cpu_release(lmf_device *dev, int pinned_host, void *p, size_t bytes)
+{
+    if (!p)
+        return;
+    lmf_free(dev->ctx, ((void **)p)[-1], bytes + 2 * ALIGN);
+    *(pinned_host ? &dev->asked_host_bytes : &dev->asked_bytes) -= bytes;
+}
+
+static lmf_status cpu_copy(lmf_device *dev, lmf_stream *s, void *dst, const void *src, size_t bytes)
+{
+    (void)dev, (void)s;
+    memmove(dst, src, bytes);
+    return LMF_OK;
+}
+
+static lmf_status cpu_fill(lmf_device *dev, lmf_stream *s, void *dst, int byte, size_t bytes)
+{
+    (void)dev, (void)s;
+    memset(dst, byte, bytes);
+    return LMF_OK;
+}
+
+static lmf_status cpu_stream_create(lmf_device *dev, lmf_stream **out)
+{
+    *out = lmf_new(dev->ctx, lmf_stream);
+    return *out ? LMF_OK : LMF_NO_MEMORY(dev->ctx, sizeof **out, "a stream");
+}
+
+static void cpu_stream_destroy(lmf_device *dev, lmf_stream *s) { lmf_delete(dev->ctx, s); }
+static lmf_status cpu_stream_sync(lmf_device *dev, lmf_stream *s) { (void)dev, (void)s; return LMF_OK; }
+static lmf_status cpu_event(lmf_device *dev, lmf_stream *s, int i) { (void)dev, (void)s, (void)i; return LMF_OK; }
+
+static const lmf_kernel *const *cpu_kernels(lmf_device *dev, const char *op)
+{
+    cpu_device *d = (cpu_device *)dev;
+    for (int i = 0; i < d->n_rows && d->rows[i].op; i++)
+        if (strcmp(d->rows[i].op, op) == 0)
+            return d->rows[i].tables;
+    return NULL;
+}
+
+static lmf_status program_create(lmf_device *dev, const lmf_call *calls, int n, bool eager, lmf_program **out)
+{
+    size_t bytes = sizeof(lmf_program) + (size_t)n * sizeof(segment);
+    lmf_program *p = lmf_alloc(dev->ctx, bytes);
+    *out = p;
+    if (!p)
+        return LMF_NO_MEMORY(dev->ctx, bytes, "a program");
+    p->calls = calls;
+    p->bytes = bytes;
+    p->team = ((cpu_device *)dev)->team;
+    p->eager = eager;
+    for (int i = 0; i < n; i++) {
+        bool whole = calls[i].row->flags & LMF_ROW_WHOLE;
+        segment *last = p->n_segments ? &p->segments[p->n_segments - 1] : NULL;
+        if (last && !last->whole && !whole && !eager)
+            last->n++;
+        else
+            p->segments[p->n_segments++] = (segment){ i, 1, whole };
+    }
+    return LMF_OK;
+}
+
+typedef struct region { lmf_program *p; const segment *s; } region;
+
+static void note(lmf_program *p, lmf_status s)
+{
+    int none = LMF_OK;
+    if (s)
+        atomic_compare_exchange_strong(&p->status, &none, s);
+}
+
+static void walk_calls(void *arg, int i_worker, int n_workers)
+{
+    region *r = arg;
+    lmf_worker w = { .i_worker = i_worker, .n_workers = n_workers };
+    for (int i = 0; i < r->s->n; i++) {
+        const lmf_call *c = &r->p->calls[r->s->first + i];
+        if (c->barrier && i)
+            lmf_team_barrier(r->p->team);
+        int n_phases = c->row->n_phases ? c->row->n_phases : 1;
+        for (w.phase = 0; w.phase < n_phases; w.phase++) {
+            if (w.phase)
+                lmf_team_barrier(r->p->team);
+            note(r->p, c->row->run(c, &w));
+        }
+    }
+}
+
+static lmf_status program_launch(lmf_device *dev, lmf_stream *stream, lmf_program *p)
+{
+    (void)stream;
+    atomic_store(&p->status, LMF_OK);
+    for (int i = 0; i < p->n_segments; i++) {
+        region r = { p, &p->segments[i] };
+        if (r.s->whole) {
+            const lmf_call *c = &p->calls[r.s->first];
+            note(p, c->row->run(c, &(lmf_worker){ .n_workers = dev->n_workers }));
+        } else {
+            lmf_team_run(p->team, walk_calls, &r);
+        }
+    }
+    lmf_status s = (lmf_status)atomic_load(&p->status);
+    return s ? LMF_FAIL(dev->ctx, s, "a kernel failed on the CPU: %s", lmf_status_text(s)) : LMF_OK;
+}
+
+static void program_destroy(lmf_device *dev, lmf_program *p) { lmf_free(dev->ctx, p, p->bytes); }
+
+const lmf_device_ops lmf_device_cpu = {
+    .name = "cpu", .open = cpu_open, .close = cpu_close, .memory = cpu_memory, .alloc = cpu_alloc, .release = cpu_release,
+    .copy = cpu_copy, .fill = cpu_fill, .stream_create = cpu_stream_create, .stream_destroy = cpu_stream_destroy,
+    .stream_sync = cpu_stream_sync, .event_record = cpu_event, .event_wait = cpu_event, .kernels = cpu_kernels,
+    .program_create = program_create, .program_launch = program_launch, .program_destroy = program_destroy,
+};

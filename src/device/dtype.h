@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dtype: how numbers lie in memory. A dtype is a number (GGUF's type number; ours start at 200) and a row in
+ * ctx->tables->formats, made by one folder src/quant/<name>/. A block of `block` elements takes `block_bytes`;
+ * plain types have block 1. Kernels that read any format call its unpack or dot.
+ *
+ *     const lmf_format *f = lmf_format_get(ctx, LMF_Q4_1);    // NULL: unknown number
+ *     size_t bytes = lmf_format_bytes(f, n_elements);         // n_elements a multiple of f->block */
+#ifndef LMF_DEVICE_DTYPE_H
+#define LMF_DEVICE_DTYPE_H
+#include "base/ctx.h"
+
+enum { LMF_F32 = 0, LMF_F16 = 1, LMF_Q4_0 = 2, LMF_Q4_1 = 3, LMF_Q8_0 = 8,
+       LMF_I8 = 24, LMF_I16 = 25, LMF_I32 = 26, LMF_I64 = 27, LMF_F64 = 28, LMF_BF16 = 30, LMF_U64 = 200 };
+
+/* Activations quantized for integer dots: 32 values a block, q = round(x / d), |q| <= 127. */
+typedef struct lmf_act {
+    float  d;       /* scale */
+    float  s;       /* d * sum of q: what formats with an offset multiply it by */
+    int8_t q[32];
+} lmf_act;
+enum { LMF_ACT_BLOCK = 32 };
+
+enum { LMF_FORMAT_FLOAT = 1, LMF_FORMAT_INT = 2, LMF_FORMAT_QUANT = 4 };
+
+typedef struct lmf_format {
+    uint16_t    dtype;
+    uint16_t    block;        /* elements */
+    uint32_t    block_bytes;
+    uint32_t    flags;        /* LMF_FORMAT_* */
+    const char *name;         /* "q4_1": GGUF's name in lower case */
+    /* n elements, a multiple of block. Exact: the defined value of each element. Integers have none. */
+    void (*unpack)(const void *src, float *dst, int64_t n);
+    /* Nearest by the format's own reference rule (the one of llama.cpp's quantizer). NULL: read only. */
+    void (*pack)(const float *src, void *dst, int64_t n);
+    /* out[j] = sum over k of w[k] * x_j[k], for n_x activation rows x_j = x + j * x_stride blocks; k a multiple of
+     * block and of LMF_ACT_BLOCK, n_x 1 .. 8. Each out[j] is the same for any n_x. NULL: unpack instead. */
+    void (*dot)(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int64_t k, float *out);
+} lmf_format;
+
+/* A faster version of a format's functions for some CPU features, from <name>_cpu.c; NULL keeps the slower one. */
+typedef struct lmf_format_rows {
+    uint16_t dtype;
+    uint64_t needs;           /* LMF_CPU_* bits */
+    void (*unpack)(const void *src, float *dst, int64_t n);
+    void (*dot)(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int64_t k, float *out);
+} lmf_format_rows;
+
+const lmf_format *lmf_format_get(const lmf_ctx *ctx, uint16_t dtype);
+const lmf_format *lmf_format_find(const lmf_ctx *ctx, const char *name);
+static inline size_t lmf_format_bytes(const lmf_format *f, int64_t n) { return (size_t)(n / f->block) * f->block_bytes; }
+/* f with the fastest functions that `features` allow. */
+lmf_format lmf_format_resolve(const lmf_ctx *ctx, const lmf_format *f, uint64_t features);
+
+#endif

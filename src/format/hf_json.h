@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* hf_json: the JSON files of a Hugging Face model folder, read and written: config.json, generation_config.json,
+ * tokenizer.json, tokenizer_config.json and chat_template.jinja.
+ *
+ * config.json exists in two dialects (transformers 4: torch_dtype, rope_theta, rope_scaling; 5: dtype,
+ * rope_parameters). Opening one fills in the keys of the other, so an architecture's table may ask for either
+ * spelling by dotted path (json.h); saving writes both.
+ * tokenizer.json is read for models of type BPE; others are refused by name.
+ * Owner: the caller's storage, open/close; strings are views into the parsed JSON and die with close.
+ * Threads: read only after opening.
+ *
+ *     lmf_hf_config c;
+ *     LMF_TRY(lmf_hf_config_open(ctx, dir, &c));
+ *     LMF_TRY_TO(done, lmf_json_get_i64(ctx, c.root, "num_hidden_layers", &n_layers)); */
+#ifndef LMF_FORMAT_HF_JSON_H
+#define LMF_FORMAT_HF_JSON_H
+#include "base/arena.h"
+#include "format/json.h"
+#include "format/reader.h"
+
+typedef struct lmf_hf_config {
+    json_t     *root;       /* both dialects filled in */
+    const char *arch;       /* architectures[0], or "" */
+    const char *model_type; /* or "" */
+    const char *dtype;      /* "bfloat16", or "" */
+} lmf_hf_config;
+lmf_status lmf_hf_config_open(lmf_ctx *ctx, const char *dir, lmf_hf_config *out);
+lmf_status lmf_hf_config_parse(lmf_ctx *ctx, const char *text, size_t n, lmf_hf_config *out);
+void       lmf_hf_config_close(lmf_hf_config *c);
+/* Writes dir/config.json: root with the keys of the other dialect added (root itself stays). */
+lmf_status lmf_hf_config_save(lmf_ctx *ctx, const char *dir, const json_t *root);
+
+/* Ids of eos_token_id, an integer or a list of at most cap: generation_config.json if it names any, else
+ * config.json. *n is 0 when neither does. */
+lmf_status lmf_hf_eos_ids(lmf_ctx *ctx, const char *dir, int32_t *id, int cap, int *n);
+
+typedef struct lmf_hf_added {
+    lmf_bytes text;
+    int32_t   id;
+    bool      special, lstrip, rstrip, normalized, single_word;
+} lmf_hf_added;
+typedef struct lmf_hf_merge { lmf_bytes left, right; } lmf_hf_merge; /* in order of rank */
+
+typedef struct lmf_hf_tokenizer {
+    lmf_ctx      *ctx;
+    lmf_arena     arena;
+    json_t       *root;
+    lmf_bytes    *token;      /* by id; p NULL: no token has this id */
+    size_t        n_tokens;   /* greatest id + 1, added tokens included */
+    lmf_hf_merge *merge;      /* left, right and their concatenation are tokens */
+    size_t        n_merges;
+    lmf_hf_added *added;
+    size_t        n_added;
+    bool          byte_fallback, ignore_merges, fuse_unk;
+    lmf_bytes     unk;        /* p NULL: none */
+    const json_t *normalizer, *pre_tokenizer, *post_processor, *decoder; /* NULL: none */
+} lmf_hf_tokenizer;
+/* LMF_E_UNSUPPORTED names a model type other than BPE, or a BPE with subword prefixes. */
+lmf_status lmf_hf_tokenizer_open(lmf_ctx *ctx, const char *dir, lmf_hf_tokenizer *out);
+lmf_status lmf_hf_tokenizer_parse(lmf_ctx *ctx, const char *text, size_t n, lmf_hf_tokenizer *out);
+void       lmf_hf_tokenizer_close(lmf_hf_tokenizer *t); /* a zeroed one is fine */
+
+typedef struct lmf_hf_special { /* what tokenizer_config.json and its neighbours say; "" where nothing does */
+    lmf_ctx    *ctx;
+    lmf_arena   arena;
+    const char *bos, *eos, *pad, *unk;
+    int         add_bos, add_eos;    /* 1, 0, or -1: not said */
+    const char *chat_template;       /* chat_template.jinja if there is one, else the string, else "default" of the list */
+    const char *class_name;          /* tokenizer_class */
+} lmf_hf_special;
+/* A folder without tokenizer_config.json gives empty fields, not a failure. */
+lmf_status lmf_hf_special_open(lmf_ctx *ctx, const char *dir, lmf_hf_special *out);
+void       lmf_hf_special_close(lmf_hf_special *s);
+
+/* A BPE vocabulary to write as tokenizer.json. Texts of JSON may be NULL for null. */
+typedef struct lmf_hf_bpe {
+    const lmf_bytes    *token;       /* by id, valid UTF-8 in the form that the merges use */
+    size_t              n_tokens;
+    const lmf_hf_merge *merge;
+    size_t              n_merges;
+    const lmf_hf_added *added;       /* ids inside the vocabulary or just behind it */
+    size_t              n_added;
+    const char         *unk;         /* or NULL */
+    bool                byte_fallback, ignore_merges, fuse_unk;
+    const char *normalizer, *pre_tokenizer, *post_processor, *decoder;
+} lmf_hf_bpe;
+/* New reference in *out; lmf_json_save writes it as dir/tokenizer.json. */
+lmf_status lmf_hf_tokenizer_build(lmf_ctx *ctx, const lmf_hf_bpe *bpe, json_t **out);
+/* Writes dir/tokenizer_config.json (PreTrainedTokenizerFast) and, where s has a template, dir/chat_template.jinja.
+ * max_tokens: context length, 0 leaves it out. Only the strings and add_* of s are used. */
+lmf_status lmf_hf_special_save(lmf_ctx *ctx, const char *dir, const lmf_hf_special *s, int64_t max_tokens);
+
+#endif

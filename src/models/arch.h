@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* arch: an architecture is one file src/models/<name>.c with one descriptor: which names it answers to, a table of
+ * hyper-parameters, a table of weights (one table reads Hugging Face folders and GGUF files and writes both), and the
+ * functions that write its forward graph. A body ends at hidden states; logits belong to the head ops.
+ *
+ * Shapes in the table are products of letters, outermost first: "H*C,D". Letters are the arch's own `dim`; those in use: V
+ * vocabulary, D width, F feed-forward width, H query heads, K key/value heads, C head size, L layers, E experts. */
+#ifndef LMF_MODELS_ARCH_H
+#define LMF_MODELS_ARCH_H
+#include "graph/batch.h"
+
+enum { LMF_HPARAM_I32, LMF_HPARAM_F32, LMF_HPARAM_BOOL, LMF_HPARAM_TEXT }; /* TEXT: char[LMF_HPARAM_TEXT_BYTES] */
+enum { LMF_HPARAM_TEXT_BYTES = 16 };
+
+typedef struct lmf_hparam {          /* ends with field NULL */
+    const char *field;               /* name in the config struct, for sentences */
+    const char *hf, *gguf;           /* dotted path in config.json; key with {arch} for the architecture's name; NULL: not in that form */
+    uint16_t    kind, offset;
+    double      fallback;            /* where the file has none */
+    bool        required;
+} lmf_hparam;
+
+enum { LMF_FORM_PLAIN,               /* as the graph wants it */
+       LMF_FORM_TRANSPOSED,          /* [in, out] instead of [out, in] */
+       LMF_FORM_QK_PERMUTED,         /* rows of each head interleaved: GGUF's llama rope order */
+       LMF_FORM_SLICE };             /* part hf_part of hf_n_parts, stacked along the output dimension */
+
+enum { LMF_ROW_OPTIONAL = 1, LMF_ROW_LORA_TARGET = 2,
+       LMF_ROW_NO_QUANT = 4 };       /* always f32 in memory: norms, biases */
+typedef struct lmf_weight_row {      /* ends with role NULL */
+    const char *role;                /* "layers.{l}.attn.q" */
+    const char *hf, *gguf;           /* name patterns with {l}; NULL: not stored in that form */
+    const char *shape;               /* "H*C,D" */
+    const char *tied;                /* role whose bytes it shares when the file has none of its own, or NULL */
+    uint8_t     hf_form, gguf_form;  /* LMF_FORM_* */
+    uint8_t     hf_part, hf_n_parts; /* SLICE */
+    char        heads;               /* QK_PERMUTED: letter of the number of heads */
+    int8_t      split;               /* tensor parallel: dimension 0 or 1, -1 = copied */
+    uint16_t    flags;               /* LMF_ROW_OPTIONAL ... */
+} lmf_weight_row;
+
+typedef struct lmf_head_spec { const char *role; float scale; } lmf_head_spec; /* logits = scale * x W^T */
+/* What one sequence keeps between steps, for memory plans. */
+typedef struct lmf_state_spec { int64_t kv_width; int n_kv_layers; int64_t recurrent_bytes; int window; } lmf_state_spec;
+
+typedef struct lmf_arch {
+    const char *name;                /* "llama" */
+    const char *const *hf_class;     /* "LlamaForCausalLM", NULL-ended */
+    const char *const *gguf_arch;    /* "llama", NULL-ended */
+    const char *hf_model_type;       /* written to config.json */
+    size_t      config_bytes;
+    const lmf_hparam *hparams;
+    const lmf_weight_row *weights;
+    int64_t   (*dim)(const void *config, char letter);             /* -1: no such letter */
+    lmf_status (*check)(lmf_ctx *, void *config);                  /* fills derived fields; cross-field invariants */
+    void       (*state)(const void *config, lmf_state_spec *);
+    lmf_tensor *(*embed)(lmf_graph *, const lmf_batch *);          /* [T, D] */
+    lmf_tensor *(*body)(lmf_graph *, const lmf_batch *, lmf_tensor *x); /* [T, D] after the last norm: never logits */
+    void       (*head)(const void *config, lmf_head_spec *);
+} lmf_arch;
+
+/* Common fields that every config struct begins with, so that loaders and engines can read them. vocab is filled from the
+ * embedding's rows where the file does not say it. */
+typedef struct lmf_config_base { int32_t n_layers, width, vocab, context; } lmf_config_base;
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* llama: Llama 1 to 3, SmolLM, SmolLM2, TinyLlama, Mistral without a window. Pre-norm decoder with grouped-query attention,
+ * rotary positions and SwiGLU. Touvron et al. 2023, arXiv 2302.13971; transformers' LlamaForCausalLM. */
+#include <math.h>
+#include <string.h>
+#include "models/arch.h"
+#include "nn/nn.h"
+#include "ops/add/add.h"
+#include "ops/embed/embed.h"
+#include "ops/rms_norm/rms_norm.h"
+#include "ops/rope/rope.h"
+#include "ops/swiglu/swiglu.h"
+
+typedef struct llama_config {
+    lmf_config_base base;            /* n_layers, width, vocab, context */
+    int32_t n_heads, n_kv_heads, head_size, ffn;
+    float   eps, rope_base, rope_factor, rope_low, rope_high;
+    int32_t rope_context;            /* original context of llama3 scaling */
+    char    rope_type[LMF_HPARAM_TEXT_BYTES];
+    bool    tied;
+} llama_config;
+
+static const lmf_hparam hparams[] = {
+    { "n_layers", "num_hidden_layers", "{arch}.block_count", LMF_HPARAM_I32, offsetof(llama_config, base.n_layers), 0, true },
+    { "width", "hidden_size", "{arch}.embedding_length", LMF_HPARAM_I32, offsetof(llama_config, base.width), 0, true },
+    { "vocab", "vocab_size", "{arch}.vocab_size", LMF_HPARAM_I32, offsetof(llama_config, base.vocab), 0, false },
+    { "context", "max_position_embeddings", "{arch}.context_length", LMF_HPARAM_I32, offsetof(llama_config, base.context), 2048, false },
+    { "n_heads", "num_attention_heads", "{arch}.attention.head_count", LMF_HPARAM_I32, offsetof(llama_config, n_heads), 0, true },
+    { "n_kv_heads", "num_key_value_heads", "{arch}.attention.head_count_kv", LMF_HPARAM_I32, offsetof(llama_config, n_kv_heads), 0, false },
+    { "head_size", "head_dim", "{arch}.attention.key_length", LMF_HPARAM_I32, offsetof(llama_config, head_size), 0, false },
+    { "ffn", "intermediate_size", "{arch}.feed_forward_length", LMF_HPARAM_I32, offsetof(llama_config, ffn), 0, true },
+    { "eps", "rms_norm_eps", "{arch}.attention.layer_norm_rms_epsilon", LMF_HPARAM_F32, offsetof(llama_config, eps), 1e-5, false },
+    { "rope_base", "rope_theta", "{arch}.rope.freq_base", LMF_HPARAM_F32, offsetof(llama_config, rope_base), 10000, false },
+    { "rope_type", "rope_parameters.rope_type", "{arch}.rope.scaling.type", LMF_HPARAM_TEXT, offsetof(llama_config, rope_type), 0, false },
+    { "rope_factor", "rope_parameters.factor", "{arch}.rope.scaling.factor", LMF_HPARAM_F32, offsetof(llama_config, rope_factor), 1, false },
+    { "rope_low", "rope_parameters.low_freq_factor", NULL, LMF_HPARAM_F32, offsetof(llama_config, rope_low), 1, false },
+    { "rope_high", "rope_parameters.high_freq_factor", NULL, LMF_HPARAM_F32, offsetof(llama_config, rope_high), 4, false },
+    { "rope_context", "rope_parameters.original_max_position_embeddings", NULL, LMF_HPARAM_I32, offsetof(llama_config, rope_context), 8192, false },
+    { "tied", "tie_word_embeddings", NULL, LMF_HPARAM_BOOL, offsetof(llama_config, tied), 0, false },
+    { 0 }
+};
+
+#define LAYER(role) "layers.{l}." role
+#define HF(name) "model.layers.{l}." name ".weight"
+#define GGUF(name) "blk.{l}." name ".weight"
+static const lmf_weight_row weights[] = {
+    { "embed", "model.embed_tokens.weight", "token_embd.weight", "V,D", .split = 0 },
+    { LAYER("attn_norm"), HF("input_layernorm"), GGUF("attn_norm"), "D", .split = -1, .flags = LMF_ROW_NO_QUANT },
+    { LAYER("attn.q"), HF("self_attn.q_proj"), GGUF("attn_q"), "H*C,D", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'H', .split = 0, .flags = LMF_ROW_LORA_TARGET },
+    { LAYER("attn.k"), HF("self_attn.k_proj"), GGUF("attn_k"), "K*C,D", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'K', .split = 0, .flags = LMF_ROW_LORA_TARGET },
+    { LAYER("attn.v"), HF("self_attn.v_proj"), GGUF("attn_v"), "K*C,D", .split = 0, .flags = LMF_ROW_LORA_TARGET },
+    { LAYER("attn.o"), HF("self_attn.o_proj"), GGUF("attn_output"), "D,H*C", .split = 1, .flags = LMF_ROW_LORA_TARGET },
+    { LAYER("mlp_norm"), HF("post_attention_layernorm"), GGUF("ffn_norm"), "D", .split = -1, .flags = LMF_ROW_NO_QUANT },
+    { LAYER("mlp.gate"), HF("mlp.gate_proj"), GGUF("ffn_gate"), "F,D", .split = 0, .flags = LMF_ROW_LORA_TARGET },
+    { LAYER("mlp.up"), HF("mlp.up_proj"), GGUF("ffn_up"), "F,D", .split = 0, .flags = LMF_ROW_LORA_TARGET },
+    { LAYER("mlp.down"), HF("mlp.down_proj"), GGUF("ffn_down"), "D,F", .split = 1, .flags = LMF_ROW_LORA_TARGET },
+    { "norm", "model.norm.weight", "output_norm.weight", "D", .split = -1, .flags = LMF_ROW_NO_QUANT },
+    { "head", "lm_head.weight", "output.weight", "V,D", .tied = "embed", .split = 0 },
+    { "rope_factors", NULL, "rope_freqs.weight", "R", .split = -1, .flags = LMF_ROW_OPTIONAL | LMF_ROW_NO_QUANT },
+    { 0 }
+};
+
+static int64_t dim(const void *config, char letter)
+{
+    const llama_config *c = config;
+    switch (letter) {
+    case 'V': return c->base.vocab;
+    case 'D': return c->base.width;
+    case 'F': return c->ffn;
+    case 'H': return c->n_heads;
+    case 'K': return c->n_kv_heads;
+    case 'C': return c->head_size;
+    case 'R': return c->head_size / 2;
+    }
+    return -1;
+}
+
+static lmf_status check(lmf_ctx *ctx, void *config)
+{
+    llama_config *c = config;
+    if (c->n_kv_heads == 0)
+        c->n_kv_heads = c->n_heads;
+    if (c->head_size == 0 && c->base.width % c->n_heads)
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "the model's width %d is no multiple of its %d heads", c->base.width, c->n_heads);
+    if (c->head_size == 0)
+        c->head_size = c->base.width / c->n_heads;
+    if (c->n_heads % c->n_kv_heads)
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "the model's %d heads are no multiple of its %d key/value heads", c->n_heads, c->n_kv_heads);
+    if (c->head_size % 2 || c->head_size > 1024)
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "heads of %d can't be rotated: an even size up to 1024 is needed", c->head_size);
+    if (!(c->rope_base > 0) || !(c->eps > 0) || !(c->rope_factor > 0))
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "rope base %g, rope factor %g and epsilon %g must be positive", (double)c->rope_base, (double)c->rope_factor, (double)c->eps);
+    if (c->rope_type[0] && strcmp(c->rope_type, "default") && strcmp(c->rope_type, "none") && strcmp(c->rope_type, "linear") && strcmp(c->rope_type, "llama3"))
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "rope scaling \"%s\" is not supported; linear and llama3 are", c->rope_type);
+    return LMF_OK;
+}
+
+static void state(const void *config, lmf_state_spec *s)
+{
+    const llama_config *c = config;
+    *s = (lmf_state_spec){ .kv_width = 2 * (int64_t)c->n_kv_heads * c->head_size, .n_kv_layers = c->base.n_layers };
+}
+
+/* Radians a position for each pair. Long-context factors come from the file (GGUF) or from llama3's rule (config.json). */
+static lmf_tensor *rope_freq(lmf_graph *g, const llama_config *c)
+{
+    float freq[512];
+    int64_t half = c->head_size / 2;
+    const lmf_weight *factors = lmf_weights_find(lmf_nn_of(g)->weights, "rope_factors");
+    for (int64_t i = 0; i < half; i++) {
+        double f = pow((double)c->rope_base, -2.0 * (double)i / c->head_size), wave = 2 * M_PI / f;
+        if (factors) {
+            f /= lmf_get(&factors->v, i);
+        } else if (strcmp(c->rope_type, "linear") == 0) {
+            f /= (double)c->rope_factor;
+        } else if (strcmp(c->rope_type, "llama3") == 0) {
+            double low = c->rope_context / (double)c->rope_low, high = c->rope_context / (double)c->rope_high;
+            double smooth = (c->rope_context / wave - (double)c->rope_low) / (double)(c->rope_high - c->rope_low);
+            if (wave > low)
+                f /= (double)c->rope_factor;
+            else if (wave >= high)
+                f = (1 - smooth) * f / (double)c->rope_factor + smooth * f;
+        }
+        freq[i] = (float)f;
+    }
+    return lmf_graph_const(g, "rope_freq", LMF_F32, 1, &half, freq);
+}
+
+static lmf_tensor *embed(lmf_graph *g, const lmf_batch *in)
+{
+    return lmf_embed(g, in->token, lmf_nn_weight(g, "embed", false));
+}
+
+static lmf_tensor *body(lmf_graph *g, const lmf_batch *in, lmf_tensor *x)
+{
+    const llama_config *c = g->config;
+    lmf_rope_attrs rope = { .head_size = c->head_size, .n_rot = c->head_size, .scale = 1 };
+    lmf_attention_attrs attn = { c->n_heads, c->n_kv_heads, c->head_size, 0, 1 / sqrtf((float)c->head_size) };
+    lmf_tensor *freq = rope_freq(g, c);
+    for (int l = 0; l < c->base.n_layers; l++) {
+        lmf_graph_block(g, l);
+        lmf_tensor *h = lmf_rms_norm(g, x, lmf_nn_weight(g, "attn_norm", false), c->eps);
+        lmf_tensor *q = lmf_rope(g, lmf_linear(g, h, "attn.q"), in->pos, freq, rope);
+        lmf_tensor *k = lmf_rope(g, lmf_linear(g, h, "attn.k"), in->pos, freq, rope);
+        lmf_tensor *v = lmf_linear(g, h, "attn.v");
+        lmf_tensor *o = lmf_nn_attention(g, in, q, k, v, attn);
+        x = lmf_nn_label(g, lmf_add(g, x, lmf_linear(g, o, "attn.o")), "attn_out");
+        h = lmf_rms_norm(g, x, lmf_nn_weight(g, "mlp_norm", false), c->eps);
+        h = lmf_swiglu(g, lmf_linear(g, h, "mlp.gate"), lmf_linear(g, h, "mlp.up"));
+        x = lmf_nn_label(g, lmf_add(g, x, lmf_linear(g, h, "mlp.down")), "mlp_out");
+    }
+    lmf_graph_block(g, -1);
+    return lmf_rms_norm(g, x, lmf_nn_weight(g, "norm", false), c->eps);
+}
+
+static void head(const void *config, lmf_head_spec *s)
+{
+    (void)config;
+    *s = (lmf_head_spec){ "head", 1 };
+}
+
+const lmf_arch lmf_arch_llama = {
+    .name = "llama", .hf_class = (const char *const[]){ "LlamaForCausalLM", NULL }, .gguf_arch = (const char *const[]){ "llama", NULL },
+    .hf_model_type = "llama", .config_bytes = sizeof(llama_config), .hparams = hparams, .weights = weights, .dim = dim, .check = check,
+    .state = state, .embed = embed, .body = body, .head = head,
+};

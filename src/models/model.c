@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: nothing of a file is trusted here; every failure names the file (lmf_model_open adds its path). */
+#include "models/model.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/checked.h"
+#include "format/forms.h"
+
+enum { MODEL_ARENA_BYTES_LOG2 = 38, MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20 };
+
+int lmf_shape_eval(const lmf_arch *arch, const void *config, const char *shape, int64_t *dim)
+{
+    int n = 0;
+    for (const char *p = shape; *p && n < LMF_MAX_DIMS; n++) {
+        int64_t product = 1;
+        for (; *p && *p != ','; p++)
+            if (*p != '*' && (arch->dim(config, *p) < 0 || !lmf_mul_i64(product, arch->dim(config, *p), &product)))
+                return 0;
+        dim[n] = product;
+        p += *p == ',';
+    }
+    return n;
+}
+
+lmf_status lmf_model_name(lmf_ctx *ctx, const char *pattern, int layer, const char *arch, char *text, size_t n)
+{
+    size_t at = 0;
+    for (const char *p = pattern; *p;) {
+        int r;
+        if (strncmp(p, "{l}", 3) == 0)
+            r = snprintf(text + at, n - at, "%d", layer), p += 3;
+        else if (strncmp(p, "{arch}", 6) == 0)
+            r = snprintf(text + at, n - at, "%s", arch), p += 6;
+        else
+            r = snprintf(text + at, n - at, "%c", *p++);
+        if (r < 0 || (size_t)r >= n - at)
+            return LMF_FAIL(ctx, LMF_E_LIMIT, "the name %.60s is too long", pattern);
+        at += (size_t)r;
+    }
+    return LMF_OK;
+}
+
+const lmf_weight_row *lmf_model_row(const lmf_model *m, const char *role, int *layer)
+{
+    char text[160];
+    int l = -1, used = 0;
+    bool layered = sscanf(role, "layers.%d.%n", &l, &used) == 1 && used;
+    *layer = layered ? l : -1;
+    for (const lmf_weight_row *r = m->arch->weights; r->role; r++)
+        if (!lmf_model_name(m->ctx, r->role, l, "", text, sizeof text) && strcmp(text, role) == 0)
+            return r;
+    return NULL;
+}
+
+lmf_status lmf__model_set_hparam(lmf_model *m, const lmf_hparam *h, double value)
+{
+    char *at = (char *)m->config + h->offset;
+    if (h->kind == LMF_HPARAM_F32)
+        *(float *)at = (float)value;
+    else if (h->kind == LMF_HPARAM_BOOL)
+        *(bool *)at = value != 0;
+    else if (h->kind == LMF_HPARAM_I32 && value == floor(value) && fabs(value) < 2147483648.0)
+        *(int32_t *)at = (int32_t)value;
+    else if (h->kind == LMF_HPARAM_I32)
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is %g, which is no 32-bit integer", h->field, value);
+    if (h->kind == LMF_HPARAM_F32 && !isfinite((float)value))
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is not finite", h->field);
+    return LMF_OK;
+}
+
+lmf_status lmf__model_check_config(lmf_model *m)
+{
+    const lmf_config_base *c = m->config;
+    for (const lmf_hparam *h = m->arch->hparams; h->field; h++) {
+        int32_t v = h->kind == LMF_HPARAM_I32 ? *(int32_t *)((char *)m->config + h->offset) : 1;
+        if (v < 0 || v > 1 << 30 || (h->required && v < 1))
+            return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is %d, which no model has", h->field, v);
+    }
+    if (c->n_layers > MAX_LAYERS || c->width > MAX_WIDTH || c->context < 1)
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%d layers of width %d with a context of %d is no model (at most %d layers, width %d)",
+                        c->n_layers, c->width, c->context, MAX_LAYERS, MAX_WIDTH);
+    return m->arch->check(m->ctx, m->config);
+}
+
+/* Bytes of src in the graph's form: where they lie, or turned into memory of the set. */
+static lmf_status add_weight(lmf_model *m, const lmf_weight_row *row, const char *role, const lmf_source *src, uint8_t form)
+{
+    int64_t want[LMF_MAX_DIMS];
+    char a[96], b[96];
+    int n_dims = lmf_shape_eval(m->arch, m->config, row->shape, want);
+    const lmf_format *f = lmf_format_get(m->ctx, src->dtype);
+    if (!f || !f->unpack)
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tensor \"%s\" has data type %d, which LMFast can't compute with", src->name, src->dtype);
+    lmf_view need = { .fmt = f, .n_dims = (uint8_t)n_dims }, have = { .fmt = f, .n_dims = (uint8_t)src->n_dims };
+    memcpy(need.dim, want, sizeof want);
+    for (int i = 0; i < src->n_dims && i < LMF_MAX_DIMS; i++)
+        have.dim[i] = src->dim[i];
+    if (form == LMF_FORM_TRANSPOSED && n_dims == 2)
+        need.dim[0] = want[1], need.dim[1] = want[0];
+    if (form == LMF_FORM_SLICE) /* on the dimension that holds the outputs: the first, of a transposed matrix the last */
+        need.dim[0] = have.dim[0];
+    lmf_shape_text(&need, a, sizeof a);
+    lmf_shape_text(&have, b, sizeof b);
+    if (strcmp(a, b) || (form == LMF_FORM_SLICE && have.dim[0] < want[0]))
+        return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\" is %s; this configuration wants %s", src->name, b, a);
+    if (!lmf_floats_are_finite(src->dtype, src->data, src->bytes))
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "tensor \"%s\" holds values that are not finite", src->name);
+    bool to_f32 = (row->flags & LMF_ROW_NO_QUANT) && src->dtype != LMF_F32;
+    bool aligned = (uintptr_t)src->data % 4 == 0 || f->block_bytes < 4 || (f->flags & LMF_FORMAT_QUANT);
+    if (form == LMF_FORM_PLAIN && !to_f32 && aligned)
+        return lmf_weights_add(m->weights, role, src->dtype, n_dims, want, src->data, true, NULL);
+    lmf_weight *w;
+    LMF_TRY(lmf_weights_add(m->weights, role, to_f32 ? LMF_F32 : src->dtype, n_dims, want, NULL, false, &w));
+    lmf_form_spec spec = { .form = form, .n_heads = row->heads ? m->arch->dim(m->config, row->heads) : 0, .part = row->hf_part };
+    return lmf_form_read(m->ctx, &spec, src->name, f, src->data, &w->v);
+}
+
+static lmf_status map_one(lmf_model *m, const lmf_weight_row *row, int layer, bool gguf, lmf_source_find find)
+{
+    char role[160], name[256];
+    lmf_source src;
+    const char *pattern = gguf ? row->gguf : row->hf;
+    LMF_TRY(lmf_model_name(m->ctx, row->role, layer, "", role, sizeof role));
+    if (pattern) {
+        LMF_TRY(lmf_model_name(m->ctx, pattern, layer, "", name, sizeof name));
+        if (find(m, name, &src)) {
+            LMF_TRY(add_weight(m, row, role, &src, gguf ? row->gguf_form : row->hf_form));
+            m->n_params += lmf_view_count(&lmf_weights_find(m->weights, role)->v);
+            return LMF_OK;
+        }
+    }
+    if (row->flags & LMF_ROW_OPTIONAL)
+        return LMF_OK;
+    const lmf_weight *tied = row->tied ? lmf_weights_find(m->weights, row->tied) : NULL;
+    if (tied)
+        return lmf_weights_add(m->weights, role, tied->v.dtype, tied->v.n_dims, tied->v.dim, tied->v.data, tied->mapped, NULL);
+    return LMF_FAIL(m->ctx, LMF_E_NOT_FOUND, "the tensor \"%s\" (%s) is missing", pattern ? name : role, role);
+}
+
+lmf_status lmf__model_map_weights(lmf_model *m, bool gguf, lmf_source_find find)
+{
+    for (const lmf_weight_row *row = m->arch->weights; row->role; row++) {
+        bool layered = strstr(row->role, "{l}") != NULL;
+        for (int l = 0; l < (layered ? lmf_model_config(m)->n_layers : 1); l++)
+            LMF_TRY(map_one(m, row, layered ? l : -1, gguf, find));
+    }
+    return LMF_OK;
+}
+
+static lmf_status finish(lmf_model *m)
+{
+    int32_t rows = (int32_t)lmf_weights_find(m->weights, "embed")->v.dim[0];
+    if (m->vocab.n_tokens > (size_t)rows)
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "the vocabulary has %zu tokens, the embedding only %d rows", m->vocab.n_tokens, rows);
+    /* padded embeddings have a few rows more; a vocabulary that is much shorter belongs to another model */
+    if (m->vocab.n_tokens + 1024 < (size_t)rows)
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "the vocabulary has %zu tokens, the embedding %d rows: they don't belong together", m->vocab.n_tokens, rows);
+    LMF_TRY(lmf_tokenizer_create(m->ctx, &m->vocab, &m->tokenizer));
+    if (m->chat_source)
+        LMF_TRY(lmf_template_parse(m->ctx, m->chat_source, strlen(m->chat_source), &m->chat));
+    return LMF_OK;
+}
+
+static lmf_status open_kind(lmf_model *m)
+{
+    switch (m->kind) {
+    case LMF_MODEL_GGUF: LMF_TRY(lmf__model_open_gguf(m)); break;
+    case LMF_MODEL_HF: LMF_TRY(lmf__model_open_hf(m)); break;
+    case LMF_MODEL_ADAPTER:
+        return LMF_FAIL(m->ctx, LMF_E_ARG, "this folder is a LoRA adapter; give its base with --model and this with --adapter");
+    default:
+        return LMF_FAIL(m->ctx, LMF_E_ARG, "a lone safetensors file has no configuration; give the folder that holds it and its config.json");
+    }
+    return finish(m);
+}
+
+static lmf_status model_new(lmf_ctx *ctx, lmf_model **out)
+{
+    *out = lmf_new(ctx, lmf_model);
+    if (!*out)
+        return LMF_NO_MEMORY(ctx, sizeof **out, "a model");
+    (*out)->ctx = ctx;
+    lmf_arena_init(&(*out)->arena, ctx, (size_t)1 << MODEL_ARENA_BYTES_LOG2);
+    lmf_vocab_init(&(*out)->vocab);
+    return lmf_weights_create(ctx, &(*out)->weights);
+}
+
+lmf_status lmf_model_open(lmf_ctx *ctx, const char *path, lmf_model **out)
+{
+    lmf_model *m;
+    *out = NULL;
+    lmf_status s = model_new(ctx, &m);
+    if (!s && !(m->path = lmf_arena_strdup(&m->arena, path)))
+        s = LMF_NO_MEMORY(ctx, strlen(path), "a path");
+    if (!s)
+        s = lmf_model_path_kind(ctx, path, &m->kind);
+    if (!s)
+        s = open_kind(m);
+    if (s && !strstr(lmf_error(ctx), path))
+        lmf_fail_prefix(ctx, s, "%s", path);
+    if (s) {
+        lmf_model_close(m);
+        return s;
+    }
+    *out = m;
+    return LMF_OK;
+}
+
+lmf_status lmf_model_from_parts(lmf_ctx *ctx, const lmf_arch *arch, const void *config, lmf_weights *weights, lmf_model **out)
+{
+    lmf_model *m;
+    lmf_status s = model_new(ctx, &m);
+    *out = m;
+    if (!s && !(m->config = lmf_arena_alloc(&m->arena, arch->config_bytes)))
+        s = LMF_NO_MEMORY(ctx, arch->config_bytes, "a configuration");
+    if (s) {
+        lmf_model_close(m);
+        *out = NULL;
+        lmf_weights_destroy(weights);
+        return s;
+    }
+    lmf_weights_destroy(m->weights);
+    m->weights = weights;
+    m->arch = arch;
+    m->path = m->name = "";
+    memcpy(m->config, config, arch->config_bytes);
+    return LMF_OK;
+}
+
+void lmf_model_close(lmf_model *m)
+{
+    if (!m)
+        return;
+    lmf_ctx *ctx = m->ctx;
+    lmf_template_destroy(m->chat);
+    lmf_tokenizer_destroy(m->tokenizer);
+    lmf_weights_destroy(m->weights);
+    lmf_gguf_close(m->gguf);
+    lmf_safetensors_close(m->st);
+    lmf_arena_clear(&m->arena);
+    lmf_delete(ctx, m);
+}
+
+static lmf_status set_token(json_t *vars, const char *key, const lmf_tokenizer *t, int32_t id)
+{
+    size_t n = 0;
+    const uint8_t *p = id >= 0 ? lmf_tokenizer_piece(t, id, &n) : NULL;
+    /* Hugging Face passes only the special tokens that the tokenizer has */
+    return p && json_object_set_new(vars, key, json_stringn((const char *)p, n)) ? LMF_E_MEMORY : LMF_OK;
+}
+
+lmf_status lmf_model_render(const lmf_model *m, json_t *vars, bool add_generation_prompt, lmf_buf *out, lmf_span_list *spans)
+{
+    if (!m->chat)
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "%s has no chat template: it is a base model; use text or prompt and completion", m->path);
+    const lmf_token_ids *ids = lmf_tokenizer_ids(m->tokenizer);
+    json_t *all = json_copy(vars);
+    lmf_status s = all ? LMF_OK : LMF_E_MEMORY;
+    if (!s && json_object_set_new(all, "add_generation_prompt", json_boolean(add_generation_prompt)))
+        s = LMF_E_MEMORY;
+    if (!s)
+        s = set_token(all, "bos_token", m->tokenizer, ids->bos);
+    if (!s)
+        s = set_token(all, "eos_token", m->tokenizer, ids->eos);
+    if (s)
+        LMF_FAIL(m->ctx, s, "out of memory for a conversation");
+    else
+        s = lmf_template_render(m->chat, all, NULL, out, spans);
+    json_decref(all);
+    return s;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* model: a model file or folder, opened: its architecture, configuration, weights, tokenizer and chat template. Weights stay
+ * where they lie in the mapped file as far as their stored form allows; tables of the architecture say what is where.
+ *
+ *     lmf_model *m;
+ *     LMF_TRY(lmf_model_open(ctx, "SmolLM2.gguf", &m));
+ *     lmf_graph *g ... m->arch->body(g, &batch, m->arch->embed(g, &batch));
+ *     lmf_model_close(m);
+ *
+ * Owner: the opener. Threads: read only after opening. */
+#ifndef LMF_MODELS_MODEL_H
+#define LMF_MODELS_MODEL_H
+#include <jansson.h>
+#include "format/gguf.h"
+#include "format/model_path.h"
+#include "format/safetensors.h"
+#include "graph/weights.h"
+#include "models/arch.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+enum { LMF_MAX_EOS = 8 };
+
+typedef struct lmf_model {
+    lmf_ctx         *ctx;
+    lmf_arena        arena;
+    char            *path, *name;      /* as given; general.name or the folder's name */
+    lmf_model_kind   kind;
+    const lmf_arch  *arch;
+    void            *config;           /* arch->config_bytes; begins with lmf_config_base */
+    lmf_weights     *weights;          /* roles to tensors */
+    lmf_vocab        vocab;            /* as the file gives it; in the arena or the file */
+    lmf_tokenizer   *tokenizer;
+    lmf_template    *chat;             /* NULL: the file has no chat template */
+    char            *chat_source;      /* its text, or NULL */
+    int32_t          eos[LMF_MAX_EOS]; /* any of them ends an answer */
+    int              n_eos;
+    lmf_gguf        *gguf;             /* what stays open: one of these */
+    lmf_safetensors *st;
+    const char      *pre_tokenizer_json; /* of tokenizer.json, to write it again; NULL from GGUF */
+    int64_t          n_params;         /* elements of all weights, tied ones once */
+} lmf_model;
+
+lmf_status lmf_model_open(lmf_ctx *ctx, const char *path, lmf_model **out);
+void       lmf_model_close(lmf_model *m); /* NULL is fine */
+static inline const lmf_config_base *lmf_model_config(const lmf_model *m) { return m->config; }
+/* A role's row in the architecture's table with its layer: "layers.3.attn.q" -> row, 3; layer -1 outside. NULL: none. */
+const lmf_weight_row *lmf_model_row(const lmf_model *m, const char *role, int *layer);
+/* pattern with {l} and {arch} filled in. Refuses what does not fit. */
+lmf_status lmf_model_name(lmf_ctx *ctx, const char *pattern, int layer, const char *arch, char *text, size_t n);
+/* Tests: an architecture with a configuration and formula weights, no file. weights is taken. */
+lmf_status lmf_model_from_parts(lmf_ctx *ctx, const lmf_arch *arch, const void *config, lmf_weights *weights, lmf_model **out);
+/* Dims of a row's shape text under a configuration; returns the number of dims, 0 for a bad text. */
+int        lmf_shape_eval(const lmf_arch *arch, const void *config, const char *shape, int64_t *dim);
+
+/* Messages to text through the model's own template. vars: {"messages": [...], ...}, borrowed; add_generation_prompt and the
+ * special tokens are added. spans: generation spans, or NULL. LMF_E_UNSUPPORTED: the model has no template. */
+lmf_status lmf_model_render(const lmf_model *m, json_t *vars, bool add_generation_prompt, lmf_buf *out, lmf_span_list *spans);
+
+/* ---- for the loaders model_gguf.c and model_hf.c ---- */
+typedef struct lmf_source {      /* one stored tensor */
+    const char *name;
+    int64_t     dim[LMF_FILE_MAX_DIMS];
+    int         n_dims;
+    uint16_t    dtype;
+    const void *data;
+    size_t      bytes;
+} lmf_source;
+typedef bool (*lmf_source_find)(const lmf_model *m, const char *name, lmf_source *out);
+lmf_status lmf__model_check_config(lmf_model *m);
+lmf_status lmf__model_map_weights(lmf_model *m, bool gguf, lmf_source_find find);
+lmf_status lmf__model_open_gguf(lmf_model *m);
+lmf_status lmf__model_open_hf(lmf_model *m);
+lmf_status lmf__model_set_hparam(lmf_model *m, const lmf_hparam *h, double value);
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "nn/nn.h"
+#include <stdio.h>
+#include <string.h>
+#include "ops/kv_append/kv_append.h"
+#include "ops/lora_gate/lora_gate.h"
+#include "ops/matmul/matmul.h"
+
+enum { NAME_MAX_BYTES = 160 };
+
+static const char *full_name(lmf_graph *g, char *text, const char *role, const char *suffix)
+{
+    if (g->block)
+        snprintf(text, NAME_MAX_BYTES, "layers.%d.%s%s", g->block - 1, role, suffix);
+    else
+        snprintf(text, NAME_MAX_BYTES, "%s%s", role, suffix);
+    return text;
+}
+
+/* A part of the trainer's flat parameters, which are one STATE tensor "train.p". */
+static lmf_tensor *param_tensor(lmf_graph *g, const lmf_params *ps, const char *name)
+{
+    const lmf_param *p = NULL;
+    for (int i = 0; ps && i < ps->n && !p; i++)
+        if (strcmp(ps->items[i].name, name) == 0)
+            p = &ps->items[i];
+    if (!p)
+        return NULL;
+    lmf_tensor *flat = lmf_graph_find(g, "train.p");
+    if (!flat)
+        flat = lmf_graph_tensor(g, LMF_STATE, "train.p", LMF_F32, 1, &ps->n_total);
+    lmf_tensor *t = lmf_graph_part(g, flat, p->offset * (int64_t)sizeof(float), name, p->n_dims, p->dim);
+    if (t)
+        t->needs_grad = true;
+    return t;
+}
+
+static lmf_tensor *find_weight(lmf_graph *g, const char *name)
+{
+    lmf_nn *nn = lmf_nn_of(g);
+    lmf_tensor *t = lmf_graph_find(g, name);
+    if (t || g->status)
+        return t;
+    t = param_tensor(g, nn->params, name);
+    if (t || g->status)
+        return t;
+    const lmf_weight *w = lmf_weights_find(nn->weights, name);
+    if (!w && nn->adapters)
+        w = lmf_weights_find(nn->adapters, name);
+    return w ? lmf_graph_tensor(g, LMF_WEIGHT, name, w->v.dtype, w->v.n_dims, w->v.dim) : NULL;
+}
+
+lmf_tensor *lmf_nn_weight(lmf_graph *g, const char *role, bool optional)
+{
+    char name[NAME_MAX_BYTES];
+    lmf_tensor *t = find_weight(g, full_name(g, name, role, ""));
+    if (!t && !optional && !g->status)
+        g->status = LMF_FAIL(g->ctx, LMF_E_NOT_FOUND, "the model has no tensor \"%s\"", name);
+    return t;
+}
+
+lmf_tensor *(lmf_linear)(lmf_graph *g, lmf_tensor *x, const char *role)
+{
+    char name[NAME_MAX_BYTES];
+    lmf_nn *nn = lmf_nn_of(g);
+    const char *file = g->file;
+    int line = g->line;
+    lmf_tensor *w = lmf_nn_weight(g, role, false), *bias = find_weight(g, full_name(g, name, role, "_bias"));
+    lmf_tensor *a = find_weight(g, full_name(g, name, role, ".lora_a")), *b = find_weight(g, full_name(g, name, role, ".lora_b"));
+    lmf_graph_at(g, file, line);
+    lmf_tensor *y = (lmf_matmul)(g, x, w, bias, (lmf_matmul_attrs){ .tb = 1, .alpha = 1, .compute = nn->compute });
+    if (!a || !b || !y)
+        return y;
+    lmf_tensor *u = (lmf_matmul)(g, x, a, NULL, (lmf_matmul_attrs){ .tb = 1, .alpha = 1 });
+    if (nn->adapters) {
+        u = (lmf_lora_gate)(g, u, lmf_graph_find(g, "seq"), lmf_graph_find(g, "adapter"), nn->slot_rank);
+        return (lmf_matmul)(g, u, b, y, (lmf_matmul_attrs){ .tb = 1, .alpha = 1 });
+    }
+    return (lmf_matmul)(g, u, b, y, (lmf_matmul_attrs){ .tb = 1, .alpha = nn->lora_scale });
+}
+
+static lmf_tensor *cache_tensor(lmf_graph *g, const lmf_batch *in, const char *role, int64_t width)
+{
+    char name[NAME_MAX_BYTES];
+    full_name(g, name, role, "");
+    lmf_tensor *t = lmf_graph_find(g, name);
+    return t ? t : lmf_graph_tensor(g, LMF_STATE, name, in->cache_dtype, 3, (int64_t[]){ in->n_pages, in->page_size, width });
+}
+
+lmf_tensor *(lmf_nn_attention)(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_tensor *k, lmf_tensor *v, lmf_attention_attrs attrs)
+{
+    if (!in->page)
+        return (lmf_attention)(g, in, q, k, v, attrs);
+    int64_t width = (int64_t)attrs.n_kv_heads * attrs.head_size;
+    lmf_tensor *kc = (lmf_kv_append)(g, in, cache_tensor(g, in, "k_cache", width), k);
+    lmf_tensor *vc = (lmf_kv_append)(g, in, cache_tensor(g, in, "v_cache", width), v);
+    return (lmf_attention_paged)(g, in, q, kc, vc, attrs);
+}
+
+lmf_tensor *lmf_nn_label(lmf_graph *g, lmf_tensor *t, const char *name)
+{
+    char text[NAME_MAX_BYTES];
+    return lmf_graph_label(g, t, full_name(g, text, name, ""));
+}

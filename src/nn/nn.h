@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nn: blocks made of ops. A model body calls them with the roles of its weights ("attn.q"); where the bytes come from is
+ * decided here: the model file, a trainer's flat parameters, or an adapter on top.
+ *
+ * g->user points to an lmf_nn while a model is built. Roles are relative to the current block (lmf_graph_block): inside layer 3
+ * "attn.q" is the tensor "layers.3.attn.q". */
+#ifndef LMF_NN_NN_H
+#define LMF_NN_NN_H
+#include "graph/batch.h"
+#include "graph/weights.h"
+#include "ops/attention/attention.h"
+
+/* Trainable tensors, one behind the other in flat f32 arrays, so that one op updates them all. */
+typedef struct lmf_param {
+    const char *name;            /* "layers.0.attn.q.lora_a" or a role of the model */
+    int64_t     offset, count;   /* elements in the flat arrays */
+    int64_t     dim[LMF_MAX_DIMS];
+    uint8_t     n_dims;
+    bool        decay;           /* weight decay applies */
+} lmf_param;
+typedef struct lmf_params {
+    lmf_param *items; int32_t n;
+    int64_t    n_total;          /* elements; those with decay lie first */
+    int64_t    n_decay;
+} lmf_params;
+
+typedef struct lmf_nn {
+    const lmf_weights *weights;  /* of the model */
+    const lmf_params  *params;   /* of a trainer, or NULL */
+    float              lora_scale; /* of the trainer's pairs: alpha / r */
+    const lmf_weights *adapters; /* of an engine: pairs of n_slots adapters stacked, B scaled; or NULL */
+    int                n_slots, slot_rank;
+    int                compute;  /* 0: f32 products, 1: fast (matmul.h) */
+} lmf_nn;
+
+static inline lmf_nn *lmf_nn_of(lmf_graph *g) { return g->user; }
+/* The tensor of a role; optional: NULL without complaint when there is none. */
+lmf_tensor *lmf_nn_weight(lmf_graph *g, const char *role, bool optional);
+/* y = x W^T (+ bias) (+ LoRA), W the weight of the role, bias that of "<role>_bias" if the model has one. [T, K] -> [T, N] */
+lmf_tensor *lmf_linear(lmf_graph *g, lmf_tensor *x, const char *role);
+#define lmf_linear(g, ...) (lmf_linear)(LMF_AT(g), __VA_ARGS__)
+/* Attention over this step's rows, or appended to and read from this layer's pages where the batch has pages. */
+lmf_tensor *lmf_nn_attention(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_tensor *k, lmf_tensor *v, lmf_attention_attrs attrs);
+#define lmf_nn_attention(g, ...) (lmf_nn_attention)(LMF_AT(g), __VA_ARGS__)
+/* Labels t as "layers.3.<name>" for --eager dumps; returns t. */
+lmf_tensor *lmf_nn_label(lmf_graph *g, lmf_tensor *t, const char *name);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: sum_rows adds pieces of 256 rows, rows in order, then the pieces in order, one thread a column. */
+#include "device/cuda/kernel.cuh"
+
+/* blockIdx.x is the row, blockIdx.y the part of it. b_stride 0: b is added to every row. */
+LMF_KERNEL(add_fwd_f32)(const float *a, const float *b, float *y, int64_t a_stride, int64_t b_stride, int n)
+{
+    const float *at = a + blockIdx.x * a_stride, *bt = b + blockIdx.x * b_stride;
+    float *yt = y + (int64_t)blockIdx.x * n;
+    for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < n; i += gridDim.y * blockDim.x)
+        yt[i] = at[i] + bt[i];
+}
+
+/* part[piece, N]: blockIdx.y is the piece. One piece: part is the result. */
+LMF_KERNEL(sum_rows_f32_pieces)(const float *x, float *part, int64_t rows, int64_t stride, int n)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    int64_t t = (int64_t)blockIdx.y * 256, end = t + 256 < rows ? t + 256 : rows;
+    if (i >= n)
+        return;
+    float sum = 0;
+    for (; t < end; t++)
+        sum += x[t * stride + i];
+    part[(int64_t)blockIdx.y * n + i] = sum;
+}
+
+LMF_KERNEL(sum_rows_f32)(const float *part, float *y, int n_pieces, int n)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n)
+        return;
+    float sum = 0;
+    for (int p = 0; p < n_pieces; p++)
+        sum += part[(int64_t)p * n + i];
+    y[i] = sum;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: dw is a sum over rows in index order; dx of a row needs that row alone. */
+#include "ops/rms_norm/rms_norm.h"
+#include <math.h>
+
+static const lmf_field fields[] = {
+    { "eps", LMF_FIELD_F32, offsetof(lmf_rms_norm_attrs, eps), "", 1e-12, 1.0 }, { 0 }
+};
+
+static lmf_status infer(lmf_graph *g, lmf_node *n)
+{
+    const lmf_tensor *x = n->in[0], *w = n->in[1];
+    int last = x->v.n_dims - 1;
+    if (x->v.dtype != LMF_F32 || w->v.dtype != LMF_F32)
+        return lmf_refuse(g, n, LMF_E_DTYPE, "x and w are f32");
+    if (last < 0 || w->v.n_dims != 1 || w->v.dim[0] != x->v.dim[last])
+        return lmf_refuse(g, n, LMF_E_SHAPE, "w must have the width of x");
+    lmf_out_like(n, 0, x, LMF_F32);
+    lmf_out_set(n, 1, LMF_F32, last ? last : 1, last ? x->v.dim : (int64_t[]){ 1 });
+    return LMF_OK;
+}
+
+static lmf_status ref(const lmf_call *c)
+{
+    const lmf_rms_norm_attrs *a = c->attrs;
+    int64_t d = c->in[0].dim[c->in[0].n_dims - 1], rows = lmf_view_rows(&c->in[0]);
+    for (int64_t t = 0; t < rows; t++) {
+        double sum = 0;
+        for (int64_t i = 0; i < d; i++)
+            sum += lmf_get(&c->in[0], t * d + i) * lmf_get(&c->in[0], t * d + i);
+        double r = 1 / sqrt(sum / (double)d + (double)a->eps);
+        lmf_set(&c->out[1], t, r);
+        for (int64_t i = 0; i < d; i++)
+            lmf_set(&c->out[0], t * d + i, lmf_get(&c->in[0], t * d + i) * r * lmf_get(&c->in[1], i));
+    }
+    return LMF_OK;
+}
+
+static lmf_status grad(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out, lmf_tensor **d_in)
+{
+    lmf_tensor *in[] = { n->in[0], n->in[1], n->out[1], d_out[0] };
+    lmf_node *b = lmf_node_add(g, &lmf_op_rms_norm_bwd, n->attrs, in, 4);
+    if (!b)
+        return g->status;
+    if (n->in[0]->needs_grad)
+        lmf_grad_add(g, &d_in[0], b->out[0]);
+    if (n->in[1]->needs_grad)
+        lmf_grad_add(g, &d_in[1], b->out[1]);
+    return g->status;
+}
+
+static void cost(const lmf_node *n, double *flops, double *bytes)
+{
+    double e = (double)lmf_view_count(&n->in[0]->v);
+    *flops = 4 * e;
+    *bytes = 8 * e;
+}
+
+const lmf_op lmf_op_rms_norm = {
+    .name = "rms_norm", .n_in_min = 2, .n_in_max = 2, .n_out = 2, .flags = LMF_OP_CHEAP,
+    .attr_bytes = sizeof(lmf_rms_norm_attrs), .fields = fields, .infer = infer, .grad = grad, .cost = cost, .ref = ref,
+};
+
+lmf_tensor *(lmf_rms_norm)(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, float eps)
+{
+    return lmf_node_add1(g, &lmf_op_rms_norm, &(lmf_rms_norm_attrs){ eps }, (lmf_tensor *[]){ x, w }, 2);
+}
+
+/* rms_norm_bwd: (x, w, rstd, dy) -> dx [..., D], dw [D]. With xn = x rstd: dx = rstd (dy w - xn mean(dy w xn)). */
+static lmf_status bwd_infer(lmf_graph *g, lmf_node *n)
+{
+    if (!lmf_same_shape(n->in[0], n->in[3]))
+        return lmf_refuse(g, n, LMF_E_SHAPE, "dy has the shape of x");
+    lmf_out_like(n, 0, n->in[0], LMF_F32);
+    lmf_out_like(n, 1, n->in[1], LMF_F32);
+    return LMF_OK;
+}
+
+static lmf_status bwd_ref(const lmf_call *c)
+{
+    const lmf_view *x = &c->in[0], *w = &c->in[1], *rstd = &c->in[2], *dy = &c->in[3];
+    int64_t d = x->dim[x->n_dims - 1], rows = lmf_view_rows(x);
+    for (int64_t i = 0; i < d; i++) {
+        double sum = 0;
+        for (int64_t t = 0; t < rows; t++)
+            sum += lmf_get(dy, t * d + i) * lmf_get(x, t * d + i) * lmf_get(rstd, t);
+        lmf_set(&c->out[1], i, sum);
+    }
+    for (int64_t t = 0; t < rows; t++) {
+        double r = lmf_get(rstd, t), dot = 0;
+        for (int64_t i = 0; i < d; i++)
+            dot += lmf_get(dy, t * d + i) * lmf_get(w, i) * lmf_get(x, t * d + i) * r;
+        for (int64_t i = 0; i < d; i++)
+            lmf_set(&c->out[0], t * d + i, r * (lmf_get(dy, t * d + i) * lmf_get(w, i) - lmf_get(x, t * d + i) * r * dot / (double)d));
+    }
+    return LMF_OK;
+}
+
+const lmf_op lmf_op_rms_norm_bwd = {
+    .name = "rms_norm_bwd", .n_in_min = 4, .n_in_max = 4, .n_out = 2, .attr_bytes = sizeof(lmf_rms_norm_attrs),
+    .fields = fields, .infer = bwd_infer, .cost = cost, .ref = bwd_ref,
+};

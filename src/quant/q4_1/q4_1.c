@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: pack gives the bits of the reference quantizer, so (x - m) * (1 / d) + 0.5 is three f32 roundings. */
+#include "quant/q4_1/q4_1.h"
+#include "quant/block.h"
+
+static inline void load(const void *w, int64_t i, lmf_block *b)
+{
+    const lmf_q4_1 *p = (const lmf_q4_1 *)w + i;
+    b->d = lmf_half_get(p->d), b->m = lmf_half_get(p->m);
+    for (int e = 0; e < 16; e++)
+        b->q[e] = (int8_t)(p->qs[e] & 15), b->q[e + 16] = (int8_t)(p->qs[e] >> 4);
+}
+
+static void unpack(const void *src, float *dst, int64_t n)
+{
+    for (int64_t i = 0; i < n / 32; i++) {
+        lmf_block b;
+        load(src, i, &b);
+        for (int e = 0; e < 32; e++)
+            dst[32 * i + e] = b.d * (float)b.q[e] + b.m;
+    }
+}
+
+static void pack(const float *src, void *dst, int64_t n)
+{
+    lmf_q4_1 *p = dst;
+    for (const float *x = src; x < src + n / 32 * 32; x += 32, p++) {
+        float lo = x[0], hi = x[0];
+        for (int e = 1; e < 32; e++) {
+            lo = x[e] < lo ? x[e] : lo;
+            hi = x[e] > hi ? x[e] : hi;
+        }
+        float d = (hi - lo) / 15, r = lmf_reciprocal(d);
+        lmf_half_put(p->d, d);
+        lmf_half_put(p->m, lo);
+        for (int e = 0; e < 16; e++) {
+            int a = lmf_code_clamp((x[e] - lo) * r + 0.5f, 0, 15), b = lmf_code_clamp((x[e + 16] - lo) * r + 0.5f, 0, 15);
+            p->qs[e] = (uint8_t)(a | b << 4);
+        }
+    }
+}
+
+static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int64_t k, float *out)
+{
+    lmf_dot_ref(load, w, x, x_stride, n_x, k, out);
+}
+
+const lmf_format lmf_format_q4_1 = { .dtype = LMF_Q4_1, .block = 32, .block_bytes = sizeof(lmf_q4_1), .flags = LMF_FORMAT_QUANT,
+                                     .name = "q4_1", .unpack = unpack, .pack = pack, .dot = dot };

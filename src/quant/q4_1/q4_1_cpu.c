@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "quant/q4_1/q4_1.h"
+#include "quant/dot_avx2.h"
+
+#ifdef __AVX2__
+LMF_INLINE lmf_block256 load(const void *w, int64_t i)
+{
+    const lmf_q4_1 *p = (const lmf_q4_1 *)w + i;
+    lmf_ahead256(p);
+    __m128 dm = _mm_cvtph_ps(_mm_loadu_si32(p)); /* d and m lie side by side */
+    return (lmf_block256){ lmf_nibbles256(p->qs), _mm256_broadcastss_ps(dm), dm };
+}
+#endif
+LMF_FORMAT_CODE_256(offset, load, offset, load)
+LMF_FORMAT_ROWS(q4_1) = LMF_ROWS_256(LMF_Q4_1);

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole-program tests. LMFAST_BUILD names the build folder; make test sets it."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("LMFAST_BUILD", ROOT / "build" / "release"))
+
+
+def runner(program):
+    def run(*args, **options):
+        options.setdefault("timeout", 60)
+        return subprocess.run([str(program), *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
+    run.path = str(program)
+    return run
+
+
+@pytest.fixture(scope="session")
+def lmfast():
+    return runner(BUILD / "lmfast")
+
+
+@pytest.fixture(scope="session")
+def probe():
+    """The program around one command with a flag of each kind: prints what was parsed."""
+    return runner(BUILD / "driver_cli")

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* op_case: src/ops/<op>/<op>_test.c is rows of text; the harness (op_harness.c) does the rest. A file ends with
+ *
+ *     LMF_OP_CASES(rms_norm) = {
+ *         { "rms_norm", "two rows", "x:f32[2,576] w:f32[576]", "eps=1e-5", "normal" },
+ *         { "rms_norm", "w too short", "x:f32[2,576] w:f32[575]", "eps=1e-5", "refused:E_SHAPE" }, { 0 } };
+ *
+ * inputs: name:dtype[dims] in order; "-" for an absent optional input; a name ending in ! takes part in the gradient
+ * check; name:i32[8]<100 draws integers below 100; name:i32[8]=0,1,2,3,... gives them; name:f32[4,8]/16 is a strided view with
+ * row stride 16. attrs: field=value, by the op's field table. draw: normal (default), uniform, small (0.01 normal), positive, or
+ * refused:STATUS. Tolerances belong to (dtype, kind of op) in the harness; tol=X at the end of draw overrides with a reason in a
+ * comment beside it. */
+#ifndef LMF_TESTS_HARNESS_OP_CASE_H
+#define LMF_TESTS_HARNESS_OP_CASE_H
+
+typedef struct lmf_op_case { const char *op, *name, *inputs, *attrs, *draw; } lmf_op_case;
+#define LMF_OP_CASES(stem) const lmf_op_case lmf_op_cases_##stem[]
+
+#endif
