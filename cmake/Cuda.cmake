@@ -39,17 +39,18 @@ function(lmf_cuda_finish)
     # build/<preset>/gpu: all that a GPU machine needs, tools/gpu_check.sh runs it there
     set(dir ${CMAKE_CURRENT_BINARY_DIR}/gpu)
     set(targets lmfast_cuda test_cuda)
-    if(TARGET lmf_tests)
-      list(APPEND targets lmf_tests)
-    endif()
+    foreach(t lmf_tests lmfast_onednn)
+      if(TARGET ${t})
+        list(APPEND targets ${t})
+      endif()
+    endforeach()
     set(files "")
     foreach(t ${targets})
       list(APPEND files $<TARGET_FILE:${t}>)
     endforeach()
     add_custom_target(gpu
       COMMAND ${CMAKE_COMMAND} -E make_directory ${dir}/lib
-      COMMAND ${CMAKE_COMMAND} -E copy_if_different ${files} ${dir}
-      COMMAND ${CMAKE_COMMAND} -DDIR=${dir} "-DPROGRAMS=${files}" -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/gpu_folder.cmake
+      COMMAND ${CMAKE_COMMAND} -DDIR=${dir} -DSTRIP=${CMAKE_STRIP} "-DPROGRAMS=${files}" -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/gpu_folder.cmake
       DEPENDS ${targets} COMMENT "${dir}: programs and libraries for tools/gpu_check.sh" VERBATIM)
   endif()
 endfunction()

@@ -29,7 +29,7 @@ TEXT = CODE | {".md", ".txt", ".json", ".toml", ".yml", ".yaml", ""}
 
 
 def in_library(path):
-    return path.parts[0] == "src" and path.parts[1] not in ("cli", "base") and not path.name.endswith("_test.c")
+    return path.parts[0] == "src" and path.parts[1] not in ("cli", "base") and not path.stem.endswith("_test")
 
 
 def calls(path, source):
@@ -40,7 +40,7 @@ def calls(path, source):
         where = f"{path}:{number}"
         for m in LIBRARY.finditer(line) if in_library(path) else ():
             yield f"{where}: {m.group(1)}() is not for the library"
-        test = path.name.endswith("_test.c") or path.parts[0] in ("tests", "fuzz", "bench")
+        test = path.stem.endswith("_test") or path.parts[0] in ("tests", "fuzz", "bench")
         for m in EVERYWHERE.finditer(line) if not test else ():
             yield f"{where}: {m.group(1)}() is banned"
         if NO_END.search(line) and not test:

@@ -11,6 +11,7 @@ if ! [ -x "$dir/test_cuda" ]; then
     echo "gpu_check: $dir/test_cuda is not there; build it with: ninja -C build/release gpu" >&2
     exit 2
 fi
+grep -m1 "model name" /proc/cpuinfo
 nvidia-smi --query-gpu=name,driver_version,memory.total,memory.used --format=csv,noheader 2>/dev/null || echo "gpu_check: no nvidia-smi"
 
 # name, seconds, command...
@@ -36,7 +37,10 @@ $name: $verdict, $seconds s"
 
 run "device, rows, failures (test_cuda)" 120 "$dir/test_cuda"
 if [ -x "$dir/lmf_tests" ]; then
-    run "op cases through a plan (lmf_tests --device cuda)" 150 "$dir/lmf_tests" --device cuda
+    run "op cases through a plan (lmf_tests --device cuda)" 150 "$dir/lmf_tests" --device cuda --verbose src/ops
+    if [ -e "$dir/liblmfast-onednn.so" ]; then # this machine's processor may have bf16 units that others lack
+        run "products by oneDNN (lmf_tests matmul_onednn)" 25 "$dir/lmf_tests" --workers 2 matmul_onednn
+    fi
 fi
 echo "== summary$summary"
 exit $failed

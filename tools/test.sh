@@ -21,7 +21,10 @@ for source in fuzz/*_fuzz.c; do # seeds and 200 changed copies of each, without 
 done
 
 LMFAST_BUILD=$(realpath "$build") "$python" -m pytest -q -p no:cacheprovider --tb=short tests/cli </dev/null 2>&1 | tee "$log/pytest"
-[ "${PIPESTATUS[0]}" = 0 ] || failed=$((failed + $(sed -n 's/.*\b\([0-9]*\) \(failed\|error\).*/\1/p' "$log/pytest" | tail -n 1 | grep . || echo 1)))
-passed=$((passed + $(sed -n 's/.*\b\([0-9]*\) passed.*/\1/p' "$log/pytest" | tail -n 1 | grep . || echo 0)))
+status=${PIPESTATUS[0]}
+count() { tail -n 1 "$log/pytest" | grep -oE "[0-9]+ ($1)" | awk '{ n += $1 } END { print n + 0 }'; }
+bad=$(count "failed|errors?")
+[ "$status" = 0 ] || [ "$bad" -gt 0 ] || bad=1
+passed=$((passed + $(count passed))) failed=$((failed + bad))
 echo "tests: $passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -54,6 +54,7 @@ typedef struct lmf_tables {
     const struct lmf_arch *const        *archs;
     const struct lmf_pretok *const      *pretoks;
     const struct lmf_device_ops *const  *devices;     /* compiled in: cpu, null; plug-ins come at run time */
+    const struct lmf_objective *const   *objectives;
 } lmf_tables;
 
 typedef struct lmf_ctx {

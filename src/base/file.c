@@ -195,6 +195,17 @@ lmf_path_kind lmf_path_stat(const char *path)
     return S_ISREG(st.st_mode) ? LMF_PATH_FILE : S_ISDIR(st.st_mode) ? LMF_PATH_DIR : LMF_PATH_OTHER;
 }
 
+bool lmf_dir_is_empty(const char *path)
+{
+    DIR *d = opendir(path);
+    int n = 0;
+    while (d && n < 3 && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return d && n < 3; /* "." and ".." */
+}
+
 lmf_status lmf_dir_create(lmf_ctx *ctx, const char *path)
 {
     char part[4096];

@@ -31,6 +31,7 @@ lmf_status lmf_file_write(lmf_ctx *ctx, const char *path, const void *p, size_t 
 
 typedef enum lmf_path_kind { LMF_PATH_NONE, LMF_PATH_FILE, LMF_PATH_DIR, LMF_PATH_OTHER } lmf_path_kind;
 lmf_path_kind lmf_path_stat(const char *path);
+bool       lmf_dir_is_empty(const char *path);                               /* false too when it can't be read */
 lmf_status lmf_dir_create(lmf_ctx *ctx, const char *path);                   /* and its parents; existing is fine */
 lmf_status lmf_dir_sync(lmf_ctx *ctx, const char *path);
 lmf_status lmf_path_rename(lmf_ctx *ctx, const char *from, const char *to);

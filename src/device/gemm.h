@@ -25,10 +25,12 @@ enum { LMF_GEMM_MR = 6, LMF_GEMM_NV = 2 };   /* 12 sums, 2 of b, 1 of a: 15 of 1
 enum { LMF_GEMM_MR = 4, LMF_GEMM_NV = 2 };
 #endif
 enum { LMF_GEMM_NR = LMF_GEMM_NV * LMF_VF,
-       LMF_GEMM_MC = 96,      /* rows of a that stay in L2 */
+       LMF_GEMM_MC = 48,      /* rows of a that stay in L2 */
+       LMF_GEMM_MC_TURNED = 192, /* where a lies k outermost: long enough pieces of its rows */
        LMF_GEMM_NC = 768,     /* columns of b packed at a time; a multiple of every NR and of 256 */
        LMF_GEMM_NC_FEW = 96,  /* where one block of a is all: b is packed as it is used and stays in L2 */
-       LMF_GEMM_KC = 320 };
+       LMF_GEMM_KC = 576,     /* longer blocks, fewer passes over y */
+       LMF_GEMM_B_L2 = 32768 }; /* floats of packed b that stay in L2 beside a */
 
 typedef struct lmf_gemm_side {
     const void *data;
@@ -58,16 +60,18 @@ static inline int64_t lmf_gemm_kc(const lmf_gemm *g)
         unit = g->b.fmt->block;
     return blocks ? lmf__gemm_up((g->k + blocks - 1) / blocks, unit) : unit;
 }
-static inline int64_t lmf__gemm_nc(const lmf_gemm *g) { return g->m <= LMF_GEMM_MC ? LMF_GEMM_NC_FEW : LMF_GEMM_NC; }
+static inline int64_t lmf__gemm_mc(const lmf_gemm *g) { return g->a.k_inner ? LMF_GEMM_MC : LMF_GEMM_MC_TURNED; }
+static inline int64_t lmf__gemm_nc(const lmf_gemm *g) { return g->m <= lmf__gemm_mc(g) ? LMF_GEMM_NC_FEW : LMF_GEMM_NC; }
 static inline int64_t lmf__gemm_piece(const lmf_gemm *g) /* floats of one unpacked row piece */
 {
-    int64_t kc = lmf_gemm_kc(g), nc = lmf__gemm_nc(g) + 2 * (g->a.fmt->block > g->b.fmt->block ? g->a.fmt->block : g->b.fmt->block);
-    return lmf__gemm_up(kc > nc ? kc : nc, 16);
+    int64_t kc = lmf_gemm_kc(g), nc = lmf__gemm_nc(g), mc = lmf__gemm_mc(g), wide = nc > mc ? nc : mc;
+    wide += 2 * (g->a.fmt->block > g->b.fmt->block ? g->a.fmt->block : g->b.fmt->block); /* whole blocks around the piece */
+    return lmf__gemm_up(kc > wide ? kc : wide, 16);
 }
 static inline int64_t lmf_gemm_floats(const lmf_gemm *g)
 {
     int64_t kc = lmf_gemm_kc(g);
-    return LMF_GEMM_MC * (kc + 16) + lmf__gemm_nc(g) * kc + 8 * lmf__gemm_piece(g);
+    return lmf__gemm_mc(g) * (kc + 16) + lmf__gemm_nc(g) * kc + 8 * lmf__gemm_piece(g);
 }
 
 /* ---- packing ---- */
@@ -260,29 +264,41 @@ static inline void lmf__gemm_any(const lmf__gemm_tile *t)
     kernel[(t->cols - 1) / LMF_VF][t->rows > 4 ? 3 : t->rows > 2 ? 2 : t->rows - 1](t);
 }
 
+/* The tile at row i of a block of a, column j of packed b. */
+LMF__GEMM_INLINE void lmf__gemm_at(const lmf_gemm *g, lmf__gemm_tile *t, const float *a, const float *b, int64_t i0, int64_t mc, int64_t j0,
+                                   int64_t nc, int64_t i, int64_t j, bool first)
+{
+    t->a = a + i * t->lda, t->b = b + j * t->kc;
+    t->rows = (int)(mc - i < LMF_GEMM_MR ? mc - i : LMF_GEMM_MR);
+    t->cols = (int)(nc - j < LMF_GEMM_NR ? nc - j : LMF_GEMM_NR);
+    t->y = g->y + (i0 + i) * g->y_stride + j0 + j;
+    t->add = !first ? t->y : g->c ? g->c + (i0 + i) * g->c_stride + j0 + j : NULL;
+    t->add_stride = first ? g->c_stride : g->y_stride;
+    lmf__gemm_any(t);
+}
+
 /* Rows [m0, m1) and columns [n0, n1) of y. */
 static inline void lmf_gemm_part(const lmf_gemm *g, int64_t m0, int64_t m1, int64_t n0, int64_t n1, float *scratch)
 {
-    const int64_t kc_max = lmf_gemm_kc(g), nc_max = lmf__gemm_nc(g);
-    float *buf_a = scratch, *buf_b = buf_a + LMF_GEMM_MC * (kc_max + 16), *room = buf_b + nc_max * kc_max;
+    const int64_t kc_max = lmf_gemm_kc(g), nc_max = lmf__gemm_nc(g), mc_max = lmf__gemm_mc(g);
+    float *buf_a = scratch, *buf_b = buf_a + mc_max * (kc_max + 16), *room = buf_b + nc_max * kc_max;
     for (int64_t j0 = n0; j0 < n1 && m0 < m1; j0 += nc_max)
         for (int64_t p0 = 0; p0 < g->k || p0 == 0; p0 += kc_max) {
             int64_t nc = n1 - j0 < nc_max ? n1 - j0 : nc_max, kc = g->k - p0 < kc_max ? g->k - p0 : kc_max;
-            lmf__gemm_tile t = { .b = buf_b, .kc = kc, .alpha = g->alpha, .y_stride = g->y_stride };
+            lmf__gemm_tile t = { .kc = kc, .alpha = g->alpha, .y_stride = g->y_stride };
             lmf__gemm_pack_b(g, j0, nc, p0, kc, buf_b, room);
-            for (int64_t i0 = m0; i0 < m1; i0 += LMF_GEMM_MC) {
-                int64_t mc = m1 - i0 < LMF_GEMM_MC ? m1 - i0 : LMF_GEMM_MC;
+            for (int64_t i0 = m0; i0 < m1; i0 += mc_max) {
+                int64_t mc = m1 - i0 < mc_max ? m1 - i0 : mc_max;
                 const float *a = lmf__gemm_pack_a(g, i0, mc, p0, kc, buf_a, room, &t.lda);
+                if (nc * kc <= LMF_GEMM_B_L2) { /* few k: y is most of the traffic, so go along its rows */
+                    for (int64_t i = 0; i < mc; i += LMF_GEMM_MR)
+                        for (int64_t j = 0; j < nc; j += LMF_GEMM_NR)
+                            lmf__gemm_at(g, &t, a, buf_b, i0, mc, j0, nc, i, j, p0 == 0);
+                    continue;
+                }
                 for (int64_t j = 0; j < nc; j += LMF_GEMM_NR)
-                    for (int64_t i = 0; i < mc; i += LMF_GEMM_MR) {
-                        t.a = a + i * t.lda, t.b = buf_b + j * kc;
-                        t.rows = (int)(mc - i < LMF_GEMM_MR ? mc - i : LMF_GEMM_MR);
-                        t.cols = (int)(nc - j < LMF_GEMM_NR ? nc - j : LMF_GEMM_NR);
-                        t.y = g->y + (i0 + i) * g->y_stride + j0 + j;
-                        t.add = p0 ? t.y : g->c ? g->c + (i0 + i) * g->c_stride + j0 + j : NULL;
-                        t.add_stride = p0 ? g->y_stride : g->c_stride;
-                        lmf__gemm_any(&t);
-                    }
+                    for (int64_t i = 0; i < mc; i += LMF_GEMM_MR)
+                        lmf__gemm_at(g, &t, a, buf_b, i0, mc, j0, nc, i, j, p0 == 0);
             }
         }
 }

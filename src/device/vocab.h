@@ -62,7 +62,8 @@ static inline lmf__vocab_room lmf__vocab_layout(const lmf_vocab *h, float *scrat
 {
     lmf__vocab_room r = { 0 };
     lmf_gemm g = lmf__vocab_logits(h);
-    g.k = LMF_GEMM_KC; /* most of all: fewer k may mean longer blocks */
+    _Static_assert((int)LMF_VOCAB_ROWS > (int)LMF_GEMM_MC_TURNED, "else fewer columns would be packed at a time");
+    g.k = LMF_GEMM_KC, g.a.k_inner = false; /* what takes most: fewer k may mean longer blocks */
     int64_t rows = lmf__gemm_up(LMF_VOCAB_ROWS * h->d, 16), at = 0;
 #define LMF__VOCAB_PART(field, n) (r.field = scratch ? scratch + at : NULL, at += (n))
     LMF__VOCAB_PART(x, rows);

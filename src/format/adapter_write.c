@@ -66,6 +66,7 @@ static lmf_status make_config(lmf_ctx *ctx, const lmf_adapter_config *c, const l
     static const char *const false_keys[] = { "fan_in_fan_out", "lora_bias", "use_dora" };
     json_t *ranks = json_object(), *alphas = json_object(), *root;
     bool ok = ranks && alphas;
+    *out = NULL;
     for (size_t i = 0; ok && i < n; i++) {
         if (entry[i].r != c->r)
             ok = !json_object_set_new(ranks, entry[i].path, json_integer(entry[i].r));

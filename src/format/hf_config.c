@@ -65,11 +65,8 @@ static lmf_status fill_dialects(lmf_ctx *ctx, json_t *root)
         json_t *type = json_object_get(scaling, "type");
         ok = fill(scaling, "rope_type", type);
     }
-    /* parameters nested per layer type (Gemma 3) have no form in the other dialect */
-    if (ok && json_is_object(rope) && (json_object_get(rope, "rope_theta") || json_object_get(rope, "rope_type")))
-        ok = fill_v4_rope(root, rope);
-    else if (ok && !json_is_object(rope))
-        ok = fill_v5_rope(root);
+    if (ok) /* parameters nested per layer type (Gemma 3) have no form in the other dialect: nothing is filled in */
+        ok = json_is_object(rope) ? fill_v4_rope(root, rope) : fill_v5_rope(root);
     return ok ? LMF_OK : LMF_NO_MEMORY(ctx, 256, "a model configuration");
 }
 

@@ -175,3 +175,12 @@ GET(f64, double)
 GET(i64, int64_t)
 GET(bool, bool)
 GET(string, const char *)
+
+static int append(const char *p, size_t n, void *out) { return lmf_buf_append(out, p, n) ? -1 : 0; }
+
+lmf_status lmf_json_text(lmf_ctx *ctx, const json_t *root, size_t flags, lmf_buf *out)
+{
+    if (json_dump_callback(root, append, out, flags))
+        return out->status ? out->status : LMF_FAIL(ctx, LMF_E_FORMAT, "a value that has no JSON form");
+    return LMF_OK;
+}

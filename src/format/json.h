@@ -13,7 +13,7 @@
 #ifndef LMF_FORMAT_JSON_H
 #define LMF_FORMAT_JSON_H
 #include <jansson.h>
-#include "base/ctx.h"
+#include "base/buf.h"
 
 enum { LMF_JSON_SMALL = 1 << 16,   /* values: a configuration */
        LMF_JSON_HEADER = 1 << 21,  /* a safetensors header or weight map: 200,000 tensors */
@@ -26,6 +26,9 @@ lmf_status lmf_json_parse(lmf_ctx *ctx, const char *text, size_t n, const char *
 lmf_status lmf_json_load(lmf_ctx *ctx, const char *path, size_t max_bytes, size_t max_values, json_t **out);
 /* Atomic; two spaces a level and a line feed at the end, keys in their order. LMF_E_FORMAT for what has no JSON form. */
 lmf_status lmf_json_save(lmf_ctx *ctx, const char *path, const json_t *root);
+
+/* Appends the text of root; flags are jansson's (JSON_COMPACT, JSON_INDENT(1), JSON_SORT_KEYS). */
+lmf_status lmf_json_text(lmf_ctx *ctx, const json_t *root, size_t flags, lmf_buf *out);
 
 /* "a.b|c": root.a.b, or if that is missing or null, root.c. What is left of a path is first
  * looked for as one key, dots and all. NULL: none. */

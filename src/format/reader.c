@@ -31,6 +31,7 @@ lmf_status lmf_reader_fail(lmf_reader *r, const char *fmt, ...)
 
 lmf_status lmf_reader_view(lmf_reader *r, const char *field, uint64_t n, const uint8_t **out)
 {
+    *out = NULL;
     if (n > lmf_reader_left(r))
         return lmf_reader_fail(r, "%s needs %llu bytes, but the file ends after %zu more", field, (unsigned long long)n,
                                lmf_reader_left(r));
@@ -42,6 +43,7 @@ lmf_status lmf_reader_view(lmf_reader *r, const char *field, uint64_t n, const u
 lmf_status lmf_reader_u8(lmf_reader *r, const char *field, uint8_t *out)
 {
     const uint8_t *p;
+    *out = 0;
     LMF_TRY(lmf_reader_view(r, field, 1, &p));
     *out = *p;
     return LMF_OK;
@@ -50,6 +52,7 @@ lmf_status lmf_reader_u8(lmf_reader *r, const char *field, uint8_t *out)
 lmf_status lmf_reader_u32(lmf_reader *r, const char *field, uint32_t *out)
 {
     const uint8_t *p;
+    *out = 0;
     LMF_TRY(lmf_reader_view(r, field, 4, &p));
     *out = lmf_le32(p);
     return LMF_OK;
@@ -58,6 +61,7 @@ lmf_status lmf_reader_u32(lmf_reader *r, const char *field, uint32_t *out)
 lmf_status lmf_reader_u64(lmf_reader *r, const char *field, uint64_t *out)
 {
     const uint8_t *p;
+    *out = 0;
     LMF_TRY(lmf_reader_view(r, field, 8, &p));
     *out = lmf_le64(p);
     return LMF_OK;
@@ -66,6 +70,7 @@ lmf_status lmf_reader_u64(lmf_reader *r, const char *field, uint64_t *out)
 lmf_status lmf_reader_count(lmf_reader *r, const char *field, size_t min_bytes, uint64_t max, size_t *out)
 {
     uint64_t n;
+    *out = 0;
     LMF_TRY(lmf_reader_u64(r, field, &n));
     if (n > lmf_reader_left(r) / min_bytes)
         return lmf_reader_fail(r, "%s is %llu, which the %zu bytes left can't hold", field, (unsigned long long)n,
@@ -81,6 +86,7 @@ lmf_status lmf_reader_string(lmf_reader *r, const char *field, size_t max, lmf_b
 {
     uint64_t n;
     const uint8_t *p;
+    *out = (lmf_bytes){ 0 };
     LMF_TRY(lmf_reader_u64(r, field, &n));
     if (n <= lmf_reader_left(r) && n > max)
         return lmf_reader_fail(r, "%s has %llu bytes, more than the %zu allowed", field, (unsigned long long)n, max);

@@ -27,7 +27,8 @@ typedef struct lmf_reader {
 void   lmf_reader_init(lmf_reader *r, lmf_ctx *ctx, const void *data, size_t n, const char *path);
 size_t lmf_reader_left(const lmf_reader *r);
 
-/* Each fails with LMF_E_FORMAT when the bytes end too early. field names it in the sentence. */
+/* Each fails with LMF_E_FORMAT when the bytes end too early. field names it in the sentence. *out is
+ * zeroed on failure. */
 lmf_status lmf_reader_u8(lmf_reader *r, const char *field, uint8_t *out);
 lmf_status lmf_reader_u32(lmf_reader *r, const char *field, uint32_t *out);
 lmf_status lmf_reader_u64(lmf_reader *r, const char *field, uint64_t *out);

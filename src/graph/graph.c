@@ -116,8 +116,15 @@ lmf_tensor *lmf_graph_tensor(lmf_graph *g, int cls, const char *name, uint16_t d
 lmf_tensor *lmf_graph_const(lmf_graph *g, const char *name, uint16_t dtype, int n_dims, const int64_t *dim, const void *data)
 {
     lmf_tensor *t = g->status ? NULL : lmf_graph_find(g, name);
-    if (t || g->status)
-        return t;
+    if (g->status)
+        return NULL;
+    if (t) {
+        bool same = t->init && t->v.dtype == dtype && t->v.n_dims == n_dims && memcmp(t->v.dim, dim, (size_t)n_dims * sizeof *dim) == 0 &&
+                    memcmp(t->init, data, lmf_format_bytes(t->v.fmt, lmf_view_count(&t->v))) == 0;
+        if (!same)
+            stick(g, LMF_FAIL(g->ctx, LMF_E_ARG, "constant \"%s\": another tensor of that name is there", name));
+        return same ? t : NULL;
+    }
     t = lmf_graph_tensor(g, LMF_CONST, name, dtype, n_dims, dim);
     size_t bytes = t ? lmf_format_bytes(t->v.fmt, lmf_view_count(&t->v)) : 0;
     void *copy = t ? lmf_arena_alloc(&g->arena, bytes) : NULL;
@@ -137,6 +144,10 @@ void lmf_graph_output(lmf_graph *g, const char *name, lmf_tensor *t)
         return;
     if (t->base || t->v.cls != LMF_STEP) {
         stick(g, LMF_FAIL(g->ctx, LMF_E_ARG, "output \"%s\" must be a fresh result of an op", name));
+        return;
+    }
+    if (t->version != t->now) {
+        stick(g, LMF_FAIL(g->ctx, LMF_E_ARG, "output \"%s\" is an old version: a later op has overwritten its bytes", name));
         return;
     }
     if (!set_name(g, t, name))
@@ -256,9 +267,13 @@ static lmf_status check_inputs(lmf_graph *g, const lmf_node *n)
             continue;
         if (w > n->n_in || !n->in[w - 1])
             return lmf_refuse(g, n, LMF_E_ARG, "input %d, which is written in place, is missing", w - 1);
-        uint8_t cls = n->in[w - 1]->v.cls;
+        lmf_tensor *owner = owner_of(n->in[w - 1]);
+        uint8_t cls = owner->v.cls;
         if (cls != LMF_STATE && cls != LMF_STEP)
             return lmf_refuse(g, n, LMF_E_ARG, "input %d is written in place, so it must be STATE or STEP", w - 1);
+        for (int k = 0; k < n->n_in; k++)
+            if (k != w - 1 && n->in[k] && owner_of(n->in[k]) == owner)
+                return lmf_refuse(g, n, LMF_E_ARG, "input %d is written in place, and input %d is the same tensor", w - 1, k);
     }
     return check_fields(g, n);
 }

@@ -95,7 +95,8 @@ void       lmf_graph_destroy(lmf_graph *g);                        /* NULL is fi
 lmf_status lmf_graph_finish(lmf_graph *g);                         /* first mistake, or LMF_OK: no more nodes after */
 /* A leaf: class WEIGHT, STATE or INPUT. Name is copied. */
 lmf_tensor *lmf_graph_tensor(lmf_graph *g, int cls, const char *name, uint16_t dtype, int n_dims, const int64_t *dim);
-/* A leaf with fixed contents, a dense f32 or i32 array; data is copied. An existing CONST of that name is returned. */
+/* A leaf with fixed contents, a dense f32 or i32 array; data is copied. An existing CONST of that name is returned;
+ * one with other contents is refused. */
 lmf_tensor *lmf_graph_const(lmf_graph *g, const char *name, uint16_t dtype, int n_dims, const int64_t *dim, const void *data);
 /* t can be read by the host after a run under that name. t is STEP; its class becomes OUTPUT. */
 void        lmf_graph_output(lmf_graph *g, const char *name, lmf_tensor *t);

@@ -86,6 +86,8 @@ static lmf_status store_for(lmf_plan *p, const lmf_tensor *t, int32_t *out)
         return LMF_FAIL(p->ctx, LMF_E_ARG, "two graphs of one plan use \"%s\" in different classes or data types", t->name);
     if ((s->cls == LMF_STATE || s->cls == LMF_WEIGHT) && s->bytes && s->bytes != bytes)
         return LMF_FAIL(p->ctx, LMF_E_SHAPE, "two graphs of one plan use \"%s\" in different sizes", t->name);
+    if (s->cls == LMF_CONST && s->tensor != t && (s->bytes != bytes || memcmp(s->tensor->init, t->init, bytes)))
+        return LMF_FAIL(p->ctx, LMF_E_ARG, "two graphs of one plan use the constant \"%s\" with different contents", t->name);
     if (bytes > s->bytes)
         s->bytes = bytes;
     *out = i;
@@ -122,9 +124,12 @@ static lmf_status make_calls(lmf_plan *p, graph_plan *q)
             v++;
         }
         c->row = lmf_device_match(p->dev, n->op->name, c);
-        if (!c->row || (p->opts.need_row_flags & ~c->row->flags))
-            return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "device %s has no kernel for it%s", p->dev->ops->name,
-                              c->row ? " that gives the same bits in any batch" : "");
+        if (!c->row || (p->opts.need_row_flags & ~c->row->flags)) {
+            lmf_status s = lmf_refuse(g, n, LMF_E_UNSUPPORTED, "device %s has no kernel for it%s", p->dev->ops->name,
+                                      c->row ? " that gives the same bits in any batch" : "");
+            g->status = LMF_OK; /* the graph is right: another device may take it */
+            return s;
+        }
         c->scratch_bytes = c->row->scratch ? c->row->scratch(c, p->dev) : 0;
         q->op_names[q->n_calls] = n->op->name;
         q->nodes[q->n_calls++] = n;
@@ -604,7 +609,8 @@ void lmf_plan_destroy(lmf_plan *p)
             d->ops->release(d, 0, held[i].at, held[i].bytes);
     if (p->stream)
         d->ops->stream_destroy(d, p->stream);
-    d->sealed = false;
+    if (p->bound)
+        d->sealed = false;
     lmf_free(ctx, p->stores, (size_t)p->cap_stores * sizeof *p->stores);
     lmf_name_index_clear(&p->names);
     lmf_arena_clear(&p->arena);

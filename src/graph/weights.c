@@ -37,7 +37,8 @@ lmf_status lmf_weights_add(lmf_weights *w, const char *name, uint16_t dtype, int
         *out = NULL;
     if (!v.fmt)
         return LMF_FAIL(w->ctx, LMF_E_DTYPE, "tensor \"%s\" has data type %d, which is not supported", name, dtype);
-    LMF_ASSERT(n_dims >= 1 && n_dims <= LMF_MAX_DIMS);
+    if (n_dims < 1 || n_dims > LMF_MAX_DIMS)
+        return LMF_FAIL(w->ctx, LMF_E_SHAPE, "tensor \"%s\" has %d dimensions; 1 to %d are possible", name, n_dims, LMF_MAX_DIMS);
     memcpy(v.dim, dim, (size_t)n_dims * sizeof *dim);
     lmf_view_set_dense(&v);
     if (w->n == w->cap) {

@@ -17,6 +17,8 @@ typedef struct llama_config {
     float   eps, rope_base, rope_factor, rope_low, rope_high;
     int32_t rope_context;            /* original context of llama3 scaling */
     char    rope_type[LMF_HPARAM_TEXT_BYTES];
+    char    activation[LMF_HPARAM_TEXT_BYTES];
+    int32_t n_rot;                   /* dimensions of a head that rotate, where a file says so */
     bool    tied;
 } llama_config;
 
@@ -36,6 +38,8 @@ static const lmf_hparam hparams[] = {
     { "rope_low", "rope_parameters.low_freq_factor", NULL, LMF_HPARAM_F32, offsetof(llama_config, rope_low), 1, false },
     { "rope_high", "rope_parameters.high_freq_factor", NULL, LMF_HPARAM_F32, offsetof(llama_config, rope_high), 4, false },
     { "rope_context", "rope_parameters.original_max_position_embeddings", NULL, LMF_HPARAM_I32, offsetof(llama_config, rope_context), 8192, false },
+    { "activation", "hidden_act", NULL, LMF_HPARAM_TEXT, offsetof(llama_config, activation), 0, false },
+    { "n_rot", NULL, "{arch}.rope.dimension_count", LMF_HPARAM_I32, offsetof(llama_config, n_rot), 0, false },
     { "tied", "tie_word_embeddings", NULL, LMF_HPARAM_BOOL, offsetof(llama_config, tied), 0, false },
     { 0 }
 };
@@ -43,6 +47,10 @@ static const lmf_hparam hparams[] = {
 #define LAYER(role) "layers.{l}." role
 #define HF(name) "model.layers.{l}." name ".weight"
 #define GGUF(name) "blk.{l}." name ".weight"
+/* Llama itself has no biases; some of its kin (attention_bias, mlp_bias) do. */
+#define BIAS(role, hf_name, gguf_name, shape_text, ...) \
+    { LAYER(role "_bias"), "model.layers.{l}." hf_name ".bias", "blk.{l}." gguf_name ".bias", shape_text, .split = -1, \
+      .flags = LMF_ROW_OPTIONAL | LMF_ROW_NO_QUANT, __VA_ARGS__ }
 static const lmf_weight_row weights[] = {
     { "embed", "model.embed_tokens.weight", "token_embd.weight", "V,D", .split = 0 },
     { LAYER("attn_norm"), HF("input_layernorm"), GGUF("attn_norm"), "D", .split = -1, .flags = LMF_ROW_NO_QUANT },
@@ -54,6 +62,13 @@ static const lmf_weight_row weights[] = {
     { LAYER("mlp.gate"), HF("mlp.gate_proj"), GGUF("ffn_gate"), "F,D", .split = 0, .flags = LMF_ROW_LORA_TARGET },
     { LAYER("mlp.up"), HF("mlp.up_proj"), GGUF("ffn_up"), "F,D", .split = 0, .flags = LMF_ROW_LORA_TARGET },
     { LAYER("mlp.down"), HF("mlp.down_proj"), GGUF("ffn_down"), "D,F", .split = 1, .flags = LMF_ROW_LORA_TARGET },
+    BIAS("attn.q", "self_attn.q_proj", "attn_q", "H*C", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'H'),
+    BIAS("attn.k", "self_attn.k_proj", "attn_k", "K*C", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'K'),
+    BIAS("attn.v", "self_attn.v_proj", "attn_v", "K*C", .heads = 0),
+    BIAS("attn.o", "self_attn.o_proj", "attn_output", "D", .heads = 0),
+    BIAS("mlp.gate", "mlp.gate_proj", "ffn_gate", "F", .heads = 0),
+    BIAS("mlp.up", "mlp.up_proj", "ffn_up", "F", .heads = 0),
+    BIAS("mlp.down", "mlp.down_proj", "ffn_down", "D", .heads = 0),
     { "norm", "model.norm.weight", "output_norm.weight", "D", .split = -1, .flags = LMF_ROW_NO_QUANT },
     { "head", "lm_head.weight", "output.weight", "V,D", .tied = "embed", .split = 0 },
     { "rope_factors", NULL, "rope_freqs.weight", "R", .split = -1, .flags = LMF_ROW_OPTIONAL | LMF_ROW_NO_QUANT },
@@ -92,6 +107,12 @@ static lmf_status check(lmf_ctx *ctx, void *config)
         return LMF_FAIL(ctx, LMF_E_FORMAT, "rope base %g, rope factor %g and epsilon %g must be positive", (double)c->rope_base, (double)c->rope_factor, (double)c->eps);
     if (c->rope_type[0] && strcmp(c->rope_type, "default") && strcmp(c->rope_type, "none") && strcmp(c->rope_type, "linear") && strcmp(c->rope_type, "llama3"))
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "rope scaling \"%s\" is not supported; linear and llama3 are", c->rope_type);
+    if (strcmp(c->rope_type, "llama3") == 0 && !(c->rope_low > 0 && c->rope_high > c->rope_low && c->rope_context > 0))
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "llama3 rope scaling from %g to %g over a context of %d is not possible", (double)c->rope_low, (double)c->rope_high, c->rope_context);
+    if (c->n_rot && c->n_rot != c->head_size)
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "%d of a head's %d dimensions rotate; llama rotates all", c->n_rot, c->head_size);
+    if (c->activation[0] && strcmp(c->activation, "silu") && strcmp(c->activation, "swish"))
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the activation \"%s\" is not supported; llama has silu", c->activation);
     return LMF_OK;
 }
 
@@ -107,6 +128,11 @@ static lmf_tensor *rope_freq(lmf_graph *g, const llama_config *c)
     float freq[512];
     int64_t half = c->head_size / 2;
     const lmf_weight *factors = lmf_weights_find(lmf_nn_of(g)->weights, "rope_factors");
+    for (int64_t i = 0; factors && i < half; i++)
+        if (!(lmf_get(&factors->v, i) > 0)) {
+            g->status = LMF_FAIL(g->ctx, LMF_E_FORMAT, "rope_freqs.weight: factor %lld is %g; it must be positive", (long long)i, lmf_get(&factors->v, i));
+            return NULL;
+        }
     for (int64_t i = 0; i < half; i++) {
         double f = pow((double)c->rope_base, -2.0 * (double)i / c->head_size), wave = 2 * M_PI / f;
         if (factors) {

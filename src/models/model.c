@@ -77,9 +77,9 @@ lmf_status lmf__model_check_config(lmf_model *m)
         if (v < 0 || v > 1 << 30 || (h->required && v < 1))
             return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is %d, which no model has", h->field, v);
     }
-    if (c->n_layers > MAX_LAYERS || c->width > MAX_WIDTH || c->context < 1)
-        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%d layers of width %d with a context of %d is no model (at most %d layers, width %d)",
-                        c->n_layers, c->width, c->context, MAX_LAYERS, MAX_WIDTH);
+    if (c->n_layers > MAX_LAYERS || c->width > MAX_WIDTH || c->context < 1 || c->vocab < 1)
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%d layers of width %d with a context of %d and %d tokens is no model (at most %d layers, width %d)",
+                        c->n_layers, c->width, c->context, c->vocab, MAX_LAYERS, MAX_WIDTH);
     return m->arch->check(m->ctx, m->config);
 }
 
@@ -90,29 +90,36 @@ static lmf_status add_weight(lmf_model *m, const lmf_weight_row *row, const char
     char a[96], b[96];
     int n_dims = lmf_shape_eval(m->arch, m->config, row->shape, want);
     const lmf_format *f = lmf_format_get(m->ctx, src->dtype);
+    lmf_form_spec spec = { .form = form, .n_heads = row->heads ? m->arch->dim(m->config, row->heads) : 0, .part = row->hf_part,
+                           .n_parts = row->hf_n_parts };
     if (!f || !f->unpack)
         return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tensor \"%s\" has data type %d, which LMFast can't compute with", src->name, src->dtype);
-    lmf_view need = { .fmt = f, .n_dims = (uint8_t)n_dims }, have = { .fmt = f, .n_dims = (uint8_t)src->n_dims };
-    memcpy(need.dim, want, sizeof want);
-    for (int i = 0; i < src->n_dims && i < LMF_MAX_DIMS; i++)
-        have.dim[i] = src->dim[i];
-    if (form == LMF_FORM_TRANSPOSED && n_dims == 2)
-        need.dim[0] = want[1], need.dim[1] = want[0];
-    if (form == LMF_FORM_SLICE) /* on the dimension that holds the outputs: the first, of a transposed matrix the last */
-        need.dim[0] = have.dim[0];
+    lmf_view need = { .fmt = f }, have = { .fmt = f, .n_dims = (uint8_t)src->n_dims };
+    need.n_dims = (uint8_t)lmf_form_stored(&spec, n_dims, want, need.dim);
+    if (need.n_dims == 0)
+        return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\": the configuration gives it no possible shape (%s)", src->name, row->shape);
+    if (src->n_dims > LMF_MAX_DIMS)
+        return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\" has %d dimensions; at most %d are possible", src->name, src->n_dims, LMF_MAX_DIMS);
+    memcpy(have.dim, src->dim, (size_t)src->n_dims * sizeof *src->dim);
     lmf_shape_text(&need, a, sizeof a);
     lmf_shape_text(&have, b, sizeof b);
-    if (strcmp(a, b) || (form == LMF_FORM_SLICE && have.dim[0] < want[0]))
+    if (strcmp(a, b))
         return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\" is %s; this configuration wants %s", src->name, b, a);
     if (!lmf_floats_are_finite(src->dtype, src->data, src->bytes))
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "tensor \"%s\" holds values that are not finite", src->name);
     bool to_f32 = (row->flags & LMF_ROW_NO_QUANT) && src->dtype != LMF_F32;
-    bool aligned = (uintptr_t)src->data % 4 == 0 || f->block_bytes < 4 || (f->flags & LMF_FORMAT_QUANT);
-    if (form == LMF_FORM_PLAIN && !to_f32 && aligned)
-        return lmf_weights_add(m->weights, role, src->dtype, n_dims, want, src->data, true, NULL);
+    const char *data = src->data;
+    if (form == LMF_FORM_SLICE) { /* whole rows: they can stay where they are */
+        int64_t n = 1;
+        for (int i = 0; i < n_dims; i++)
+            n *= want[i];
+        data += row->hf_part * lmf_format_bytes(f, n);
+    }
+    bool aligned = f->block > 1 || (f->flags & LMF_FORMAT_QUANT) || (uintptr_t)data % f->block_bytes == 0;
+    if ((form == LMF_FORM_PLAIN || form == LMF_FORM_SLICE) && !to_f32 && aligned)
+        return lmf_weights_add(m->weights, role, src->dtype, n_dims, want, data, true, NULL);
     lmf_weight *w;
     LMF_TRY(lmf_weights_add(m->weights, role, to_f32 ? LMF_F32 : src->dtype, n_dims, want, NULL, false, &w));
-    lmf_form_spec spec = { .form = form, .n_heads = row->heads ? m->arch->dim(m->config, row->heads) : 0, .part = row->hf_part };
     return lmf_form_read(m->ctx, &spec, src->name, f, src->data, &w->v);
 }
 
@@ -158,7 +165,10 @@ static lmf_status finish(lmf_model *m)
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "the vocabulary has %zu tokens, the embedding %d rows: they don't belong together", m->vocab.n_tokens, rows);
     LMF_TRY(lmf_tokenizer_create(m->ctx, &m->vocab, &m->tokenizer));
     if (m->chat_source)
-        LMF_TRY(lmf_template_parse(m->ctx, m->chat_source, strlen(m->chat_source), &m->chat));
+        LMF_TRY(lmf_template_parse(m->ctx, m->chat_source, strlen(m->chat_source), &m->chat_template));
+    m->chat.ctx = m->ctx;
+    m->chat.tokenizer = m->tokenizer;
+    m->chat.source = m->chat_template;
     return LMF_OK;
 }
 
@@ -233,40 +243,11 @@ void lmf_model_close(lmf_model *m)
     if (!m)
         return;
     lmf_ctx *ctx = m->ctx;
-    lmf_template_destroy(m->chat);
+    lmf_template_destroy(m->chat_template);
     lmf_tokenizer_destroy(m->tokenizer);
     lmf_weights_destroy(m->weights);
     lmf_gguf_close(m->gguf);
     lmf_safetensors_close(m->st);
     lmf_arena_clear(&m->arena);
     lmf_delete(ctx, m);
-}
-
-static lmf_status set_token(json_t *vars, const char *key, const lmf_tokenizer *t, int32_t id)
-{
-    size_t n = 0;
-    const uint8_t *p = id >= 0 ? lmf_tokenizer_piece(t, id, &n) : NULL;
-    /* Hugging Face passes only the special tokens that the tokenizer has */
-    return p && json_object_set_new(vars, key, json_stringn((const char *)p, n)) ? LMF_E_MEMORY : LMF_OK;
-}
-
-lmf_status lmf_model_render(const lmf_model *m, json_t *vars, bool add_generation_prompt, lmf_buf *out, lmf_span_list *spans)
-{
-    if (!m->chat)
-        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "%s has no chat template: it is a base model; use text or prompt and completion", m->path);
-    const lmf_token_ids *ids = lmf_tokenizer_ids(m->tokenizer);
-    json_t *all = json_copy(vars);
-    lmf_status s = all ? LMF_OK : LMF_E_MEMORY;
-    if (!s && json_object_set_new(all, "add_generation_prompt", json_boolean(add_generation_prompt)))
-        s = LMF_E_MEMORY;
-    if (!s)
-        s = set_token(all, "bos_token", m->tokenizer, ids->bos);
-    if (!s)
-        s = set_token(all, "eos_token", m->tokenizer, ids->eos);
-    if (s)
-        LMF_FAIL(m->ctx, s, "out of memory for a conversation");
-    else
-        s = lmf_template_render(m->chat, all, NULL, out, spans);
-    json_decref(all);
-    return s;
 }

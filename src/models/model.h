@@ -10,16 +10,12 @@
  * Owner: the opener. Threads: read only after opening. */
 #ifndef LMF_MODELS_MODEL_H
 #define LMF_MODELS_MODEL_H
-#include <jansson.h>
 #include "format/gguf.h"
 #include "format/model_path.h"
 #include "format/safetensors.h"
 #include "graph/weights.h"
 #include "models/arch.h"
-#include "text/template.h"
-#include "text/tokenizer.h"
-
-enum { LMF_MAX_EOS = 8 };
+#include "text/chat.h"
 
 typedef struct lmf_model {
     lmf_ctx         *ctx;
@@ -31,10 +27,9 @@ typedef struct lmf_model {
     lmf_weights     *weights;          /* roles to tensors */
     lmf_vocab        vocab;            /* as the file gives it; in the arena or the file */
     lmf_tokenizer   *tokenizer;
-    lmf_template    *chat;             /* NULL: the file has no chat template */
+    lmf_template    *chat_template;    /* NULL: the file has none */
     char            *chat_source;      /* its text, or NULL */
-    int32_t          eos[LMF_MAX_EOS]; /* any of them ends an answer */
-    int              n_eos;
+    lmf_chat         chat;             /* both together, and what ends an answer */
     lmf_gguf        *gguf;             /* what stays open: one of these */
     lmf_safetensors *st;
     const char      *pre_tokenizer_json; /* of tokenizer.json, to write it again; NULL from GGUF */
@@ -52,10 +47,6 @@ lmf_status lmf_model_name(lmf_ctx *ctx, const char *pattern, int layer, const ch
 lmf_status lmf_model_from_parts(lmf_ctx *ctx, const lmf_arch *arch, const void *config, lmf_weights *weights, lmf_model **out);
 /* Dims of a row's shape text under a configuration; returns the number of dims, 0 for a bad text. */
 int        lmf_shape_eval(const lmf_arch *arch, const void *config, const char *shape, int64_t *dim);
-
-/* Messages to text through the model's own template. vars: {"messages": [...], ...}, borrowed; add_generation_prompt and the
- * special tokens are added. spans: generation spans, or NULL. LMF_E_UNSUPPORTED: the model has no template. */
-lmf_status lmf_model_render(const lmf_model *m, json_t *vars, bool add_generation_prompt, lmf_buf *out, lmf_span_list *spans);
 
 /* ---- for the loaders model_gguf.c and model_hf.c ---- */
 typedef struct lmf_source {      /* one stored tensor */

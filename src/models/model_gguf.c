@@ -146,8 +146,8 @@ static lmf_status read_vocab(lmf_model *m)
         LMF_TRY(lmf_gguf_get_bool(m->gguf, "tokenizer.ggml.add_eos_token", &v->add_eos));
     const int32_t ends[] = { v->eos, v->eot };
     for (int i = 0; i < 2; i++)
-        if (ends[i] >= 0 && (m->n_eos == 0 || m->eos[0] != ends[i]))
-            m->eos[m->n_eos++] = ends[i];
+        if (ends[i] >= 0 && (m->chat.n_eos == 0 || m->chat.eos[0] != ends[i]))
+            m->chat.eos[m->chat.n_eos++] = ends[i];
     return LMF_OK;
 }
 

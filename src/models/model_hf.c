@@ -170,29 +170,34 @@ static lmf_status read_special(lmf_model *m, const lmf_hf_tokenizer *t)
 static lmf_status read_vocab(lmf_model *m)
 {
     lmf_hf_tokenizer t;
+    lmf_buf json;
+    lmf_buf_init(&json, m->ctx, 1 << 20);
     LMF_TRY(lmf_hf_tokenizer_open(m->ctx, m->path, &t));
     lmf_status s = LMF_OK;
     LMF_TRY_TO(done, copy_tokens(m, &t));
     LMF_TRY_TO(done, copy_merges(m, &t));
     LMF_TRY_TO(done, read_pretok(m, t.pre_tokenizer));
-    char *json = json_dumps(t.pre_tokenizer, JSON_COMPACT);
-    m->pre_tokenizer_json = json ? lmf_arena_strdup(&m->arena, json) : NULL;
-    free(json);
+    LMF_TRY_TO(done, lmf_json_text(m->ctx, t.pre_tokenizer, JSON_COMPACT, &json));
+    if (!(m->pre_tokenizer_json = lmf_arena_strdup(&m->arena, lmf_buf_str(&json)))) {
+        s = LMF_NO_MEMORY(m->ctx, json.n, "the pre-tokenizer");
+        goto done;
+    }
     LMF_TRY_TO(done, read_special(m, &t));
-    LMF_TRY_TO(done, lmf_hf_eos_ids(m->ctx, m->path, m->eos, LMF_MAX_EOS - 1, &m->n_eos));
-    for (int i = 0; i <= m->n_eos; i++) {
-        if (i < m->n_eos && (m->eos[i] < 0 || (size_t)m->eos[i] >= m->vocab.n_tokens)) {
-            s = LMF_FAIL(m->ctx, LMF_E_FORMAT, "eos_token_id %d is no token", m->eos[i]);
+    LMF_TRY_TO(done, lmf_hf_eos_ids(m->ctx, m->path, m->chat.eos, LMF_MAX_EOS - 1, &m->chat.n_eos));
+    for (int i = 0; i <= m->chat.n_eos; i++) {
+        if (i < m->chat.n_eos && (m->chat.eos[i] < 0 || (size_t)m->chat.eos[i] >= m->vocab.n_tokens)) {
+            s = LMF_FAIL(m->ctx, LMF_E_FORMAT, "eos_token_id %d is no token", m->chat.eos[i]);
             goto done;
         }
-        if (i < m->n_eos && m->eos[i] == m->vocab.eos)
+        if (i < m->chat.n_eos && m->chat.eos[i] == m->vocab.eos)
             break;
-        if (i == m->n_eos && m->vocab.eos >= 0) {
-            m->eos[m->n_eos++] = m->vocab.eos; /* the tokenizer's own end of turn counts too */
+        if (i == m->chat.n_eos && m->vocab.eos >= 0) {
+            m->chat.eos[m->chat.n_eos++] = m->vocab.eos; /* the tokenizer's own end of turn counts too */
             break;
         }
     }
 done:
+    lmf_buf_clear(&json);
     lmf_hf_tokenizer_close(&t);
     return s;
 }

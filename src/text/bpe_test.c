@@ -16,7 +16,7 @@ static void merges_by_rank(void **state)
     assert_encodes(ctx, t, "aaa", 3, 0, IDS(aa, 'a')); /* the leftmost of equals */
     assert_encodes(ctx, t, "aaab", 4, 0, IDS(aa, ab));
     assert_encodes(ctx, t, "a x", 3, 0, IDS('a', x));
-    assert_encodes(ctx, t, "a x", 3, 0, IDS('a', x)); /* what was learnt about a token the first time */
+    assert_encodes(ctx, t, "abc a x", 7, 0, IDS('a', bc, ' ', 'a', x)); /* what was learnt about tokens the first time */
     assert_encodes(ctx, t, "\xff\xc3", 2, 0, IDS(0xff, 0xc3));
     lmf_tokenizer_destroy(t);
 

@@ -75,6 +75,9 @@ bool lmf__char_is_word(int32_t cp)
 {
     if (cp < 0)
         return false;
+    if (cp == 0x200c || cp == 0x200d || (cp >= 0x24b6 && cp <= 0x24e9) ||                                           /* joiners, circled */
+        (cp >= 0x1f130 && cp <= 0x1f149) || (cp >= 0x1f150 && cp <= 0x1f169) || (cp >= 0x1f170 && cp <= 0x1f189)) /* letters */
+        return true;
     switch (utf8proc_category(cp)) {
     case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME: case UTF8PROC_CATEGORY_PC:
         return true;

@@ -51,7 +51,7 @@ typedef struct lmf_char { int32_t cp; uint8_t cls, n; } lmf_char; /* cp -1: a st
  * ill-formed part (Unicode 3.9, as U+FFFD is put for). 0: all n bytes begin a character that needs more. */
 int lmf__utf8_scan(const uint8_t *p, size_t n, int32_t *cp);
 lmf_char lmf__char_wide(const uint8_t *text, size_t n, size_t at);  /* for bytes of 0x80 and up */
-bool lmf__char_is_word(int32_t cp);                                 /* letter, mark, number or connector: \w */
+bool lmf__char_is_word(int32_t cp);                                 /* \w as in Rust's regex: what SINGLE_WORD looks at */
 extern const uint8_t lmf__ascii_class[128];
 
 static inline lmf_char lmf__char_at(const uint8_t *text, size_t n, size_t at)

@@ -28,7 +28,7 @@ lmf_status lmf__tpl_parse_expr(tpl_parser *p, bool with_cond, tpl_node **out)
     LMF_TRY(lmf__tpl_enter(p));
     LMF_TRY(parse_or(p, out));
     while (with_cond && lmf__tpl_skip_name(p, "if")) {
-        tpl_node *n;
+        tpl_node *n = NULL;
         LMF_TRY(join(p, TPL_N_COND, 0, *out, *out, &n));
         LMF_TRY(parse_or(p, &n->a));
         if (lmf__tpl_skip_name(p, "else"))
@@ -90,7 +90,7 @@ static lmf_status parse_product(tpl_parser *p, tpl_node **out)
 static lmf_status parse_concat(tpl_parser *p, tpl_node **out)
 {
     tpl_nodes l = { 0 };
-    tpl_node *n;
+    tpl_node *n = NULL;
     LMF_TRY(parse_product(p, out));
     if (!lmf__tpl_is_op(p, '~'))
         return LMF_OK;
@@ -251,7 +251,7 @@ static lmf_status parse_call(tpl_parser *p, tpl_node **node)
 
 static lmf_status parse_subscript(tpl_parser *p, tpl_node **node)
 {
-    tpl_node *n;
+    tpl_node *n = NULL;
     LMF_TRY(join(p, TPL_N_ITEM, 0, *node, NULL, &n));
     *node = n;
     if (lmf__tpl_skip_op(p, '.')) {
@@ -279,7 +279,7 @@ static lmf_status parse_subscript(tpl_parser *p, tpl_node **node)
             LMF_TRY(lmf__tpl_parse_expr(p, true, &n->d));
     } else if (lmf__tpl_is_op(p, ',')) { /* x[a, b]: a tuple as key */
         tpl_nodes l = { 0 };
-        tpl_node *tuple, *x = n->b;
+        tpl_node *tuple = NULL, *x = n->b;
         LMF_TRY(join(p, TPL_N_TUPLE, 0, x, NULL, &tuple));
         LMF_TRY(lmf__tpl_push_node(p, &l, x));
         while (lmf__tpl_skip_op(p, ',')) {
@@ -348,7 +348,7 @@ lmf_status lmf__tpl_parse_filters(tpl_parser *p, tpl_node *a, bool inline_start,
 
 static lmf_status parse_test(tpl_parser *p, tpl_node **node)
 {
-    tpl_node *n;
+    tpl_node *n = NULL;
     LMF_TRY(join(p, TPL_N_TEST, 0, *node, NULL, &n));
     p->tok++; /* is */
     bool negated = lmf__tpl_skip_name(p, "not");

@@ -324,7 +324,7 @@ static lmf_status lex_tag(lexer *x, bool block)
     }
 }
 
-/* The first position from `at` on where find(x, position) gives an end; NULL-like SIZE_MAX if none. */
+/* The first position from `at` on where a closing tag stands, and where that ends; SIZE_MAX if there is none. */
 static size_t search_end(const lexer *x, size_t at, const char *close, size_t *end)
 {
     for (; at < x->text->n; at++) {
@@ -339,6 +339,8 @@ static lmf_status lex_raw(lexer *x, size_t begin)
 {
     const char *p = x->text->data;
     move_to(x, begin);
+    if (begin >= x->text->n)
+        return LMF_OK;
     for (size_t at = begin; at < x->text->n; at++) {
         if (p[at] != '{' || !at_text(x, at, "{%"))
             continue;
@@ -382,6 +384,8 @@ lmf_status lmf__tpl_lex(tpl_run *r, lmf_arena *scratch, const tpl_str *text, tpl
         }
         move_to(x, tag + 2 + (sign != 0));
         if (kind == '#') {
+            if (x->at >= text->n) /* jinja2 takes a comment that has not even begun for the end */
+                break;
             if (search_end(x, x->at, "#}", &end) == SIZE_MAX)
                 return TPL_FAIL(r, LMF_E_FORMAT, "a comment has no end; '#}' is missing");
             move_to(x, end);

@@ -28,12 +28,12 @@ size_t lmf__tpl_print_double(char *text, size_t n, const char *fmt, int precisio
 /* p holds a plain decimal number with a '.'. */
 static double read_double(const char *p)
 {
-    char text[512];
+    char text[512], *end;
     const char *point = localeconv()->decimal_point, *dot = strchr(p, '.');
     if (!dot || strcmp(point, ".") == 0)
-        return strtod(p, NULL);
+        return strtod(p, &end);
     snprintf(text, sizeof text, "%.*s%s%s", (int)(dot - p), p, point, dot + 1);
-    return strtod(text, NULL);
+    return strtod(text, &end);
 }
 
 size_t lmf__tpl_float_repr(double f, char text[TPL_NUMBER_TEXT])
@@ -48,7 +48,10 @@ size_t lmf__tpl_float_repr(double f, char text[TPL_NUMBER_TEXT])
         lmf__tpl_print_double(digits, sizeof digits, "%.*e", precision, f);
     while (++precision < 17 && read_double(digits) != f);
     char *e = strchr(digits, 'e');
-    int exponent = atoi(e + 1);
+    int exponent = 0;
+    for (const char *d = e + 2; *d; d++)
+        exponent = 10 * exponent + (*d - '0');
+    exponent = e[1] == '-' ? -exponent : exponent;
     if (exponent >= -4 && exponent < 16) {
         int behind = precision - 1 - exponent;
         return lmf__tpl_print_double(text, TPL_NUMBER_TEXT, "%.*f", behind > 1 ? behind : 1, f);

@@ -113,6 +113,7 @@ static void flags_of_added_tokens(void **state)
     test_vocab_init(&v, "gpt-2");
     int32_t left = test_vocab_add(&v, "<l>", LMF_TOKEN_CONTROL, LMF_ADDED_LSTRIP), right = test_vocab_add(&v, "<r>", LMF_TOKEN_CONTROL, LMF_ADDED_RSTRIP);
     int32_t word = test_vocab_add(&v, "he", LMF_TOKEN_USER_DEFINED, LMF_ADDED_SINGLE_WORD), late = test_vocab_add(&v, "xhe", LMF_TOKEN_USER_DEFINED, LMF_ADDED_NORMALIZED);
+    int32_t hx = test_vocab_add(&v, "hx", LMF_TOKEN_USER_DEFINED, 0), xh = test_vocab_add(&v, "xh", LMF_TOKEN_USER_DEFINED, LMF_ADDED_NORMALIZED);
     lmf_tokenizer *t = test_tokenizer(ctx, &v);
 #define CASE(text, ...) assert_encodes(ctx, t, text, strlen(text), LMF_ENCODE_SPECIAL, IDS(__VA_ARGS__))
     CASE("a \t<l> b", 'a', left, ' ', 'b');
@@ -124,6 +125,8 @@ static void flags_of_added_tokens(void **state)
     CASE("he_ -he.", 'h', 'e', '_', ' ', '-', word, '.');
     CASE("xhe", late);
     CASE("x he", 'x', ' ', word);
+    CASE("xhx", 'x', hx); /* NORMALIZED ones come second, wherever they begin */
+    CASE("xh hx", xh, ' ', hx);
 #undef CASE
     lmf_tokenizer_destroy(t);
     lmf_test_ctx_done(ctx);
@@ -220,6 +223,7 @@ static void looks_up_tokens(void **state)
     assert_int_equal(lmf_tokenizer_find(t, "<|im_end|>", 10), f.im_end);
     assert_int_equal(lmf_tokenizer_find(t, "<|im_end|>>", 11), f.tail);
     assert_int_equal(lmf_tokenizer_find(t, "<|im_end|", 9), -1);
+    assert_int_equal(lmf_tokenizer_find(t, "<think>he", 9), -1);
     assert_int_equal(lmf_tokenizer_find(t, "he", 2), f.he);
     assert_int_equal(lmf_tokenizer_find(t, " ", 1), ' ');
     assert_int_equal(lmf_tokenizer_find(t, "gone", 4), -1);

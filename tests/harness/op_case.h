@@ -6,9 +6,14 @@
  *         { "rms_norm", "w too short", "x:f32[2,576] w:f32[575]", "eps=1e-5", "refused:E_SHAPE" }, { 0 } };
  *
  * inputs: name:dtype[dims] in order; "-" for an absent optional input; a name ending in ! takes part in the gradient
- * check; name:i32[8]<100 draws integers below 100; name:i32[8]=0,1,2,3,... gives them; name:f32[4,8]/16 is a strided view with
- * row stride 16. attrs: field=value, by the op's field table. draw: normal (default), uniform, small (0.01 normal), positive, or
- * refused:STATUS. Tolerances belong to (dtype, kind of op) in the harness; tol=X at the end of draw overrides with a reason in a
+ * check; name:i32[8]<100 draws integers below 100; name:i32[8]=0,1,2,3,... gives them (... goes on in equal steps, one
+ * value alone stands for all); name:f32[4,8]/16 is a strided view with row stride 16. attrs: field=value, by the op's
+ * field table. draw: normal (default), uniform (-1 to 1), small (0.01 normal), positive (0.5 to 1.5), or refused:STATUS.
+ * Behind it may stand:
+ *   partial   the reference leaves some output elements unwritten (dead rows): nobody looks at those
+ *   cut       rows of the first input may be run alone to test LMF_ROW_INVARIANT, though other inputs are given by value
+ *             (by default that is done unless an input is given by value, is STATE, or may be an index of rows)
+ * Tolerances belong to (dtype, kind of op) in the harness (op_rows.c); tol=X at the end of draw overrides with a reason in a
  * comment beside it. */
 #ifndef LMF_TESTS_HARNESS_OP_CASE_H
 #define LMF_TESTS_HARNESS_OP_CASE_H

@@ -75,7 +75,7 @@ void lmf_harness_case(lmf_harness *h, const lmf_op *op, const lmf_op_case *row);
 /* The case through lmf_plan on a device ("cpu", "cuda"): against the reference, repeated, eager against captured, and
  * n_replays runs that may allocate nothing. */
 void lmf_harness_plan(lmf_harness *h, const lmf_op *op, const lmf_op_case *row, const char *device, int n_replays);
-/* Prints GB/s and GFLOP/s of each row that takes the case, at the context's worker count. */
+/* Prints GB/s and GFLOP/s of each row that takes the case, with one worker or --workers. */
 void lmf_harness_speed(lmf_harness *h, const lmf_op *op, const lmf_op_case *row);
 
 /* ---- shared by the harness's files ---- */

@@ -48,7 +48,7 @@ void lmf_harness_speed(lmf_harness *h, const lmf_op *op, const lmf_op_case *row)
     lmf_case c;
     lmf_run run = { 0 };
     lmf_call call;
-    int i_team = h->n_teams > 1 ? 1 : 0;
+    int i_team = h->n_teams == 2; /* 1 worker, or --workers */
     if (lmf_case_open(h, op, row, &c) && !c.refused && lmf_case_graph(&c, false, &c.g, &c.node) == LMF_OK && c.op->ref && c.op->cost) {
         c.op->cost(c.node, &c.flops, &c.bytes);
         const lmf_kernel *const *table = h->dev[i_team]->ops->kernels(h->dev[i_team], c.op->name);

@@ -43,6 +43,7 @@ static void arena_limits(void **state)
     assert_null(lmf_arena_alloc(&a, SIZE_MAX));
     assert_null(lmf_arena_alloc(&a, SIZE_MAX - 14));
     assert_null(lmf_arena_array(&a, SIZE_MAX / 2, 3));
+    assert_null(lmf_arena_array(&a, SIZE_MAX / 8 + 3, 8)); /* wraps to 16 */
     assert_null(lmf_arena_strndup(&a, "x", SIZE_MAX));
     assert_int_equal(ctx->live_bytes, 0);
     int n = 0;
@@ -115,6 +116,8 @@ static void buf_grows(void **state)
     assert_int_equal(b.n, 3005);
     lmf_buf_truncate(&b, 2);
     assert_string_equal(lmf_buf_str(&b), "00");
+    assert_ok(ctx, lmf_buf_append(&b, "x", 1));
+    assert_string_equal(lmf_buf_str(&b), "00x"); /* no old bytes behind it */
     lmf_buf_clear(&b);
     assert_int_equal(ctx->live_bytes, 0);
     assert_ok(ctx, lmf_buf_puts(&b, "again"));

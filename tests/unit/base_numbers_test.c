@@ -25,6 +25,8 @@ static void every_half_widens_exactly(void **state)
         float a = lmf_f16_to_f32((uint16_t)h), b = lmf_bf16_to_f32((uint16_t)h);
         if (isnan(f16) ? !isnan(a) : (double)a != f16 || !signbit(a) != !signbit(f16))
             fail_msg("f16 %04x is %g, not %g", h, (double)a, f16);
+        if (isnan(f16)) /* quiet, with sign and payload */
+            assert_int_equal(lmf_f32_bits(a), (h & 0x8000) << 16 | 0x7fc00000u | (h & 0x3ff) << 13);
         if (isnan(bf16) ? !isnan(b) : (double)b != bf16 || !signbit(b) != !signbit(bf16))
             fail_msg("bf16 %04x is %g, not %g", h, (double)b, bf16);
     }

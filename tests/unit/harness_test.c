@@ -90,7 +90,8 @@ const lmf_op op_plant_bwd = { .name = "plant_bwd", .n_in_min = 3, .n_in_max = 3,
 
 /* ---- rows: the sound one, with one mistake each ---- */
 typedef enum mistake { NONE, OVERRUN, UNDERRUN, SCRATCH_OVERRUN, BY_WORKERS, ONE_ELEMENT, LAST_UNWRITTEN, INPUT_CHANGED, INPUT_GUARD, DIRTY_SCRATCH,
-                       BY_ROWS, IGNORES_STRIDE, FAILS, NAN_OUT } mistake;
+                       BY_ROWS, IGNORES_STRIDE, FAILS, NAN_OUT, IN_PLAN, ALLOCATES } mistake;
+static lmf_ctx *judged; /* what ALLOCATES takes from */
 
 static lmf_status run_with(const lmf_call *c, const lmf_worker *wk, mistake m)
 {
@@ -128,6 +129,10 @@ static lmf_status run_with(const lmf_call *c, const lmf_worker *wk, mistake m)
         xs[0] += 1;
     if (first && m == INPUT_GUARD)
         ((float *)c->in[1].data)[d] = 1;
+    if (first && m == IN_PLAN && c->out[0].cls == LMF_OUTPUT)
+        y[0] += 1;
+    if (first && m == ALLOCATES)
+        lmf_free(judged, lmf_alloc(judged, 8), 8);
     return m == FAILS ? LMF_E_DEVICE : LMF_OK;
 }
 
@@ -137,7 +142,7 @@ static size_t scratch(const lmf_call *c, const lmf_device *dev) { (void)c, (void
     static const lmf_kernel rows_##m[] = { { .name = "plant_" #m, .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .scratch = scratch, \
                                              .run = run_##m }, { 0 } };
 ROW(NONE) ROW(OVERRUN) ROW(UNDERRUN) ROW(SCRATCH_OVERRUN) ROW(BY_WORKERS) ROW(ONE_ELEMENT) ROW(LAST_UNWRITTEN) ROW(INPUT_CHANGED)
-ROW(INPUT_GUARD) ROW(DIRTY_SCRATCH) ROW(BY_ROWS) ROW(IGNORES_STRIDE) ROW(FAILS) ROW(NAN_OUT)
+ROW(INPUT_GUARD) ROW(DIRTY_SCRATCH) ROW(BY_ROWS) ROW(IGNORES_STRIDE) ROW(FAILS) ROW(NAN_OUT) ROW(IN_PLAN) ROW(ALLOCATES)
 
 static const lmf_op_case sound = { "plant", "sound", "x!:f32[5,7] w!:f32[7]", "a=0.75", "normal" };
 
@@ -149,7 +154,7 @@ static void judge(const lmf_op *op, const lmf_kernel *rows, const lmf_op_case *r
     lmf_tables tables = lmf_all_tables;
     tables.ops = ops;
     tables.cpu_rows = cpu_rows;
-    lmf_ctx *ctx = lmf_test_ctx_with(&tables);
+    lmf_ctx *ctx = judged = lmf_test_ctx_with(&tables);
     assert_ok(ctx, lmf_harness_init(h, ctx, 0));
     h->quiet = true;
     lmf_harness_case(h, op, row);
@@ -208,6 +213,8 @@ static void planted_rows_are_caught(void **state)
     caught(&op_plant, rows_BY_ROWS, &sound, "invariant", "rows 0 to 1");
     caught(&op_plant, rows_IGNORES_STRIDE, &strided, "reference", "out[0] element");
     caught(&op_plant, rows_FAILS, &sound, "status", "E_DEVICE");
+    caught(&op_plant, rows_IN_PLAN, &sound, "plan", "out[0] element 0 is");
+    caught(&op_plant, rows_ALLOCATES, &sound, "plan", "replays allocated 5 times");
 }
 
 static void planted_gradients_are_caught(void **state)

@@ -112,8 +112,18 @@ lmf_tensor *(lmf_attention)(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lm
 /* attention_bwd: p = exp(score - lse), dv = p^T do, ds = p (do v^T - sum(do o)), dq = scale ds k, dk = scale ds^T q. */
 static lmf_status bwd_infer(lmf_graph *g, lmf_node *n)
 {
+    const lmf_attention_attrs *a = n->attrs;
+    int64_t t = n->in[0]->v.dim[0], kv = (int64_t)a->n_kv_heads * a->head_size;
+    LMF_TRY(check_heads(g, n));
+    for (int i = 1; i < 3; i++)
+        if (!is(n->in[i], LMF_F32, 2) || n->in[i]->v.dim[0] != t || n->in[i]->v.dim[1] != kv)
+            return lmf_refuse(g, n, LMF_E_SHAPE, "k and v are f32 [T, %lld]", (long long)kv);
     if (!lmf_same_shape(n->in[0], n->in[5]) || !lmf_same_shape(n->in[0], n->in[3]))
         return lmf_refuse(g, n, LMF_E_SHAPE, "o and do have the shape of q");
+    if (n->in[4]->v.n_dims != 2 || n->in[4]->v.dim[0] != t || n->in[4]->v.dim[1] != a->n_heads)
+        return lmf_refuse(g, n, LMF_E_SHAPE, "lse is f32 [T, %d]", a->n_heads);
+    if (!is(n->in[6], LMF_I32, 1) || !is(n->in[7], LMF_I32, 1) || n->in[6]->v.dim[0] != t || n->in[7]->v.dim[0] < 2)
+        return lmf_refuse(g, n, LMF_E_SHAPE, "seq is i32 [T], q_start i32 [S+1]");
     for (int i = 0; i < 3; i++)
         lmf_out_like(n, i, n->in[i], LMF_F32);
     return LMF_OK;

@@ -22,7 +22,7 @@ static lmf_vocab describe(const lmf_call *c)
     int64_t t = lmf_view_rows(&c->in[0]), d = c->in[1].dim[1];
     return (lmf_vocab){ .t = t, .d = d, .v = c->in[1].dim[0], .x = c->in[0].data, .w = { c->in[1].data, c->in[1].fmt, d, true },
                         .target = c->in[2].data, .weight = c->in[3].data, .scale = a->scale, .live = c->scratch,
-                        .lse = (float *)c->scratch + lmf__gemm_up(t + 1, 16), .logp = c->out[1].data, .dx = c->out[2].data,
+                        .lse = c->scratch ? (float *)c->scratch + lmf__gemm_up(t + 1, 16) : NULL, .logp = c->out[1].data, .dx = c->out[2].data,
                         .dw = c->n_out == 4 ? c->out[3].data : NULL, .u = c->in[3].data, .sign = -1 };
 }
 static int64_t list_floats(const lmf_vocab *h) { return 2 * lmf__gemm_up(h->t + 1, 16); }

@@ -88,7 +88,8 @@ static fit fit_group(const float *x, int8_t *code)
     for (int t = 0; t < N_TRIES; t++) {
         int8_t tried[GROUP];
         fit f;
-        if (!fit_codes(x, weight, sum_w, sum_x, low, (-1.0f + 0.1f * (float)t + TOP) / (high - low), tried, &f))
+        float reach = -1.0f + 0.1f * (float)t + TOP; /* from the best offset so far, as the reference does */
+        if (!fit_codes(x, weight, sum_w, sum_x, best.low, reach / (high - best.low), tried, &f))
             continue;
         float error = error_of(x, weight, tried, f);
         if (error < best_error) {

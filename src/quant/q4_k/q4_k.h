@@ -4,8 +4,8 @@
  * The 6-bit s and m of groups 0 .. 3 are the low 6 bits of sm[0 .. 3] and sm[4 .. 7]. Those of groups 4 .. 7: s has its
  * low 4 bits in the low nibble of sm[8 + g - 4], m in the high nibble; their upper 2 bits are the top bits of
  * sm[g - 4] and sm[g].
- * Packing searches, per group, 21 scales near (greatest - least) / 15 for the least weighted square error, with weight
- * rms + |x| and offset by least squares, never positive; then quantizes scales and offsets to 6 bits and takes the codes
+ * Packing searches, per group, 21 scales near (greatest - offset) / 15 for the least weighted square error, with weight
+ * rms + |x| and an offset by least squares, never positive, from which the next try starts; then quantizes scales and offsets to 6 bits and takes the codes
  * anew with what is stored.
  * Source: ggml's block_q4_K and its reference quantizer; gguf-python's Q4_K. */
 #ifndef LMF_QUANT_Q4_K_Q4_K_H

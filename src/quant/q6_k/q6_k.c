@@ -48,9 +48,10 @@ static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int6
         out[j] = (float)sum[j];
 }
 
-/* The best x ~ scale * code with codes -32 .. 31: its scale. */
-static float fit_group(const float *x)
+/* The best x ~ scale * (code - 32): its scale. A group of nothing has codes 0. */
+static float fit_group(const float *x, uint8_t code[GROUP])
 {
+    memset(code, 0, GROUP);
     float amax = 0, top = 0, scale = 0, best = 0;
     for (int e = 0; e < GROUP; e++)
         if (fabsf(x[e]) > amax)
@@ -60,15 +61,18 @@ static float fit_group(const float *x)
     for (int t = -10; t <= 9; t++) { /* the plain scale first, then 18 beside it */
         if (t == 0)
             continue;
+        uint8_t tried[GROUP];
         float steps = t == -10 ? -HALF / top : -(HALF + 0.1f * (float)t) / top, sum_xl = 0, sum_l2 = 0;
         for (int e = 0; e < GROUP; e++) {
             float l = (float)lmf_code_round(steps * x[e], -HALF, HALF - 1), w = x[e] * x[e];
             sum_xl += w * x[e] * l;
             sum_l2 += w * l * l;
+            tried[e] = (uint8_t)((int)l + HALF);
         }
         if (t == -10 || (sum_l2 > 0 && sum_xl * sum_xl > best * sum_l2)) {
             scale = sum_l2 != 0 ? sum_xl / sum_l2 : 0;
             best = scale * sum_xl;
+            memcpy(code, tried, GROUP);
         }
     }
     return scale;
@@ -77,9 +81,10 @@ static float fit_group(const float *x)
 static void pack_block(const float *x, lmf_q6_k *p)
 {
     float scale[16], top = 0, top_abs = 0;
+    uint8_t code[256];
     memset(p, 0, sizeof *p);
     for (int g = 0; g < 16; g++) {
-        scale[g] = fit_group(x + GROUP * g);
+        scale[g] = fit_group(x + GROUP * g, code + GROUP * g);
         if (fabsf(scale[g]) > top_abs)
             top_abs = fabsf(scale[g]), top = scale[g];
     }
@@ -91,7 +96,7 @@ static void pack_block(const float *x, lmf_q6_k *p)
         p->scale[g] = (int8_t)lmf_code_round(steps * scale[g], -128, 127);
     for (int i = 0; i < 256; i++) {
         float d = lmf_half_get(p->d) * (float)p->scale[i / GROUP];
-        int q = (d != 0 ? lmf_code_round(x[i] / d, -HALF, HALF - 1) : 0) + HALF, h = i / 128, r = i / 32 % 4, e = i % 32;
+        int q = d != 0 ? lmf_code_round(x[i] / d, -HALF, HALF - 1) + HALF : code[i], h = i / 128, r = i / 32 % 4, e = i % 32;
         p->ql[64 * h + 32 * (r % 2) + e] |= (uint8_t)((q & 15) << (r / 2 * 4));
         p->qh[32 * h + e] |= (uint8_t)(q >> 4 << 2 * r);
     }

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: text leaves as whole characters, and no part of a stop text ever leaves. */
+#include "cli/answer.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_PROMPT = 1 << 20, MAX_TEXT = 1 << 24, DEFAULT_CONTEXT = 4096, MAX_LINE = 1 << 20, PREFILL_ROWS = 256 };
+
+lmf_status lmf__answer_open(lmf_cli *cli, const lmf_answer_args *args, lmf_answer *a)
+{
+    *a = (lmf_answer){ .cli = cli, .args = args, .finish = "" };
+    lmf_ids_init(&a->ids, cli->ctx, MAX_PROMPT);
+    lmf_buf_init(&a->text, cli->ctx, MAX_TEXT);
+    LMF_TRY(lmf_model_open(cli->ctx, args->model, &a->model));
+    if (!a->model->tokenizer)
+        return LMF_FAIL(cli->ctx, LMF_E_UNSUPPORTED, "%s: the model has no tokenizer", args->model);
+    return LMF_OK;
+}
+
+void lmf__answer_close(lmf_answer *a)
+{
+    lmf_session_destroy(a->session);
+    lmf_engine_destroy(a->engine);
+    lmf_model_close(a->model);
+    lmf_ids_clear(&a->ids);
+    lmf_buf_clear(&a->text);
+}
+
+lmf_status lmf__answer_add_message(lmf_answer *a, json_t *messages, const char *role, const char *text, size_t n)
+{
+    json_t *content = json_stringn(text, n);
+    if (!content)
+        return LMF_FAIL(a->cli->ctx, LMF_E_ARG, "the %s message is not valid UTF-8", role);
+    json_t *message = json_pack("{s:s, s:o}", "role", role, "content", content);
+    if (!message || json_array_append_new(messages, message))
+        return LMF_NO_MEMORY(a->cli->ctx, n, "a message");
+    return LMF_OK;
+}
+
+lmf_status lmf__answer_encode_chat(lmf_answer *a, json_t *messages)
+{
+    a->ids.n = 0;
+    if (!a->model->chat_template)
+        return LMF_FAIL(a->cli->ctx, LMF_E_UNSUPPORTED, "%s has no chat template; lmfast generate --raw continues plain text", a->args->model);
+    json_t *vars = json_pack("{s:O}", "messages", messages);
+    if (!vars)
+        return LMF_NO_MEMORY(a->cli->ctx, 64, "a conversation");
+    lmf_status s = lmf_chat_encode(&a->model->chat, vars, true, &a->ids);
+    json_decref(vars);
+    return s;
+}
+
+lmf_status lmf__answer_start_engine(lmf_answer *a, int64_t least_context)
+{
+    const lmf_answer_args *args = a->args;
+    int32_t most = lmf_model_config(a->model)->context;
+    if (a->engine)
+        return LMF_OK;
+    lmf_engine_opts opts = lmf_engine_opts_default();
+    int64_t context = args->context ? args->context : least_context > DEFAULT_CONTEXT ? least_context : DEFAULT_CONTEXT;
+    if (args->context > most)
+        return LMF_FAIL(a->cli->ctx, LMF_E_ARG, "--context %lld is more than the %d tokens that the model was made for", (long long)args->context, most);
+    opts.context = (int32_t)(context < most ? context : most);
+    opts.device = a->cli->device;
+    opts.max_seqs = 1;
+    opts.prefill_chunk = PREFILL_ROWS;
+    opts.compute = strcmp(args->compute, "f32") != 0;
+    opts.profile = args->profile;
+    opts.adapters = &args->adapter;
+    opts.n_adapters = args->adapter != NULL;
+    LMF_TRY(lmf_engine_create(a->cli->ctx, a->model, &opts, &a->engine));
+    return lmf_session_create(a->engine, &(lmf_session_opts){ sizeof(lmf_session_opts), args->adapter ? 0 : -1 }, &a->session);
+}
+
+/* The session holds ids afterwards; what it has in common with them stays computed. */
+static lmf_status load_prompt(lmf_answer *a)
+{
+    lmf_ids held;
+    lmf_ids_init(&held, a->cli->ctx, MAX_PROMPT);
+    int n = lmf_session_n_tok(a->session), same = 0;
+    int32_t zero = 0;
+    lmf_status s = LMF_OK;
+    for (int i = 0; i < n && !s; i++)
+        s = lmf_ids_append(&held, &zero, 1);
+    if (!s && n) {
+        lmf_session_tokens(a->session, held.data, n);
+        while (same < n && (size_t)same < a->ids.n && held.data[same] == a->ids.data[same])
+            same++;
+    }
+    lmf_ids_clear(&held);
+    LMF_TRY(s);
+    LMF_TRY(lmf_session_rewind(a->session, same, NULL));
+    return lmf_session_append(a->session, a->ids.data + same, (int)(a->ids.n - (size_t)same), NULL);
+}
+
+/* Bytes at the end of text that may be the beginning of the stop text. */
+static size_t held_back(const lmf_buf *text, const char *stop)
+{
+    size_t n = stop ? strlen(stop) : 0;
+    for (size_t k = n ? n - 1 : 0; k > 0; k--)
+        if (k <= text->n && memcmp(text->data + text->n - k, stop, k) == 0)
+            return k;
+    return 0;
+}
+
+/* Where the stop text begins, looking from byte `from` on; SIZE_MAX: nowhere. */
+static size_t find_stop(const lmf_buf *text, size_t from, const char *stop)
+{
+    const char *at = stop && *stop && text->n > from ? memmem(text->data + from, text->n - from, stop, strlen(stop)) : NULL;
+    return at ? (size_t)(at - text->data) : SIZE_MAX;
+}
+
+typedef struct stream { lmf_decode_stream decode; size_t n_out; bool quiet, stopped; } stream;
+
+static lmf_status put_text(lmf_answer *a, stream *st, bool last)
+{
+    size_t cut = find_stop(&a->text, st->n_out, a->args->stop);
+    if (cut != SIZE_MAX) {
+        lmf_buf_truncate(&a->text, cut);
+        st->stopped = last = true;
+    }
+    size_t end = a->text.n - (last ? 0 : held_back(&a->text, a->args->stop));
+    if (!st->quiet && end > st->n_out && (fwrite(a->text.data + st->n_out, 1, end - st->n_out, stdout) != end - st->n_out || fflush(stdout)))
+        return LMF_FAIL(a->cli->ctx, LMF_E_IO, "standard output could not be written: %s", strerror(errno));
+    if (end > st->n_out)
+        st->n_out = end;
+    return LMF_OK;
+}
+
+static lmf_status take_tokens(lmf_answer *a, stream *st, const lmf_token *tok, int n)
+{
+    for (int i = 0; i < n && !st->stopped; i++) {
+        bool ends = tok[i].finish == LMF_FINISH_STOP;
+        a->n_completion += tok[i].id >= 0;
+        if (tok[i].id >= 0 && !ends)
+            LMF_TRY(lmf_decode_stream_push(&st->decode, a->model->tokenizer, tok[i].id, LMF_DECODE_SKIP_SPECIAL, &a->text));
+        if (tok[i].finish) {
+            LMF_TRY(lmf_decode_stream_end(&st->decode, &a->text));
+            a->finish = ends ? "stop" : tok[i].finish == LMF_FINISH_LENGTH ? "length" : "cancelled";
+        }
+        LMF_TRY(put_text(a, st, tok[i].finish != 0));
+    }
+    return LMF_OK;
+}
+
+lmf_status lmf__answer_say(lmf_answer *a, bool quiet_stdout)
+{
+    const lmf_answer_args *args = a->args;
+    lmf_gen_opts gen = lmf_gen_opts_default();
+    stream st = { .quiet = quiet_stdout };
+    lmf_token tok[16];
+    gen.max_tok = (int32_t)args->max_tokens, gen.temperature = (float)args->temperature, gen.top_k = (int32_t)args->top_k;
+    gen.top_p = (float)args->top_p, gen.min_p = (float)args->min_p, gen.repetition_penalty = (float)args->repetition_penalty;
+    gen.seed = (uint64_t)args->seed;
+    lmf_buf_truncate(&a->text, 0);
+    a->n_completion = 0, a->finish = "", a->prefill_seconds = a->decode_seconds = 0;
+    LMF_TRY(load_prompt(a));
+    LMF_TRY(lmf_session_generate(a->session, &gen));
+    double start = lmf_cli_seconds(), first = 0;
+    for (int live = 1, n = 1; live || n;) {
+        if (lmf_cli_interrupted() || st.stopped)
+            lmf_session_cancel(a->session);
+        LMF_TRY(lmf_engine_step(a->engine, &live));
+        LMF_TRY(lmf_session_read(a->session, tok, 16, &n));
+        if (n && first == 0)
+            first = lmf_cli_seconds();
+        LMF_TRY(take_tokens(a, &st, tok, n));
+    }
+    if (st.stopped)
+        a->finish = "stop";
+    first = first == 0 ? lmf_cli_seconds() : first;
+    a->prefill_seconds = first - start;
+    a->decode_seconds = lmf_cli_seconds() - first;
+    return a->text.status;
+}
+
+double lmf__answer_rate(const lmf_answer *a)
+{
+    return a->n_completion > 1 && a->decode_seconds > 0 ? (a->n_completion - 1) / a->decode_seconds : 0;
+}
+
+void lmf__answer_print_rate(const lmf_answer *a)
+{
+    if (!a->cli->quiet)
+        fprintf(stderr, "[%d tokens of prompt in %.2f s, %d of answer at %.1f tokens/s, %s]\n", (int)a->ids.n, a->prefill_seconds, a->n_completion,
+                lmf__answer_rate(a), a->finish);
+}
+
+void lmf__answer_print_profile(const lmf_answer *a)
+{
+    lmf_profile_row rows[64];
+    int n = a->engine ? lmf_engine_profile(a->engine, rows, 64) : 0;
+    double all = 0;
+    for (int i = 0; i < n; i++)
+        all += rows[i].seconds;
+    for (int i = 0; i < n; i++)
+        if (rows[i].n_calls)
+            fprintf(stderr, "%5.1f %%  %9.3f ms  %8lld calls  %8.2f GFLOP/s  %7.2f GB/s  %s %s\n", 100 * rows[i].seconds / all, 1e3 * rows[i].seconds,
+                    (long long)rows[i].n_calls, 1e-9 * rows[i].flops / rows[i].seconds, 1e-9 * rows[i].bytes / rows[i].seconds, rows[i].op, rows[i].row);
+}
+
+bool lmf__answer_read_line(lmf_answer *a, lmf_buf *line, lmf_status *status)
+{
+    int c;
+    lmf_buf_truncate(line, 0);
+    *status = LMF_OK;
+    errno = 0;
+    while ((c = getc(stdin)) != EOF && c != '\n')
+        if (line->n < MAX_LINE)
+            *status = lmf_buf_putc(line, (char)c);
+        else
+            *status = LMF_FAIL(a->cli->ctx, LMF_E_LIMIT, "a line of more than %d bytes", MAX_LINE);
+    if (line->n && line->data[line->n - 1] == '\r')
+        lmf_buf_truncate(line, line->n - 1);
+    if (c == EOF && ferror(stdin)) {
+        if (errno != EINTR)
+            *status = LMF_FAIL(a->cli->ctx, LMF_E_IO, "standard input could not be read: %s", strerror(errno));
+        clearerr(stdin);
+        return false;
+    }
+    return c != EOF || line->n > 0;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include "base/file.h"
+#include "cli/command.h"
+#include "eval/answers.h"
+#include "eval/perplexity.h"
+
+typedef struct eval_args {
+    const char *model, *adapter, *data, *text, *answers, *compute;
+    int64_t     context, max_tok, max_new_tok, batch_size;
+} eval_args;
+
+#define AT(member) offsetof(eval_args, member)
+static const lmf_flag flags[] = {
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
+    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapter on top: a PEFT folder" },
+    { "data", 'd', LMF_FLAG_STRING, AT(data), .help = "JSON Lines of test rows: answers are made and judged" },
+    { "answers", 0, LMF_FLAG_STRING, AT(answers), .help = "with --data: file for the answers, one JSON object a row" },
+    { "max-new-tokens", 0, LMF_FLAG_INT, AT(max_new_tok), 1, 1 << 20, .fallback = "96", .help = "with --data: longest answer" },
+    { "batch-size", 'b', LMF_FLAG_INT, AT(batch_size), 1, 256, .fallback = "8", .help = "with --data: rows answered at once" },
+    { "text", 't', LMF_FLAG_STRING, AT(text), .help = "text file whose perplexity is measured" },
+    { "context", 'c', LMF_FLAG_INT, AT(context), 4, 1 << 24, .fallback = "512", .help = "with --text: tokens of a window" },
+    { "max-tokens", 0, LMF_FLAG_INT, AT(max_tok), 0, 9e15, .fallback = "0", .help = "with --text: tokens used; 0: all" },
+    { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast", .help = "f32: all products in f32; fast: bf16 or int8 where the processor has it" },
+    { 0 }
+};
+
+static bool progress(void *user, int64_t done, int64_t total)
+{
+    (void)total;
+    lmf_progress_step(user, done, NULL);
+    return !lmf_cli_interrupted();
+}
+
+static lmf_status eval_text(lmf_cli *cli, const eval_args *a, const lmf_model *m, const lmf_lora *lora)
+{
+    char *text;
+    size_t n;
+    lmf_scorer *scorer = NULL;
+    lmf_perplexity_stats st;
+    lmf_progress bar;
+    int32_t most = lmf_model_config(m)->context;
+    if (a->context > most)
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--context %lld is more than the %d tokens that the model was made for", (long long)a->context, most);
+    LMF_TRY(lmf_file_read(cli->ctx, a->text, LMF_TEXT_MAX_BYTES, &text, &n));
+    lmf_scorer_opts o = { .device = cli->device, .lora = lora, .compute = strcmp(a->compute, "f32") != 0, .max_tok = (int32_t)a->context };
+    lmf_progress_start(&bar, cli, "windows", (a->max_tok ? a->max_tok : (int64_t)n / 4) / a->context);
+    lmf_status s = lmf_scorer_create(cli->ctx, m, &o, &scorer);
+    if (!s)
+        s = lmf_perplexity(scorer, m, text, n, (int32_t)a->context, a->max_tok, progress, &bar, &st);
+    lmf_progress_end(&bar);
+    lmf_scorer_destroy(scorer);
+    lmf_free(cli->ctx, text, n + 1);
+    LMF_TRY(s);
+    if (cli->json)
+        return lmf_cli_print_json(cli, json_pack("{s:f, s:f, s:I, s:I, s:I, s:i}", "perplexity", st.perplexity, "mean_nll", st.mean_nll, "tokens", (json_int_t)st.n_tok,
+                                                 "scored_tokens", (json_int_t)st.n_scored, "windows", (json_int_t)st.n_windows, "context", (int)a->context));
+    printf("perplexity %.4f over %lld tokens in %lld windows of %lld\n", st.perplexity, (long long)st.n_tok, (long long)st.n_windows, (long long)a->context);
+    return LMF_OK;
+}
+
+typedef struct scores { int64_t n_valid, n_name, n_exact, n_cut; double loss; } scores;
+
+/* Judges all answers; lines of --answers go to out. */
+static lmf_status judge(lmf_cli *cli, const lmf_rows *rows, const lmf_answer *answer, lmf_buf *out, scores *sc)
+{
+    for (int64_t i = 0; i < rows->n; i++) {
+        const json_t *row = rows->items[i].json, *messages = json_object_get(row, "messages"), *id = json_object_get(row, "id");
+        size_t last = json_array_size(messages);
+        while (last && strcmp(json_string_value(json_object_get(json_array_get(messages, last - 1), "role")), "assistant"))
+            last--;
+        const char *reference = messages ? json_string_value(json_object_get(json_array_get(messages, last - 1), "content")) : json_string_value(json_object_get(row, "completion"));
+        lmf_verdict v = lmf_answer_judge(row, reference, answer[i].text, answer[i].n);
+        sc->n_valid += v.valid, sc->n_name += v.name, sc->n_exact += v.exact, sc->n_cut += answer[i].cut;
+        json_t *text = json_stringn(answer[i].text, answer[i].n); /* NULL: an answer that is not UTF-8 */
+        json_t *line = json_pack("{s:O*, s:I, s:o?, s:b, s:b, s:b, s:b}", "id", id, "line", (json_int_t)rows->items[i].line, "answer", text, "valid", v.valid, "name", v.name, "exact", v.exact,
+                                 "cut", answer[i].cut);
+        char *dump = line ? json_dumps(line, JSON_COMPACT) : NULL;
+        lmf_status s = dump ? lmf_buf_printf(out, "%s\n", dump) : LMF_NO_MEMORY(cli->ctx, answer[i].n, "an answer");
+        free(dump);
+        json_decref(line);
+        LMF_TRY(s);
+    }
+    return LMF_OK;
+}
+
+static lmf_status measure_loss(lmf_cli *cli, const eval_args *a, const lmf_model *m, const lmf_lora *lora, const lmf_rows *rows, double *loss)
+{
+    lmf_samples *samples;
+    lmf_scorer *scorer = NULL;
+    lmf_progress bar;
+    LMF_TRY(lmf_samples_create(rows, &m->chat, lmf_model_config(m)->context, LMF_LONG_ERROR, &samples));
+    lmf_scorer_opts o = { .device = cli->device, .lora = lora, .compute = strcmp(a->compute, "f32") != 0, .max_tok = samples->longest < 2 ? 2 : samples->longest };
+    lmf_progress_start(&bar, cli, "loss", samples->n);
+    lmf_status s = lmf_scorer_create(cli->ctx, m, &o, &scorer);
+    if (!s)
+        s = lmf_answers_loss(scorer, cli->ctx, samples, progress, &bar, loss);
+    lmf_progress_end(&bar);
+    lmf_scorer_destroy(scorer);
+    lmf_samples_destroy(samples);
+    return s;
+}
+
+static lmf_status make_answers(lmf_cli *cli, const eval_args *a, const lmf_model *m, const lmf_rows *rows, lmf_arena *arena, lmf_answer *answer)
+{
+    lmf_progress bar;
+    lmf_answers_opts o = { .device = cli->device, .adapter = a->adapter, .compute = strcmp(a->compute, "f32") != 0, .max_new_tok = (int32_t)a->max_new_tok,
+                           .max_seqs = (int32_t)a->batch_size };
+    lmf_progress_start(&bar, cli, "answers", rows->n);
+    lmf_status s = lmf_answers_make(cli->ctx, m, rows, &o, arena, progress, &bar, answer);
+    lmf_progress_end(&bar);
+    return s;
+}
+
+static lmf_status print_scores(lmf_cli *cli, const eval_args *a, int64_t n_rows, const scores *sc)
+{
+    double n = (double)n_rows, valid = (double)sc->n_valid / n, name = (double)sc->n_name / n, exact = (double)sc->n_exact / n;
+    if (cli->json)
+        return lmf_cli_print_json(cli, json_pack("{s:I, s:f, s:f, s:f, s:f, s:I}", "rows", (json_int_t)n_rows, "valid", valid, "name", name, "exact", exact, "loss", sc->loss,
+                                                 "cut_answers", (json_int_t)sc->n_cut));
+    printf("%s: %lld rows\nvalid  %.3f  one JSON object\nname   %.3f  the right function\nexact  %.3f  every value right\nloss   %.4f  mean of the answers' tokens\n", a->data,
+           (long long)n_rows, valid, name, exact, sc->loss);
+    return LMF_OK;
+}
+
+static lmf_status eval_rows(lmf_cli *cli, const eval_args *a, const lmf_model *m, const lmf_lora *lora)
+{
+    lmf_rows rows;
+    lmf_arena arena;
+    lmf_buf out;
+    scores sc = { 0 };
+    LMF_TRY(lmf_rows_open(cli->ctx, a->data, &rows));
+    lmf_arena_init(&arena, cli->ctx, (size_t)1 << 32);
+    lmf_buf_init(&out, cli->ctx, (size_t)1 << 32);
+    lmf_answer *answer = lmf_arena_array(&arena, (size_t)rows.n, sizeof *answer);
+    lmf_status s = answer ? measure_loss(cli, a, m, lora, &rows, &sc.loss) : LMF_NO_MEMORY(cli->ctx, (size_t)rows.n * sizeof *answer, "answers");
+    if (!s)
+        s = make_answers(cli, a, m, &rows, &arena, answer);
+    if (!s)
+        s = judge(cli, &rows, answer, &out, &sc);
+    if (!s && a->answers)
+        s = lmf_file_write(cli->ctx, a->answers, lmf_buf_str(&out), out.n);
+    int64_t n = rows.n;
+    lmf_buf_clear(&out);
+    lmf_arena_clear(&arena);
+    lmf_rows_close(&rows);
+    return s ? s : print_scores(cli, a, n, &sc);
+}
+
+static lmf_status run(lmf_cli *cli, void *args)
+{
+    const eval_args *a = args;
+    lmf_model *m = NULL;
+    lmf_lora lora = { 0 };
+    if (!a->data == !a->text)
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "give one of --data ROWS.jsonl (answers and loss) and --text FILE (perplexity)");
+    if (a->answers && lmf_path_stat(a->answers) == LMF_PATH_DIR)
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--answers %s is a folder", a->answers);
+    lmf_status s = lmf_model_open(cli->ctx, a->model, &m);
+    if (!s && a->adapter)
+        s = lmf_lora_open(cli->ctx, m, a->adapter, &lora);
+    if (!s)
+        s = a->text ? eval_text(cli, a, m, a->adapter ? &lora : NULL) : eval_rows(cli, a, m, a->adapter ? &lora : NULL);
+    lmf_lora_close(&lora);
+    lmf_model_close(m);
+    return s;
+}
+
+const lmf_command lmf_command_eval = { "eval", "measure a model: answers to test rows, or perplexity of a text", flags, sizeof(eval_args), run,
+    .example = "lmfast eval --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter my_adapter --data test.jsonl --answers answers.jsonl" };

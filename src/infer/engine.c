@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: the lock is held while a batch is put together and while its results are taken, never while a graph runs; what runs reads the
+ * io arrays alone, which only the stepping thread writes. A step allocates nothing. */
+#include <stdio.h>
+#include <string.h>
+#include "infer/engine_impl.h"
+#include "ops/sample/sample.h"
+
+enum { DEFAULT_CONTEXT = 2048, MAX_SEQS = 256, MAX_CHUNK = 4096, MAX_PAGE = 1024 };
+
+/* ---- create ---- */
+
+lmf_engine_opts lmf_engine_opts_default(void)
+{
+    return (lmf_engine_opts){ .struct_bytes = sizeof(lmf_engine_opts), .max_seqs = 8, .page_size = 16, .prefill_chunk = 256, .compute = 1,
+                              .cache_dtype = LMF_F32 };
+}
+
+static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
+{
+    lmf_ctx *ctx = e->ctx;
+    const lmf_config_base *c = lmf_model_config(e->model);
+    const struct { const char *name; int64_t value, lo, hi; } ranges[] = {
+        { "max_seqs", o->max_seqs, 1, MAX_SEQS }, { "context", o->context, 0, c->context }, { "page_size", o->page_size, 1, MAX_PAGE },
+        { "cache_tok", o->cache_tok, 0, INT32_MAX }, { "prefill_chunk", o->prefill_chunk, 1, MAX_CHUNK }, { "compute", o->compute, 0, 1 },
+        { "n_adapters", o->n_adapters, 0, LMF_MAX_SLOTS }, { "max_adapters", o->max_adapters, 0, LMF_MAX_SLOTS }, { "max_rank", o->max_rank, 0, 4096 } };
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (ranges[i].value < ranges[i].lo || ranges[i].value > ranges[i].hi)
+            return LMF_FAIL(ctx, LMF_E_ARG, "%s is %lld, it must lie from %lld to %lld%s", ranges[i].name, (long long)ranges[i].value,
+                            (long long)ranges[i].lo, (long long)ranges[i].hi, i == 1 ? ", what the model was made for" : "");
+    if (o->cache_dtype != LMF_F32 && o->cache_dtype != LMF_F16 && o->cache_dtype != LMF_BF16)
+        return LMF_FAIL(ctx, LMF_E_DTYPE, "keys and values can't be kept as data type %d; f32, f16 and bf16 can", o->cache_dtype);
+    return LMF_OK;
+}
+
+/* Sizes from options; cache_tok 0 stays under 1 GiB, but holds a whole session. */
+static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
+{
+    const lmf_config_base *c = lmf_model_config(e->model);
+    lmf_state_spec state;
+    LMF_TRY(check_opts(e, o));
+    e->model->arch->state(e->model->config, &state);
+    if (state.recurrent_bytes || state.window)
+        return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "the architecture %s keeps recurrent or windowed state, which the engine does not serve", e->model->arch->name);
+    e->max_seqs = o->max_seqs;
+    e->context = o->context ? o->context : c->context < DEFAULT_CONTEXT ? c->context : DEFAULT_CONTEXT;
+    e->page_size = o->page_size;
+    e->seq_pages = (e->context + e->page_size - 1) / e->page_size;
+    e->max_rows = o->prefill_chunk > o->max_seqs ? o->prefill_chunk : o->max_seqs;
+    e->vocab = c->vocab;
+    e->compute = o->compute;
+    e->cache_dtype = o->cache_dtype;
+    e->need_invariant = o->need_invariant;
+    e->profile = o->profile;
+    int64_t per_tok = state.kv_width * state.n_kv_layers * (o->cache_dtype == LMF_F32 ? 4 : 2), tok = o->cache_tok;
+    if (!tok) {
+        tok = (int64_t)e->max_seqs * e->context;
+        if (per_tok && tok > ((int64_t)1 << 30) / per_tok)
+            tok = ((int64_t)1 << 30) / per_tok;
+        if (tok < e->context)
+            tok = e->context;
+    }
+    int64_t n = (tok + e->page_size - 1) / e->page_size, most = (int64_t)e->max_seqs * e->seq_pages * 64;
+    return lmf__pages_init(&e->pages, e->ctx, (int32_t)(n < most ? n : most));
+}
+
+static lmf_status create(lmf_engine *e, const lmf_engine_opts *o)
+{
+    LMF_TRY(take_opts(e, o));
+    LMF_TRY(lmf_device_open(e->ctx, o->device ? o->device : "cpu", &e->dev));
+    LMF_TRY(lmf__adapters_init(e, o));
+    e->nn = (lmf_nn){ .weights = e->model->weights, .adapters = e->adapters.set, .n_slots = e->adapters.n_slots, .slot_rank = e->adapters.rank,
+                      .compute = e->compute };
+    e->running = lmf_alloc(e->ctx, (size_t)e->max_seqs * sizeof(lmf_session *));
+    e->batch = lmf_alloc(e->ctx, (size_t)e->max_seqs * sizeof(lmf_session *));
+    if (!e->running || !e->batch)
+        return LMF_NO_MEMORY(e->ctx, 2 * (size_t)e->max_seqs * sizeof(lmf_session *), "the engine's lists");
+    e->weights_version = e->model->weights->version;
+    return lmf__graphs_create(e, o->score);
+}
+
+lmf_status lmf_engine_create(lmf_ctx *ctx, const lmf_model *model, const lmf_engine_opts *opts, lmf_engine **out)
+{
+    lmf_engine_opts o = lmf_engine_opts_default();
+    *out = NULL;
+    if (opts)
+        memcpy(&o, opts, opts->struct_bytes < sizeof o ? opts->struct_bytes : sizeof o);
+    lmf_engine *e = lmf_new(ctx, lmf_engine);
+    if (!e)
+        return LMF_NO_MEMORY(ctx, sizeof *e, "an engine");
+    e->ctx = ctx;
+    e->model = model;
+    e->score_graph = -1;
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->landed, NULL);
+    lmf_status s = create(e, &o);
+    if (s) {
+        lmf_engine_destroy(e);
+        return s;
+    }
+    *out = e;
+    return LMF_OK;
+}
+
+void lmf_engine_destroy(lmf_engine *e)
+{
+    if (!e)
+        return;
+    lmf_ctx *ctx = e->ctx;
+    while (e->sessions)
+        lmf_session_destroy(e->sessions);
+    lmf_plan_destroy(e->plan);
+    for (int i = 0; i < e->n_graphs; i++)
+        lmf_graph_destroy(e->graph[i]);
+    lmf_device_close(e->dev);
+    lmf__adapters_clear(&e->adapters);
+    lmf__pages_clear(&e->pages, ctx);
+    lmf_free(ctx, e->running, (size_t)e->max_seqs * sizeof(lmf_session *));
+    lmf_free(ctx, e->batch, (size_t)e->max_seqs * sizeof(lmf_session *));
+    pthread_cond_destroy(&e->landed);
+    pthread_mutex_destroy(&e->lock);
+    lmf_delete(ctx, e);
+}
+
+/* ---- one step ---- */
+
+/* Tokens that are to be computed for s to be done or to sample: all but the last where nothing is sampled. */
+static int32_t target_kv(const lmf_session *s) { return s->end > s->n_tok ? s->n_tok : s->n_tok - 1; }
+
+static void admit(lmf_engine *e)
+{
+    for (lmf_session *s = e->first_waiting, *next; s; s = next) {
+        next = s->next_waiting;
+        if (atomic_load(&s->cancelled))
+            lmf__session_end(s, LMF_FINISH_CANCELLED, LMF_OK);
+    }
+    for (int i = e->n_running - 1; i >= 0; i--)
+        if (atomic_load(&e->running[i]->cancelled))
+            lmf__session_end(e->running[i], LMF_FINISH_CANCELLED, LMF_OK);
+    while (e->first_waiting && e->n_running < e->max_seqs) {
+        lmf_session *s = e->first_waiting;
+        e->first_waiting = s->next_waiting;
+        if (!e->first_waiting)
+            e->last_waiting = NULL;
+        e->n_waiting--;
+        s->state = LMF_SESSION_RUNNING;
+        e->running[e->n_running++] = s;
+        if (s->n_kv >= target_kv(s)) /* only read the prompt, and it is known */
+            lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
+    }
+}
+
+/* Puts up to room rows of s behind the batch's n_rows. */
+static int32_t add_rows(lmf_engine *e, lmf_session *s, int32_t n_rows, int32_t room)
+{
+    lmf_step_io *io = &e->io;
+    int32_t i_seq = e->n_batch, left = target_kv(s) - s->n_kv, n = left < room ? left : room;
+    if (n == 0)
+        return 0;
+    while (s->n_pages * e->page_size < s->n_kv + n) {
+        s->page[s->n_pages++] = lmf__pages_take(&e->pages);
+        s->n_reserved--;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        io->token[n_rows + i] = s->tok[s->n_kv + i];
+        io->pos[n_rows + i] = s->n_kv + i;
+        io->seq[n_rows + i] = i_seq;
+    }
+    io->q_start[i_seq] = n_rows;
+    io->kv_len[i_seq] = s->n_kv + n;
+    memcpy(io->page + (size_t)i_seq * (size_t)e->seq_pages, s->page, (size_t)s->n_pages * sizeof *s->page);
+    if (io->adapter)
+        io->adapter[i_seq] = s->adapter;
+    s->step_begin = n_rows;
+    s->step_rows = n;
+    s->step_sample = -1;
+    s->in_flight = true;
+    e->batch[e->n_batch++] = s;
+    return n;
+}
+
+static int bucket_of(const lmf_engine *e, int32_t n_rows)
+{
+    int b = 0;
+    while (e->bucket[b] < n_rows)
+        b++;
+    return b;
+}
+
+/* Rows behind the live ones up to the graph's capacity are dead. */
+static void close_batch(lmf_engine *e, int32_t n_rows, int32_t capacity)
+{
+    lmf_step_io *io = &e->io;
+    for (int32_t i = n_rows; i < capacity; i++) {
+        io->token[i] = io->seq[i] = -1;
+        io->pos[i] = 0;
+    }
+    for (int32_t i = e->n_batch; i < e->max_seqs; i++) {
+        io->q_start[i] = n_rows;
+        io->kv_len[i] = 0;
+    }
+    io->q_start[e->max_seqs] = n_rows;
+    io->n_live[0] = n_rows;
+}
+
+/* Rows of sessions that write, then of prompts in the order of arrival. */
+static int32_t gather(lmf_engine *e)
+{
+    int32_t n_rows = 0;
+    e->n_batch = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < e->n_running && n_rows < e->max_rows; i++) {
+            lmf_session *s = e->running[i];
+            bool writes = target_kv(s) - s->n_kv == 1;
+            if (!s->score && writes == (pass == 0))
+                n_rows += add_rows(e, s, n_rows, e->max_rows - n_rows);
+        }
+    return n_rows;
+}
+
+/* Which hidden rows are sampled from, and how. Returns their number. */
+static int32_t prepare_sample(lmf_engine *e)
+{
+    lmf_step_io *io = &e->io;
+    int32_t n = 0;
+    for (int i = 0; i < e->max_seqs; i++)
+        io->index[i] = -1;
+    for (int i = 0; i < e->n_batch; i++) {
+        lmf_session *s = e->batch[i];
+        if (s->end == s->n_tok || s->n_kv + s->step_rows < s->n_tok)
+            continue;
+        const lmf_gen_opts *o = &s->gen;
+        float *number = io->number + n * LMF_SAMPLE_N_NUMBERS;
+        int32_t *count = io->count + n * LMF_SAMPLE_N_COUNTS;
+        number[LMF_SAMPLE_TEMPERATURE] = o->temperature, number[LMF_SAMPLE_TOP_P] = o->top_p;
+        number[LMF_SAMPLE_MIN_P] = o->min_p, number[LMF_SAMPLE_PENALTY] = o->repetition_penalty;
+        count[LMF_SAMPLE_TOP_K] = o->top_k, count[LMF_SAMPLE_POS] = s->n_tok, count[LMF_SAMPLE_LIVE] = 1;
+        count[LMF_SAMPLE_SEED_LO] = (int32_t)(uint32_t)o->seed, count[LMF_SAMPLE_SEED_HI] = (int32_t)(uint32_t)(o->seed >> 32);
+        count[LMF_SAMPLE_N_HISTORY] = o->repetition_penalty == 1.0f ? 0 : s->n_tok;
+        memcpy(io->history + (size_t)n * (size_t)e->context, s->tok, (size_t)count[LMF_SAMPLE_N_HISTORY] * sizeof *s->tok);
+        io->index[n] = s->step_begin + s->step_rows - 1;
+        s->step_sample = n++;
+    }
+    return n;
+}
+
+static lmf_status run_graph(lmf_engine *e, int i)
+{
+    LMF_TRY(lmf_plan_run(e->plan, i));
+    return lmf_plan_wait(e->plan, i);
+}
+
+static lmf_status run_sample(lmf_engine *e, int32_t n)
+{
+    lmf_step_io *io = &e->io;
+    int b = 0;
+    while (e->sample_bucket[b] < n)
+        b++;
+    memcpy(io->hidden, io->rows_out, (size_t)e->sample_bucket[b] * (size_t)lmf_model_config(e->model)->width * sizeof(float));
+    for (int32_t i = n; i < e->sample_bucket[b]; i++)
+        io->count[i * LMF_SAMPLE_N_COUNTS + LMF_SAMPLE_LIVE] = 0;
+    return run_graph(e, e->n_buckets + b);
+}
+
+static void take_token(lmf_engine *e, lmf_session *s)
+{
+    int32_t id = e->io.next[s->step_sample];
+    if (id < 0 || id >= e->vocab) {
+        lmf__session_end(s, LMF_FINISH_CANCELLED, LMF_E_INTERNAL);
+        return;
+    }
+    s->tok[s->n_tok] = id;
+    s->logp[s->n_tok++] = e->io.next_logp[s->step_sample];
+    e->n_decode_tok++;
+    if (!s->gen.ignore_eos && lmf_chat_is_eos(&e->model->chat, id))
+        lmf__session_end(s, LMF_FINISH_STOP, LMF_OK);
+    else if (s->n_tok == s->end)
+        lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
+}
+
+/* Results into sessions; after a failure every session of the batch ends with it. */
+static void land(lmf_engine *e, lmf_status status)
+{
+    for (int i = 0; i < e->n_batch; i++) {
+        lmf_session *s = e->batch[i];
+        s->in_flight = false;
+        if (status) {
+            lmf__session_end(s, LMF_FINISH_CANCELLED, status);
+            continue;
+        }
+        if (s->score)
+            for (int32_t k = 0; k < s->step_rows; k++)
+                if (s->n_kv + k + 1 >= s->score_begin)
+                    s->score[s->n_kv + k + 1 - s->score_begin] = e->io.score[s->step_begin + k];
+        s->n_kv += s->step_rows;
+        e->n_prefill_tok += s->step_rows - (s->step_sample >= 0);
+        if (s->step_sample >= 0)
+            take_token(e, s);
+        else if (s->n_kv == target_kv(s) && s->end == s->n_tok)
+            lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
+    }
+    e->n_steps += e->n_batch > 0;
+    e->n_batch = 0;
+    pthread_cond_broadcast(&e->landed);
+}
+
+static lmf_status step_generate(lmf_engine *e)
+{
+    int32_t n_rows = gather(e);
+    if (n_rows == 0)
+        return LMF_OK;
+    int b = bucket_of(e, n_rows);
+    close_batch(e, n_rows, e->bucket[b]);
+    int32_t n_sample = prepare_sample(e);
+    pthread_mutex_unlock(&e->lock);
+    lmf_status s = run_graph(e, b);
+    if (!s && n_sample)
+        s = run_sample(e, n_sample);
+    pthread_mutex_lock(&e->lock);
+    land(e, s);
+    return s;
+}
+
+static lmf_status step_score(lmf_engine *e)
+{
+    lmf_step_io *io = &e->io;
+    int32_t n_rows = 0;
+    e->n_batch = 0;
+    for (int i = 0; i < e->n_running && n_rows < e->max_rows; i++)
+        if (e->running[i]->score)
+            n_rows += add_rows(e, e->running[i], n_rows, e->max_rows - n_rows);
+    if (n_rows == 0)
+        return LMF_OK;
+    close_batch(e, n_rows, e->max_rows);
+    for (int32_t i = 0; i < e->max_rows; i++)
+        io->target[i] = -100;
+    for (int i = 0; i < e->n_batch; i++) {
+        lmf_session *s = e->batch[i];
+        for (int32_t k = 0; k < s->step_rows; k++)
+            if (s->n_kv + k + 1 >= s->score_begin)
+                io->target[s->step_begin + k] = s->tok[s->n_kv + k + 1];
+    }
+    pthread_mutex_unlock(&e->lock);
+    lmf_status s = run_graph(e, e->score_graph);
+    pthread_mutex_lock(&e->lock);
+    land(e, s);
+    return s;
+}
+
+lmf_status lmf_engine_step(lmf_engine *e, int *n_live)
+{
+    pthread_mutex_lock(&e->lock);
+    admit(e);
+    lmf_status s = step_generate(e);
+    if (!s)
+        s = step_score(e);
+    *n_live = e->n_running + e->n_waiting;
+    pthread_mutex_unlock(&e->lock);
+    return s;
+}
+
+/* ---- the rest ---- */
+
+lmf_status lmf_engine_refresh(lmf_engine *e)
+{
+    lmf_status s = LMF_OK;
+    pthread_mutex_lock(&e->lock);
+    if (e->n_running || e->n_waiting)
+        s = LMF_FAIL(e->ctx, LMF_E_BUSY, "%d sessions still work with the old weights; cancel them or step until they are done", e->n_running + e->n_waiting);
+    else if (!(e->dev->flags & LMF_DEVICE_HOST) && e->weights_version != e->model->weights->version)
+        s = LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "device %s holds a copy of the weights; create the engine again", e->dev->ops->name);
+    for (lmf_session *k = e->sessions; !s && k; k = k->next)
+        lmf__session_drop_kv(k, 0);
+    if (!s)
+        e->weights_version = e->model->weights->version;
+    pthread_mutex_unlock(&e->lock);
+    return s;
+}
+
+void lmf_engine_get_info(lmf_engine *e, lmf_engine_info *out)
+{
+    pthread_mutex_lock(&e->lock);
+    *out = (lmf_engine_info){ .max_seqs = e->max_seqs, .context = e->context, .page_size = e->page_size, .n_pages = e->pages.n, .vocab = e->vocab,
+                              .n_pages_free = e->pages.n_free, .n_pages_reserved = e->pages.n_reserved, .n_running = e->n_running,
+                              .n_waiting = e->n_waiting, .n_sessions = e->n_sessions, .n_prefill_tok = e->n_prefill_tok,
+                              .n_decode_tok = e->n_decode_tok, .n_steps = e->n_steps };
+    for (int i = 0; i < e->adapters.n_slots; i++)
+        out->n_adapters += e->adapters.name[i][0] != 0;
+    pthread_mutex_unlock(&e->lock);
+}
+
+const lmf_memory *lmf_engine_memory(const lmf_engine *e) { return lmf_plan_memory(e->plan); }
+
+int lmf_engine_profile(const lmf_engine *e, lmf_profile_row *rows, int cap)
+{
+    lmf_profile_row part[64];
+    int n = 0;
+    for (int g = 0; e->profile && g < e->n_graphs; g++) {
+        int m = lmf_plan_profile(e->plan, g, part, 64);
+        for (int i = 0; i < m && i < 64; i++) {
+            int k = 0;
+            while (k < n && (strcmp(rows[k].op, part[i].op) || strcmp(rows[k].row, part[i].row)))
+                k++;
+            if (k == n && n == cap)
+                continue;
+            if (k == n)
+                rows[n++] = (lmf_profile_row){ .op = part[i].op, .row = part[i].row };
+            rows[k].n_calls += part[i].n_calls, rows[k].seconds += part[i].seconds;
+            rows[k].flops += part[i].flops, rows[k].bytes += part[i].bytes;
+        }
+    }
+    for (int i = 1; i < n; i++) /* few rows */
+        for (int k = i; k > 0 && rows[k].seconds > rows[k - 1].seconds; k--) {
+            lmf_profile_row t = rows[k];
+            rows[k] = rows[k - 1], rows[k - 1] = t;
+        }
+    return n;
+}

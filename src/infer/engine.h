@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* engine: a model that answers many conversations at once. A session is one conversation: its tokens and the keys and values
+ * computed for them, in pages. The engine steps all sessions that have work: one row a session that is writing its
+ * answer, and the rest of the step's rows for prompts that are still being read.
+ *
+ *     lmf_engine_opts opts = lmf_engine_opts_default();
+ *     LMF_TRY(lmf_engine_create(ctx, model, &opts, &e));
+ *     LMF_TRY(lmf_session_create(e, NULL, &s));
+ *     LMF_TRY(lmf_session_append(s, prompt, n, NULL));
+ *     lmf_gen_opts gen = lmf_gen_opts_default();
+ *     LMF_TRY(lmf_session_generate(s, &gen));
+ *     for (int live = 1; live;) {
+ *         LMF_TRY(lmf_engine_step(e, &live));
+ *         LMF_TRY(lmf_session_read(s, tok, 16, &n_read));   // ids as they come; the last has finish != 0
+ *     }
+ *
+ * Tokens that were computed stay computed: append to a session, and only what is new is read. A session at rest costs its
+ * pages; rewind or destroy gives them back. After create a step allocates nothing.
+ *
+ * Owner: the engine borrows model and context, which must outlive it; a session belongs to its creator, an engine that is
+ * destroyed takes its sessions along. Threads: one thread steps the engine; each session may be used by another thread,
+ * one at a time; lmf_session_cancel by any. */
+#ifndef LMF_INFER_ENGINE_H
+#define LMF_INFER_ENGINE_H
+#include "graph/plan.h"
+#include "models/model.h"
+
+typedef struct lmf_engine lmf_engine;
+typedef struct lmf_session lmf_session;
+
+typedef struct lmf_engine_opts {
+    size_t   struct_bytes;       /* sizeof(lmf_engine_opts) */
+    const char *device;          /* "cpu", "cuda:0"; NULL: "cpu" */
+    int32_t  max_seqs;           /* sessions that run at once; 1 to 256, default 8. More wait their turn */
+    int32_t  context;            /* tokens a session may hold; 0: the model's, at most 2048 */
+    int32_t  page_size;          /* tokens a page; 1 to 1024, default 16 */
+    int64_t  cache_tok;          /* tokens of all sessions together; 0: max_seqs * context, less where that takes over 1 GiB */
+    int32_t  prefill_chunk;      /* rows a step at most; 1 to 4096, default 256; raised to max_seqs */
+    int32_t  compute;            /* 0: f32 products; 1: fast (ops/matmul.h); default 1 */
+    uint16_t cache_dtype;        /* of keys and values: LMF_F32 (default), LMF_F16, LMF_BF16 */
+    const char *const *adapters; int32_t n_adapters; /* PEFT folders, loaded into slots 0, 1, ... */
+    int32_t  max_adapters;       /* slots in all; more than n_adapters leaves room for lmf_engine_adapter; at most 64 */
+    int32_t  max_rank;           /* of any adapter; 0: the largest of those given, or 64 where there is room for more */
+    bool     need_invariant;     /* an answer does not depend on what else is in the batch, nor on chunks */
+    bool     score;              /* lmf_session_score may be called: one more graph */
+    bool     profile;            /* time each kernel: lmf_engine_profile */
+} lmf_engine_opts;
+lmf_engine_opts lmf_engine_opts_default(void);
+
+typedef struct lmf_gen_opts {
+    size_t   struct_bytes;       /* sizeof(lmf_gen_opts) */
+    int32_t  max_tok;            /* tokens to write, cut to what the context leaves; 0: only read the prompt. Default 256 */
+    float    temperature;        /* 0: the likeliest token; default 0 */
+    int32_t  top_k;              /* 0: off (default) */
+    float    top_p;              /* (0, 1]; 1: off (default) */
+    float    min_p;              /* [0, 1]; 0: off (default) */
+    float    repetition_penalty; /* > 0; 1: off (default). Counts prompt and answer */
+    uint64_t seed;               /* the same seed gives the same answer, whatever else runs */
+    bool     ignore_eos;         /* write on past the end of the answer */
+} lmf_gen_opts;
+lmf_gen_opts lmf_gen_opts_default(void);
+
+typedef struct lmf_session_opts {
+    size_t   struct_bytes;       /* sizeof(lmf_session_opts) */
+    int32_t  adapter;            /* slot; -1: the base alone, which NULL opts mean too */
+} lmf_session_opts;
+
+enum { LMF_FINISH_NONE, LMF_FINISH_STOP, LMF_FINISH_LENGTH, LMF_FINISH_CANCELLED };
+typedef struct lmf_token {
+    int32_t id;                  /* -1: no token, only the finish */
+    float   logp;                /* under the model alone */
+    int32_t finish;              /* STOP: id is the end-of-answer token, no text; LENGTH: max_tok or context reached, or prompt read */
+} lmf_token;
+
+typedef struct lmf_engine_info {
+    int32_t max_seqs, context, page_size, n_pages, vocab, n_adapters;
+    int32_t n_pages_free;        /* held by no session */
+    int32_t n_pages_reserved;    /* of the free ones, promised to sessions that run */
+    int32_t n_running, n_waiting, n_sessions;
+    int64_t n_prefill_tok, n_decode_tok, n_steps; /* since create: rows of prompts, tokens written, steps with rows */
+} lmf_engine_info;
+
+/* Plans all graphs and binds them. Refuses what the options' ranges do not allow (LMF_E_ARG), an adapter that does not fit the
+ * model (LMF_E_SHAPE, LMF_E_NOT_FOUND), and whatever the device has no room for. */
+lmf_status lmf_engine_create(lmf_ctx *ctx, const lmf_model *model, const lmf_engine_opts *opts, lmf_engine **out);
+void       lmf_engine_destroy(lmf_engine *e);                      /* NULL is fine */
+/* One step for all sessions with work; *n_live: how many still have some. 0: idle, nothing was done or all is done. */
+lmf_status lmf_engine_step(lmf_engine *e, int *n_live);
+/* The weights' owner changed them: what was computed is forgotten, tokens stay. LMF_E_BUSY while sessions run. */
+lmf_status lmf_engine_refresh(lmf_engine *e);
+/* Loads a PEFT folder under a name into a free slot; dir NULL: unloads the name; a name that is loaded is replaced. What sessions
+ * computed with that slot is forgotten. LMF_E_BUSY while sessions run or without a free slot. On a device that does not read host
+ * memory adapters are fixed at create (LMF_E_UNSUPPORTED). */
+lmf_status lmf_engine_adapter(lmf_engine *e, const char *name, const char *dir, int *slot);
+int        lmf_engine_adapter_find(lmf_engine *e, const char *name); /* slot, or -1. Those of create are named by their folder */
+void       lmf_engine_get_info(lmf_engine *e, lmf_engine_info *out);
+const lmf_memory *lmf_engine_memory(const lmf_engine *e);
+/* With opts.profile: time by kernel over all graphs, largest first; returns the number of rows. */
+int        lmf_engine_profile(const lmf_engine *e, lmf_profile_row *rows, int cap);
+
+lmf_status lmf_session_create(lmf_engine *e, const lmf_session_opts *opts, lmf_session **out);
+void       lmf_session_destroy(lmf_session *s);                    /* NULL is fine; waits for a step in progress */
+/* LMF_E_LIMIT: more than the context holds; LMF_E_ARG: no such token; LMF_E_BUSY: it runs. *n_cached (optional): tokens
+ * before these that need not be computed again. */
+lmf_status lmf_session_append(lmf_session *s, const int32_t *tok, int n, int *n_cached);
+/* Queued; what was not read of an earlier answer is dropped. LMF_E_BUSY: it runs already, or the cache has no room for prompt and answer
+ * now; LMF_E_LIMIT: it never will, or the context is full; LMF_E_ARG: no tokens, or an option out of range. */
+lmf_status lmf_session_generate(lmf_session *s, const lmf_gen_opts *opts);
+/* Teacher forcing: appends tok and computes the log-probability of each after all before it. Queued like generate; logp [n] must
+ * live until read gives a finish. logp[0] is 0 in an empty session: nothing comes before it. */
+lmf_status lmf_session_score(lmf_session *s, const int32_t *tok, int n, float *logp);
+/* What was written since the last read; never blocks. *n 0: nothing yet, or all was read. After a failure: its status and sentence, once. */
+lmf_status lmf_session_read(lmf_session *s, lmf_token *buf, int cap, int *n);
+/* A second session with the same tokens, sharing full pages; up to page_size - 1 tokens are computed again. Not the options, not what
+ * is unread. May be taken while s runs: of the tokens so far. */
+lmf_status lmf_session_fork(lmf_session *s, lmf_session **child);
+/* Forgets all but the first n_tok tokens; *n_kept (optional): how many of those need not be computed again. LMF_E_BUSY: it runs. */
+lmf_status lmf_session_rewind(lmf_session *s, int n_tok, int *n_kept);
+void       lmf_session_cancel(lmf_session *s);                     /* ends at the next step with LMF_FINISH_CANCELLED */
+bool       lmf_session_is_busy(lmf_session *s);                    /* waiting or running */
+int        lmf_session_n_tok(lmf_session *s);
+int        lmf_session_tokens(lmf_session *s, int32_t *tok, int cap); /* copies the first cap of them; returns the number copied */
+
+#endif

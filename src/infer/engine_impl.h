@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of infer/ share. Not for others.
+ *
+ * Rule: a page that two sessions hold is never written. A session writes from position n_kv on, so its pages from n_kv on are its
+ * own: fork shares full pages alone, and drop_kv lets go of a shared page that would have to be written. Every page that a running
+ * session can still need is reserved when it is queued, so a step never lacks one. */
+#ifndef LMF_INFER_ENGINE_IMPL_H
+#define LMF_INFER_ENGINE_IMPL_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include "infer/engine.h"
+#include "nn/nn.h"
+
+enum { LMF_MAX_BUCKETS = 14, LMF_MAX_SAMPLE_BUCKETS = 9, LMF_MAX_ENGINE_GRAPHS = LMF_MAX_BUCKETS + LMF_MAX_SAMPLE_BUCKETS + 1,
+       LMF_ADAPTER_NAME_BYTES = 256, LMF_MAX_SLOTS = 64 };
+
+/* ---- cache.c: pages by number; their bytes are the plan's ---- */
+typedef struct lmf_pages {
+    int32_t *free_list, *refs;   /* [n] */
+    int32_t  n, n_free, n_reserved;
+} lmf_pages;
+lmf_status lmf__pages_init(lmf_pages *p, lmf_ctx *ctx, int32_t n);
+void       lmf__pages_clear(lmf_pages *p, lmf_ctx *ctx);
+bool       lmf__pages_reserve(lmf_pages *p, int32_t n);           /* false: not that many free and unpromised */
+void       lmf__pages_unreserve(lmf_pages *p, int32_t n);
+int32_t    lmf__pages_take(lmf_pages *p);                         /* one of the reserved */
+void       lmf__pages_retain(lmf_pages *p, int32_t page);
+void       lmf__pages_release(lmf_pages *p, int32_t page);
+
+typedef enum session_state { LMF_SESSION_IDLE, LMF_SESSION_WAITING, LMF_SESSION_RUNNING } session_state;
+
+struct lmf_session {
+    lmf_engine  *e;
+    lmf_session *prev, *next;    /* of all */
+    lmf_session *next_waiting;
+    int32_t     *tok;            /* [context] */
+    float       *logp;           /* [context], of tokens that were written here */
+    int32_t     *page;           /* [pages a session] */
+    int32_t      n_tok, n_kv;    /* tokens; of them computed */
+    int32_t      n_pages, n_reserved;
+    int32_t      n_read, end;    /* next token to hand out; n_tok at which generating ends */
+    int32_t      adapter;
+    int32_t      finish;         /* of the last work; handed out once */
+    bool         finish_pending;
+    lmf_status   failure;        /* handed out once */
+    session_state state;
+    bool         in_flight;      /* rows of it are in the step that runs now */
+    atomic_bool  cancelled;
+    lmf_gen_opts gen;
+    float       *score;          /* caller's, or NULL: generating */
+    int32_t      score_begin;    /* index of the first scored token */
+    /* of the step in progress */
+    int32_t      step_begin, step_rows, step_sample; /* first row, rows, row of the sample graph or -1 */
+};
+
+typedef struct lmf_adapters {    /* adapter.c */
+    lmf_weights *set;            /* stacked pairs; NULL: no slots */
+    int32_t      n_slots, rank;
+    char         name[LMF_MAX_SLOTS][LMF_ADAPTER_NAME_BYTES]; /* "": free */
+} lmf_adapters;
+lmf_status lmf__adapters_init(lmf_engine *e, const lmf_engine_opts *opts);
+void       lmf__adapters_clear(lmf_adapters *a);
+
+typedef struct lmf_step_io {     /* host side of inputs and outputs: one storage for all graphs */
+    int32_t *token, *pos, *seq, *q_start, *kv_len, *page, *adapter, *n_live, *index, *target;
+    float   *rows_out, *hidden, *number, *score;
+    int32_t *count, *history, *next;
+    float   *next_logp;
+} lmf_step_io;
+
+struct lmf_engine {
+    lmf_ctx        *ctx;
+    const lmf_model *model;
+    lmf_device     *dev;
+    lmf_plan       *plan;
+    lmf_graph      *graph[LMF_MAX_ENGINE_GRAPHS];
+    int32_t         n_graphs;
+    int32_t         bucket[LMF_MAX_BUCKETS], n_buckets;               /* rows; graph i is bucket i */
+    int32_t         sample_bucket[LMF_MAX_SAMPLE_BUCKETS], n_sample_buckets; /* behind them */
+    int32_t         score_graph;                                      /* -1: none */
+    int32_t         max_seqs, context, page_size, seq_pages, max_rows, vocab, compute;
+    uint16_t        cache_dtype;
+    bool            need_invariant, profile;
+    lmf_nn          nn;
+    lmf_adapters    adapters;
+    lmf_step_io     io;
+    uint64_t        weights_version;
+
+    pthread_mutex_t lock;        /* all below, and every session's fields */
+    pthread_cond_t  landed;      /* no session is in flight */
+    lmf_pages       pages;
+    lmf_session    *sessions;
+    lmf_session    *first_waiting, *last_waiting;
+    lmf_session   **running;     /* [max_seqs], oldest first */
+    lmf_session   **batch;       /* [max_seqs], of the step in progress */
+    int32_t         n_running, n_waiting, n_sessions, n_batch;
+    int64_t         n_prefill_tok, n_decode_tok, n_steps;
+};
+
+lmf_status lmf__graphs_create(lmf_engine *e, bool score); /* graphs.c: builds, plans, binds, fills io */
+/* session.c, under the lock */
+void lmf__session_end(lmf_session *s, int32_t finish, lmf_status failure); /* running or waiting to idle */
+void lmf__session_drop_kv(lmf_session *s, int32_t n);     /* computed tokens become at most n */
+
+#endif

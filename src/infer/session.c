@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: everything here holds the engine's lock; a session that waits or runs is changed by the stepping thread alone (engine.c), but
+ * for its flag `cancelled`. */
+#include <math.h>
+#include <string.h>
+#include "infer/engine_impl.h"
+
+static int32_t pages_for(const lmf_engine *e, int32_t n_tok) { return (n_tok + e->page_size - 1) / e->page_size; }
+
+void lmf__session_drop_kv(lmf_session *s, int32_t n)
+{
+    lmf_pages *p = &s->e->pages;
+    int32_t size = s->e->page_size;
+    if (n >= s->n_kv)
+        return;
+    if (n % size && p->refs[s->page[n / size]] > 1)
+        n -= n % size; /* would have to be written, and another session reads it */
+    s->n_kv = n;
+    while (s->n_pages > pages_for(s->e, n))
+        lmf__pages_release(p, s->page[--s->n_pages]);
+}
+
+void lmf__session_end(lmf_session *s, int32_t finish, lmf_status failure)
+{
+    lmf_engine *e = s->e;
+    if (s->state == LMF_SESSION_RUNNING) {
+        int i = 0;
+        while (e->running[i] != s)
+            i++;
+        memmove(e->running + i, e->running + i + 1, (size_t)(e->n_running - i - 1) * sizeof *e->running);
+        e->n_running--;
+    } else if (s->state == LMF_SESSION_WAITING) {
+        lmf_session **at = &e->first_waiting, *before = NULL;
+        for (; *at != s; at = &(*at)->next_waiting)
+            before = *at;
+        *at = s->next_waiting;
+        if (e->last_waiting == s)
+            e->last_waiting = before;
+        e->n_waiting--;
+    }
+    lmf__pages_unreserve(&e->pages, s->n_reserved);
+    s->n_reserved = 0;
+    s->state = LMF_SESSION_IDLE;
+    s->score = NULL;
+    s->finish = finish;
+    s->failure = failure;
+    s->finish_pending = true;
+}
+
+lmf_status lmf_session_create(lmf_engine *e, const lmf_session_opts *opts, lmf_session **out)
+{
+    *out = NULL;
+    int32_t adapter = opts && opts->struct_bytes >= sizeof *opts ? opts->adapter : -1;
+    if (adapter < -1 || adapter >= (e->adapters.set ? e->adapters.n_slots : 0) || (adapter >= 0 && !e->adapters.name[adapter][0]))
+        return LMF_FAIL(e->ctx, LMF_E_NOT_FOUND, "no adapter is loaded in slot %d", adapter);
+    lmf_session *s = lmf_new(e->ctx, lmf_session);
+    if (!s)
+        return LMF_NO_MEMORY(e->ctx, sizeof *s, "a session");
+    s->e = e;
+    s->adapter = adapter;
+    s->tok = lmf_alloc(e->ctx, (size_t)e->context * sizeof *s->tok);
+    s->logp = lmf_alloc(e->ctx, (size_t)e->context * sizeof *s->logp);
+    s->page = lmf_alloc(e->ctx, (size_t)e->seq_pages * sizeof *s->page);
+    pthread_mutex_lock(&e->lock);
+    s->next = e->sessions;
+    if (s->next)
+        s->next->prev = s;
+    e->sessions = s;
+    e->n_sessions++;
+    pthread_mutex_unlock(&e->lock);
+    if (!s->tok || !s->logp || !s->page) {
+        lmf_session_destroy(s);
+        return LMF_NO_MEMORY(e->ctx, (size_t)e->context * 8, "a session's tokens");
+    }
+    *out = s;
+    return LMF_OK;
+}
+
+void lmf_session_destroy(lmf_session *s)
+{
+    if (!s)
+        return;
+    lmf_engine *e = s->e;
+    pthread_mutex_lock(&e->lock);
+    while (s->in_flight)
+        pthread_cond_wait(&e->landed, &e->lock);
+    lmf__session_end(s, LMF_FINISH_CANCELLED, LMF_OK);
+    while (s->n_pages)
+        lmf__pages_release(&e->pages, s->page[--s->n_pages]);
+    if (s->prev)
+        s->prev->next = s->next;
+    else
+        e->sessions = s->next;
+    if (s->next)
+        s->next->prev = s->prev;
+    e->n_sessions--;
+    pthread_mutex_unlock(&e->lock);
+    lmf_free(e->ctx, s->tok, (size_t)e->context * sizeof *s->tok);
+    lmf_free(e->ctx, s->logp, (size_t)e->context * sizeof *s->logp);
+    lmf_free(e->ctx, s->page, (size_t)e->seq_pages * sizeof *s->page);
+    lmf_delete(e->ctx, s);
+}
+
+static lmf_status busy(lmf_session *s)
+{
+    return s->state == LMF_SESSION_IDLE ? LMF_OK : LMF_FAIL(s->e->ctx, LMF_E_BUSY, "the session is still working; wait for its answer or cancel it");
+}
+
+static lmf_status append(lmf_session *s, const int32_t *tok, int n)
+{
+    lmf_engine *e = s->e;
+    LMF_TRY(busy(s));
+    if (n < 0 || n > e->context - s->n_tok)
+        return LMF_FAIL(e->ctx, LMF_E_LIMIT, "%d more tokens after %d do not fit in a context of %d tokens", n, s->n_tok, e->context);
+    for (int i = 0; i < n; i++)
+        if (tok[i] < 0 || tok[i] >= e->vocab)
+            return LMF_FAIL(e->ctx, LMF_E_ARG, "token %d is not in the vocabulary of %d", tok[i], e->vocab);
+    memcpy(s->tok + s->n_tok, tok, (size_t)n * sizeof *tok);
+    s->n_tok += n;
+    s->n_read = s->n_tok;
+    return LMF_OK;
+}
+
+lmf_status lmf_session_append(lmf_session *s, const int32_t *tok, int n, int *n_cached)
+{
+    pthread_mutex_lock(&s->e->lock);
+    if (n_cached)
+        *n_cached = s->n_kv;
+    lmf_status status = append(s, tok, n);
+    pthread_mutex_unlock(&s->e->lock);
+    return status;
+}
+
+/* Reserves the pages of all tokens that will be computed, and queues. */
+static lmf_status enqueue(lmf_session *s, int32_t n_computed)
+{
+    lmf_engine *e = s->e;
+    int32_t need = pages_for(e, n_computed);
+    if (need > e->pages.n)
+        return LMF_FAIL(e->ctx, LMF_E_LIMIT, "%d tokens need %d pages, the cache has %d", n_computed, need, e->pages.n);
+    lmf__session_drop_kv(s, s->n_tok - 1); /* the last token's row is what the next one is read from */
+    need = need > s->n_pages ? need - s->n_pages : 0;
+    if (!lmf__pages_reserve(&e->pages, need))
+        return LMF_FAIL(e->ctx, LMF_E_BUSY, "the cache is full: %d pages are needed, %d are free; destroy or finish other sessions first", need,
+                        e->pages.n_free - e->pages.n_reserved);
+    s->n_reserved = need;
+    s->finish_pending = false;
+    s->failure = LMF_OK;
+    s->n_read = s->n_tok;
+    atomic_store(&s->cancelled, false);
+    s->state = LMF_SESSION_WAITING;
+    s->next_waiting = NULL;
+    if (e->last_waiting)
+        e->last_waiting->next_waiting = s;
+    else
+        e->first_waiting = s;
+    e->last_waiting = s;
+    e->n_waiting++;
+    return LMF_OK;
+}
+
+lmf_gen_opts lmf_gen_opts_default(void)
+{
+    return (lmf_gen_opts){ .struct_bytes = sizeof(lmf_gen_opts), .max_tok = 256, .top_p = 1, .repetition_penalty = 1 };
+}
+
+static lmf_status check_gen(lmf_ctx *ctx, const lmf_gen_opts *o)
+{
+    if (o->max_tok < 0 || o->top_k < 0)
+        return LMF_FAIL(ctx, LMF_E_ARG, "max_tok %d and top_k %d must not be negative", o->max_tok, o->top_k);
+    if (!(o->temperature >= 0) || !isfinite(o->temperature))
+        return LMF_FAIL(ctx, LMF_E_ARG, "temperature %g must be 0 or more", (double)o->temperature);
+    if (!(o->top_p > 0 && o->top_p <= 1) || !(o->min_p >= 0 && o->min_p <= 1))
+        return LMF_FAIL(ctx, LMF_E_ARG, "top_p %g must be above 0 and at most 1, min_p %g from 0 to 1", (double)o->top_p, (double)o->min_p);
+    if (!(o->repetition_penalty > 0) || !isfinite(o->repetition_penalty))
+        return LMF_FAIL(ctx, LMF_E_ARG, "repetition_penalty %g must be above 0", (double)o->repetition_penalty);
+    return LMF_OK;
+}
+
+static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
+{
+    lmf_engine *e = s->e;
+    LMF_TRY(busy(s));
+    lmf_gen_opts o = lmf_gen_opts_default();
+    if (opts)
+        memcpy(&o, opts, opts->struct_bytes < sizeof o ? opts->struct_bytes : sizeof o);
+    LMF_TRY(check_gen(e->ctx, &o));
+    if (s->n_tok == 0)
+        return LMF_FAIL(e->ctx, LMF_E_ARG, "there is nothing to answer: the session has no tokens");
+    int32_t room = e->context - s->n_tok;
+    if (o.max_tok > 0 && room == 0)
+        return LMF_FAIL(e->ctx, LMF_E_LIMIT, "the context of %d tokens is full; rewind, or create the engine with a longer one", e->context);
+    int32_t n_new = o.max_tok < room ? o.max_tok : room;
+    LMF_TRY(enqueue(s, s->n_tok + n_new - 1));
+    s->gen = o;
+    s->score = NULL;
+    s->end = s->n_tok + n_new;
+    return LMF_OK;
+}
+
+lmf_status lmf_session_generate(lmf_session *s, const lmf_gen_opts *opts)
+{
+    pthread_mutex_lock(&s->e->lock);
+    lmf_status status = generate(s, opts);
+    pthread_mutex_unlock(&s->e->lock);
+    return status;
+}
+
+static lmf_status score(lmf_session *s, const int32_t *tok, int n, float *logp)
+{
+    lmf_engine *e = s->e;
+    if (e->score_graph < 0)
+        return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "the engine was created without opts.score");
+    if (n < 1)
+        return LMF_FAIL(e->ctx, LMF_E_ARG, "there are no tokens to score");
+    int32_t begin = s->n_tok;
+    LMF_TRY(append(s, tok, n));
+    if (begin > 0)
+        lmf__session_drop_kv(s, begin - 1); /* the row that the first scored token is read from */
+    lmf_status status = enqueue(s, s->n_tok - 1);
+    if (status) {
+        s->n_tok = s->n_read = begin;
+        return status;
+    }
+    logp[0] = 0;
+    s->score = logp;
+    s->score_begin = begin;
+    s->end = s->n_tok;
+    return LMF_OK;
+}
+
+lmf_status lmf_session_score(lmf_session *s, const int32_t *tok, int n, float *logp)
+{
+    pthread_mutex_lock(&s->e->lock);
+    lmf_status status = score(s, tok, n, logp);
+    pthread_mutex_unlock(&s->e->lock);
+    return status;
+}
+
+lmf_status lmf_session_read(lmf_session *s, lmf_token *buf, int cap, int *n)
+{
+    lmf_engine *e = s->e;
+    lmf_status status = LMF_OK;
+    *n = 0;
+    pthread_mutex_lock(&e->lock);
+    for (; *n < cap && s->n_read < s->n_tok; s->n_read++)
+        buf[(*n)++] = (lmf_token){ s->tok[s->n_read], s->logp[s->n_read], LMF_FINISH_NONE };
+    bool all = s->n_read == s->n_tok;
+    if (all && s->failure && *n == 0) {
+        status = LMF_FAIL(e->ctx, s->failure, "the answer failed: %s", s->failure == LMF_E_INTERNAL ?
+                          "the model gave logits that are not numbers; its weights or the adapter's are damaged" : lmf_status_text(s->failure));
+        s->failure = LMF_OK;
+        s->finish_pending = false;
+    } else if (all && s->finish_pending && !s->failure) {
+        bool own = s->finish == LMF_FINISH_CANCELLED || *n == 0;
+        if (!own || *n < cap) {
+            if (own)
+                buf[(*n)++] = (lmf_token){ -1, 0, s->finish };
+            else
+                buf[*n - 1].finish = s->finish;
+            s->finish_pending = false;
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+    return status;
+}
+
+lmf_status lmf_session_fork(lmf_session *s, lmf_session **child)
+{
+    lmf_engine *e = s->e;
+    lmf_session *c;
+    LMF_TRY(lmf_session_create(e, &(lmf_session_opts){ sizeof(lmf_session_opts), s->adapter }, child));
+    c = *child;
+    pthread_mutex_lock(&e->lock);
+    memcpy(c->tok, s->tok, (size_t)s->n_tok * sizeof *s->tok);
+    c->n_tok = c->n_read = s->n_tok;
+    c->n_pages = s->n_kv / e->page_size;
+    c->n_kv = c->n_pages * e->page_size;
+    for (int32_t i = 0; i < c->n_pages; i++) {
+        c->page[i] = s->page[i];
+        lmf__pages_retain(&e->pages, c->page[i]);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return LMF_OK;
+}
+
+lmf_status lmf_session_rewind(lmf_session *s, int n_tok, int *n_kept)
+{
+    pthread_mutex_lock(&s->e->lock);
+    lmf_status status = busy(s);
+    if (!status && (n_tok < 0 || n_tok > s->n_tok))
+        status = LMF_FAIL(s->e->ctx, LMF_E_ARG, "can't rewind to %d tokens: there are %d", n_tok, s->n_tok);
+    if (!status) {
+        lmf__session_drop_kv(s, n_tok);
+        s->n_tok = n_tok;
+        if (s->n_read > n_tok)
+            s->n_read = n_tok;
+    }
+    if (n_kept)
+        *n_kept = s->n_kv;
+    pthread_mutex_unlock(&s->e->lock);
+    return status;
+}
+
+void lmf_session_cancel(lmf_session *s) { atomic_store(&s->cancelled, true); }
+
+bool lmf_session_is_busy(lmf_session *s)
+{
+    pthread_mutex_lock(&s->e->lock);
+    bool is = s->state != LMF_SESSION_IDLE;
+    pthread_mutex_unlock(&s->e->lock);
+    return is;
+}
+
+int lmf_session_n_tok(lmf_session *s)
+{
+    pthread_mutex_lock(&s->e->lock);
+    int n = s->n_tok;
+    pthread_mutex_unlock(&s->e->lock);
+    return n;
+}
+
+int lmf_session_tokens(lmf_session *s, int32_t *tok, int cap)
+{
+    pthread_mutex_lock(&s->e->lock);
+    int n = s->n_tok < cap ? s->n_tok : cap;
+    memcpy(tok, s->tok, (size_t)n * sizeof *tok);
+    pthread_mutex_unlock(&s->e->lock);
+    return n;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: embed_bwd sums the rows of one token in index order: the block of a token's first row sums all of them. */
+#include "device/cuda/unpack.cuh"
+
+/* One block a row of y. */
+#define EMBED(name, dtype)                                                                                           \
+    LMF_KERNEL(embed_fwd_##name)(const int *token, const uint8_t *w, float *y, int64_t row_bytes, int64_t n_vocab, int d) \
+    {                                                                                                                \
+        int v = token[blockIdx.x];                                                                                   \
+        const uint8_t *row = w + v * row_bytes;                                                                      \
+        for (int i = threadIdx.x; i < d; i += blockDim.x)                                                            \
+            y[(int64_t)blockIdx.x * d + i] = v >= 0 && v < n_vocab ? lmf_load<dtype>(row, i) : 0.0f;                 \
+    }
+LMF_EACH_FORMAT(EMBED)
+
+/* dw is zeroed before. One block a row of dy. */
+LMF_KERNEL(embed_bwd_f32)(const int *token, const float *dy, float *dw, int64_t dy_stride, int n_rows, int64_t n_vocab, int d)
+{
+    int t = blockIdx.x, v = token[t], seen = 0;
+    if (v < 0 || v >= n_vocab)
+        return;
+    for (int u = threadIdx.x; u < t; u += blockDim.x)
+        seen |= token[u] == v;
+    if (__syncthreads_or(seen))
+        return;
+    for (int i = threadIdx.x; i < d; i += blockDim.x) {
+        float sum = 0;
+        for (int u = t; u < n_rows; u++)
+            if (token[u] == v)
+                sum += dy[u * dy_stride + i];
+        dw[(int64_t)v * d + i] = sum;
+    }
+}

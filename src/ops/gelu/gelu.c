@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: each element stands alone. */
+#include "ops/gelu/gelu.h"
+#include <math.h>
+
+static const double root = 0.79788456080286536, cubic = 0.044715; /* sqrt(2/pi) */
+
+static lmf_status infer(lmf_graph *g, lmf_node *n)
+{
+    for (int i = 0; i < n->n_in; i++) {
+        if (n->in[i]->v.dtype != LMF_F32)
+            return lmf_refuse(g, n, LMF_E_DTYPE, "all inputs are f32");
+        if (!lmf_same_shape(n->in[0], n->in[i]))
+            return lmf_refuse(g, n, LMF_E_SHAPE, "all inputs have one shape");
+    }
+    lmf_out_like(n, 0, n->in[0], LMF_F32);
+    return LMF_OK;
+}
+
+/* (1 + tanh(u)) / 2 without the cancellation that the far negative side has. */
+static double half_of(double x) { return 1 / (1 + exp(-2 * root * (x + cubic * x * x * x))); }
+
+static lmf_status ref(const lmf_call *c)
+{
+    int64_t n = lmf_view_count(&c->out[0]);
+    for (int64_t i = 0; i < n; i++) {
+        double x = lmf_get(&c->in[0], i);
+        lmf_set(&c->out[0], i, x * half_of(x));
+    }
+    return LMF_OK;
+}
+
+static lmf_status grad(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out, lmf_tensor **d_in)
+{
+    lmf_grad_add(g, &d_in[0], lmf_node_add1(g, &lmf_op_gelu_bwd, NULL, (lmf_tensor *[]){ n->in[0], d_out[0] }, 2));
+    return g->status;
+}
+
+static void cost(const lmf_node *n, double *flops, double *bytes)
+{
+    double e = (double)lmf_view_count(&n->in[0]->v);
+    *flops = 25 * e; /* an exp is about 15 */
+    *bytes = 4 * (n->n_in + n->n_out) * e;
+}
+
+const lmf_op lmf_op_gelu = {
+    .name = "gelu", .n_in_min = 1, .n_in_max = 1, .n_out = 1, .flags = LMF_OP_CHEAP, .infer = infer, .grad = grad, .cost = cost, .ref = ref,
+};
+
+lmf_tensor *(lmf_gelu)(lmf_graph *g, lmf_tensor *x)
+{
+    return lmf_node_add1(g, &lmf_op_gelu, NULL, (lmf_tensor *[]){ x }, 1);
+}
+
+static lmf_status bwd_ref(const lmf_call *c)
+{
+    int64_t n = lmf_view_count(&c->out[0]);
+    for (int64_t i = 0; i < n; i++) {
+        double x = lmf_get(&c->in[0], i), s = half_of(x), slope = s * (1 - s);
+        lmf_set(&c->out[0], i, lmf_get(&c->in[1], i) * (s + (slope == 0 ? 0 : x * slope * 2 * root * (1 + 3 * cubic * x * x))));
+    }
+    return LMF_OK;
+}
+
+const lmf_op lmf_op_gelu_bwd = {
+    .name = "gelu_bwd", .n_in_min = 2, .n_in_max = 2, .n_out = 1, .infer = infer, .cost = cost, .ref = bwd_ref,
+};

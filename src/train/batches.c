@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/batches.h"
+#include <math.h>
+#include <string.h>
+
+enum { DEFAULT_MICRO_TOK = 2048, ROUND_TOK = 16, SURVEY_STEPS = 4096, TARGET_BUCKETS = 6 };
+
+static lmf_status make_order(lmf_batches *b, uint32_t epoch)
+{
+    if (b->order_made && b->order_epoch == epoch)
+        return LMF_OK;
+    if (b->shuffle)
+        lmf_shuffle(b->seed, epoch, b->order, b->samples->n);
+    else
+        for (int64_t i = 0; i < b->samples->n; i++)
+            b->order[i] = i;
+    b->order_epoch = epoch;
+    b->order_made = true;
+    return LMF_OK;
+}
+
+static int bucket_for(const lmf_batches *b, int32_t n_tok)
+{
+    int i = 0;
+    while (i + 1 < b->n_buckets && b->bucket[i] < n_tok)
+        i++;
+    return i;
+}
+
+lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out)
+{
+    int32_t len[LMF_MAX_STEP_ROWS];
+    int64_t drawn[LMF_MAX_STEP_ROWS], first = step % b->steps_per_epoch * b->step_rows;
+    int bin[LMF_MAX_STEP_ROWS];
+    LMF_TRY(make_order(b, (uint32_t)(step / b->steps_per_epoch)));
+    int n = (int)(b->samples->n - first < b->step_rows ? b->samples->n - first : b->step_rows);
+    *out = (lmf_step_plan){ .n_samples = n };
+    for (int i = 0; i < n; i++) {
+        drawn[i] = b->order[first + i];
+        len[i] = b->samples->items[drawn[i]].n;
+        out->n_tok += len[i];
+        out->n_learn += b->samples->items[drawn[i]].n_learn;
+    }
+    out->n_micro = lmf_pack(b->ctx, len, n, b->cap_tok, bin);
+    if (out->n_micro < 0)
+        return LMF_NO_MEMORY(b->ctx, 2 * (size_t)n * sizeof *len, "packing a batch");
+    int at = 0;
+    for (int k = 0; k < out->n_micro; k++) {
+        lmf_micro *m = &out->micro[k];
+        for (int i = 0; i < n; i++)
+            if (bin[i] == k) {
+                out->sample[at++] = drawn[i];
+                m->n_items++;
+                m->n_tok += len[i];
+            }
+        m->i_bucket = bucket_for(b, m->n_tok);
+    }
+    return LMF_OK;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    return *(const int32_t *)a < *(const int32_t *)b ? -1 : *(const int32_t *)a > *(const int32_t *)b;
+}
+
+/* Sizes [n], rising: the k boundaries (each one of the sizes) under which the fewest rows are padded. Dynamic programming over
+ * distinct sizes; cost[j] is the padding when the first j sizes are served. */
+static lmf_status choose(lmf_batches *b, const int32_t *size, int n)
+{
+    size_t bytes = (size_t)(TARGET_BUCKETS + 1) * ((size_t)n + 1) * (sizeof(double) + sizeof(int));
+    double *cost = lmf_alloc(b->ctx, bytes);
+    if (!cost)
+        return LMF_NO_MEMORY(b->ctx, bytes, "choosing batch sizes");
+    int *from = (int *)(cost + (TARGET_BUCKETS + 1) * (n + 1)), w = n + 1;
+    for (int j = 1; j <= n; j++)
+        cost[j] = INFINITY;
+    for (int k = 1; k <= TARGET_BUCKETS; k++)
+        for (int j = 0; j <= n; j++) {
+            double pad = 0;
+            cost[k * w + j] = j ? INFINITY : 0;
+            for (int i = j - 1; i >= 0; i--) { /* sizes i .. j-1 in a bucket of size[j-1] */
+                pad += size[j - 1] - size[i];
+                if (cost[(k - 1) * w + i] + pad < cost[k * w + j]) {
+                    cost[k * w + j] = cost[(k - 1) * w + i] + pad;
+                    from[k * w + j] = i;
+                }
+            }
+        }
+    int k = TARGET_BUCKETS;
+    while (k > 1 && cost[(k - 1) * w + n] <= cost[k * w + n])
+        k--;
+    b->n_buckets = k;
+    for (int j = n; k > 0; j = from[k * w + j], k--)
+        b->bucket[k - 1] = size[j - 1];
+    lmf_free(b->ctx, cost, bytes);
+    return LMF_OK;
+}
+
+/* The sizes of micro-batches that the run will have (its first steps, if it is long). */
+static lmf_status survey(lmf_batches *b)
+{
+    int64_t n_steps = b->n_steps < SURVEY_STEPS ? b->n_steps : SURVEY_STEPS;
+    int n = 0, cap = 4096;
+    size_t bytes = (size_t)cap * sizeof(int32_t) + sizeof(lmf_step_plan);
+    int32_t *size = lmf_alloc(b->ctx, bytes);
+    if (!size)
+        return LMF_NO_MEMORY(b->ctx, bytes, "choosing batch sizes");
+    lmf_step_plan *plan = (lmf_step_plan *)(size + cap);
+    lmf_status s = LMF_OK;
+    int32_t largest = 0;
+    for (int64_t i = 0; !s && i < n_steps; i++) {
+        s = lmf_batches_step(b, i, plan);
+        for (int k = 0; !s && k < plan->n_micro; k++) {
+            int32_t t = (plan->micro[k].n_tok + ROUND_TOK - 1) / ROUND_TOK * ROUND_TOK;
+            largest = t > largest ? t : largest;
+            b->max_seqs = plan->micro[k].n_items + 1 > b->max_seqs ? plan->micro[k].n_items + 1 : b->max_seqs;
+            if (n < 512)
+                size[n++] = t;
+        }
+    }
+    if (!s) {
+        size[n - 1] = largest > size[n - 1] ? largest : size[n - 1];
+        qsort(size, (size_t)n, sizeof *size, by_size);
+        s = choose(b, size, n);
+    }
+    if (!s && n_steps < b->n_steps) { /* steps that were not looked at may fill a micro-batch */
+        b->bucket[b->n_buckets - 1] = b->cap_tok;
+        b->max_seqs = b->step_rows + 1;
+    }
+    lmf_free(b->ctx, size, bytes);
+    return s;
+}
+
+lmf_status lmf_batches_init(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *samples, uint64_t seed, bool shuffle, int32_t step_rows,
+                            int32_t micro_tok, double epochs, int64_t n_steps)
+{
+    *b = (lmf_batches){ .ctx = ctx, .samples = samples, .seed = seed, .shuffle = shuffle, .step_rows = step_rows };
+    if (step_rows < 1 || step_rows > LMF_MAX_STEP_ROWS)
+        return LMF_FAIL(ctx, LMF_E_ARG, "a step of %d rows: 1 to %d are possible (batch size times accumulation)", step_rows, LMF_MAX_STEP_ROWS);
+    b->steps_per_epoch = (samples->n + step_rows - 1) / step_rows;
+    b->n_steps = n_steps ? n_steps : (int64_t)ceil(epochs * (double)b->steps_per_epoch);
+    b->cap_tok = micro_tok ? micro_tok : DEFAULT_MICRO_TOK;
+    int32_t longest = (samples->longest + ROUND_TOK - 1) / ROUND_TOK * ROUND_TOK;
+    if (b->cap_tok < longest)
+        b->cap_tok = longest;
+    b->order = lmf_alloc(ctx, (size_t)samples->n * sizeof *b->order);
+    if (!b->order)
+        return LMF_NO_MEMORY(ctx, (size_t)samples->n * sizeof *b->order, "the order of samples");
+    return survey(b);
+}
+
+void lmf_batches_clear(lmf_batches *b)
+{
+    if (b->ctx && b->samples)
+        lmf_free(b->ctx, b->order, (size_t)b->samples->n * sizeof *b->order);
+    *b = (lmf_batches){ 0 };
+}

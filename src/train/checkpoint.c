@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A checkpoint is the folder checkpoint-N: the adapter as PEFT has it, state.safetensors with every STATE tensor of the plan,
+ * trainer_state.json, and MANIFEST.json, written last: sizes and SHA-256 of the others, and in "digest" the SHA-256 of its own text
+ * with that field empty. It is written as checkpoint-N.tmp and renamed when all of it is durable.
+ * Rule: an older checkpoint goes only after the new one has been read back and its hashes hold. */
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/file.h"
+#include "format/adapter.h"
+#include "format/json.h"
+#include "format/safetensors.h"
+#include "train/params.h"
+#include "train/trainer_internal.h"
+
+enum { MAX_FILES = 8, MAX_JSON_BYTES = 1 << 20, DIGEST_BYTES = 64 };
+static const char *const lora_files[] = { "adapter_config.json", "adapter_model.safetensors", "README.md", "state.safetensors", "trainer_state.json", NULL };
+static const char *const full_files[] = { "state.safetensors", "trainer_state.json", NULL };
+
+static const char *const *files_of(const lmf_trainer *t) { return t->opts.full ? full_files : lora_files; }
+
+static lmf_status read_flat(lmf_trainer *t, const char *name, float **out, size_t *bytes)
+{
+    *bytes = (size_t)t->params.n_total * sizeof(float);
+    *out = lmf_alloc(t->ctx, *bytes);
+    if (!*out)
+        return LMF_NO_MEMORY(t->ctx, *bytes, "the parameters");
+    lmf_status s = lmf_plan_state_read(t->plan, name, *out, *bytes);
+    if (s) {
+        lmf_free(t->ctx, *out, *bytes);
+        *out = NULL;
+    }
+    return s;
+}
+
+/* ---- adapter ---- */
+/* Names of the adapted modules, each once: "q_proj". */
+static int target_names(lmf_trainer *t, char names[32][64], const char **list)
+{
+    char path[256];
+    int n = 0;
+    for (int i = 0; i < t->params.n; i += 2) {
+        char role[160];
+        snprintf(role, sizeof role, "%.*s", (int)(strlen(t->params.items[i].name) - strlen(".lora_a")), t->params.items[i].name);
+        if (!lmf_lora_path(t->model, role, path, sizeof path))
+            continue;
+        const char *last = strrchr(path, '.') ? strrchr(path, '.') + 1 : path;
+        int k = 0;
+        while (k < n && strcmp(names[k], last))
+            k++;
+        if (k == n && n < 32) {
+            snprintf(names[n], sizeof names[n], "%.63s", last);
+            list[n] = names[n];
+            n++;
+        }
+    }
+    return n;
+}
+
+static lmf_status save_entries(lmf_trainer *t, const char *dir, const char *base_name, const float *p)
+{
+    char names[32][64], path[256], role[160];
+    const char *list[32];
+    lmf_arena a;
+    size_t n = (size_t)t->params.n / 2;
+    lmf_arena_init(&a, t->ctx, 1 << 26);
+    lmf_adapter_entry *e = lmf_arena_array(&a, n, sizeof *e);
+    lmf_status s = e ? LMF_OK : LMF_NO_MEMORY(t->ctx, n * sizeof *e, "the adapter");
+    for (size_t i = 0; !s && i < n; i++) {
+        const lmf_param *pa = &t->params.items[2 * i], *pb = pa + 1;
+        snprintf(role, sizeof role, "%.*s", (int)(strlen(pa->name) - strlen(".lora_a")), pa->name);
+        lmf_lora_path(t->model, role, path, sizeof path);
+        e[i] = (lmf_adapter_entry){ .path = lmf_arena_strdup(&a, path), .dtype = LMF_F32, .n_in = pa->dim[1], .n_out = pb->dim[0], .r = t->opts.lora_r,
+                                    .alpha = t->opts.lora_alpha, .a = p + pa->offset, .b = p + pb->offset };
+        if (!e[i].path)
+            s = LMF_NO_MEMORY(t->ctx, strlen(path), "the adapter");
+    }
+    lmf_adapter_config c = { .r = t->opts.lora_r, .alpha = t->opts.lora_alpha, .use_rslora = t->opts.use_rslora, .base_model = base_name,
+                             .task_type = "CAUSAL_LM", .target = list };
+    c.n_targets = (size_t)target_names(t, names, list);
+    if (!s)
+        s = lmf_adapter_save(t->ctx, dir, &c, e, n);
+    lmf_arena_clear(&a);
+    return s;
+}
+
+lmf_status lmf_trainer_save_adapter(lmf_trainer *t, const char *dir, const char *base_name)
+{
+    float *p;
+    size_t bytes;
+    if (t->opts.full)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "all weights were trained: there is no adapter to save");
+    LMF_TRY(read_flat(t, "train.p", &p, &bytes));
+    lmf_status s = save_entries(t, dir, base_name, p);
+    lmf_free(t->ctx, p, bytes);
+    return s;
+}
+
+static const lmf_adapter_pair *find_pair(const lmf_adapter *a, const char *path)
+{
+    for (size_t i = 0; i < lmf_adapter_n(a); i++)
+        if (strcmp(lmf_adapter_at(a, i)->path, path) == 0)
+            return lmf_adapter_at(a, i);
+    return NULL;
+}
+
+static lmf_status load_pairs(lmf_trainer *t, const char *dir, const lmf_adapter *a, float *p)
+{
+    char path[256], role[160];
+    if (lmf_adapter_n(a) > (size_t)t->params.n / 2)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "the adapter %s has %zu modules, this run trains %d: give its target modules", dir, lmf_adapter_n(a), t->params.n / 2);
+    for (int i = 0; i < t->params.n; i += 2) {
+        const lmf_param *pa = &t->params.items[i], *pb = pa + 1;
+        snprintf(role, sizeof role, "%.*s", (int)(strlen(pa->name) - strlen(".lora_a")), pa->name);
+        lmf_lora_path(t->model, role, path, sizeof path);
+        const lmf_adapter_pair *q = find_pair(a, path);
+        if (!q)
+            return LMF_FAIL(t->ctx, LMF_E_NOT_FOUND, "the adapter %s has no weights for %s", dir, path);
+        if (q->a->dim[0] != pa->dim[0] || q->a->dim[1] != pa->dim[1] || q->b->dim[0] != pb->dim[0])
+            return LMF_FAIL(t->ctx, LMF_E_SHAPE, "the adapter %s has %s in rank %lld, this run trains rank %lld", dir, path, (long long)q->a->dim[0], (long long)pa->dim[0]);
+        if (fabs(q->scale - (double)t->nn.lora_scale) > 1e-6 * fabs(q->scale))
+            return LMF_FAIL(t->ctx, LMF_E_ARG, "the adapter %s scales %s by %g, this run by %g: give its alpha", dir, path, q->scale, (double)t->nn.lora_scale);
+        const lmf_format *f = lmf_format_get(t->ctx, q->a->dtype);
+        f->unpack(q->a->data, p + pa->offset, pa->count);
+        f->unpack(q->b->data, p + pb->offset, pb->count);
+    }
+    return LMF_OK;
+}
+
+lmf_status lmf_trainer_load_adapter(lmf_trainer *t, const char *dir)
+{
+    lmf_adapter *a;
+    float *p = NULL;
+    size_t bytes = 0;
+    if (t->opts.full)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "all weights are trained: there is no adapter to start from");
+    LMF_TRY(lmf_adapter_open(t->ctx, dir, &a));
+    lmf_status s = read_flat(t, "train.p", &p, &bytes);
+    if (!s)
+        s = load_pairs(t, dir, a, p);
+    if (!s)
+        s = lmf_plan_state_write(t->plan, "train.p", p, bytes);
+    lmf_free(t->ctx, p, bytes);
+    lmf_adapter_close(a);
+    return s;
+}
+
+/* ---- state ---- */
+static lmf_status save_state(lmf_trainer *t, const char *dir)
+{
+    char path[4096];
+    lmf_safetensors_writer *w;
+    const lmf_tensor *s_t;
+    LMF_TRY(lmf_path_join(t->ctx, path, sizeof path, dir, "state.safetensors"));
+    LMF_TRY(lmf_safetensors_writer_create(t->ctx, path, &w));
+    lmf_status s = LMF_OK;
+    for (int i = 0; !s && (s_t = lmf_plan_state_at(t->plan, i)); i++)
+        s = lmf_safetensors_add(w, s_t->name, s_t->v.dtype, s_t->v.dim, s_t->v.n_dims);
+    if (!s)
+        s = lmf_safetensors_begin(w);
+    for (int64_t i; !s && (i = lmf_safetensors_writer_next(w)) >= 0;) {
+        s_t = lmf_plan_state_at(t->plan, (int)i);
+        size_t bytes = lmf_format_bytes(s_t->v.fmt, lmf_view_count(&s_t->v));
+        void *data = lmf_alloc(t->ctx, bytes);
+        s = data ? lmf_plan_state_read(t->plan, s_t->name, data, bytes) : LMF_NO_MEMORY(t->ctx, bytes, "a checkpoint");
+        if (!s)
+            s = lmf_safetensors_write(w, data, bytes);
+        lmf_free(t->ctx, data, bytes);
+    }
+    if (!s)
+        s = lmf_safetensors_commit(w);
+    lmf_safetensors_writer_destroy(w);
+    return s;
+}
+
+static lmf_status load_state(lmf_trainer *t, const char *dir)
+{
+    char path[4096];
+    lmf_safetensors *st;
+    const lmf_tensor *s_t;
+    LMF_TRY(lmf_path_join(t->ctx, path, sizeof path, dir, "state.safetensors"));
+    LMF_TRY(lmf_safetensors_open(t->ctx, path, &st));
+    lmf_status s = LMF_OK;
+    for (int i = 0; !s && (s_t = lmf_plan_state_at(t->plan, i)); i++) {
+        const lmf_st_tensor *f = lmf_safetensors_find(st, s_t->name);
+        s = f ? lmf_plan_state_write(t->plan, s_t->name, f->data, f->bytes) : LMF_FAIL(t->ctx, LMF_E_NOT_FOUND, "%s has no tensor \"%s\"", path, s_t->name);
+    }
+    lmf_safetensors_close(st);
+    return s;
+}
+
+/* Of all weights, each hashed alone, once a run. */
+static lmf_status hash_weights(lmf_trainer *t)
+{
+    lmf_buf all;
+    char sha[65];
+    if (t->model_sha256[0])
+        return LMF_OK;
+    lmf_buf_init(&all, t->ctx, SIZE_MAX / 8);
+    lmf_status s = LMF_OK;
+    for (int i = 0; !s && i < t->model->weights->n; i++) {
+        const lmf_weight *w = &t->model->weights->items[i];
+        s = lmf_sha256_hex(t->ctx, w->v.data, lmf_format_bytes(w->v.fmt, lmf_view_count(&w->v)), sha);
+        lmf_buf_append(&all, w->name, strlen(w->name));
+        lmf_buf_append(&all, sha, sizeof sha);
+    }
+    s = s ? s : all.status ? all.status : lmf_sha256_hex(t->ctx, lmf_buf_str(&all), all.n, t->model_sha256);
+    lmf_buf_clear(&all);
+    return s;
+}
+
+/* What must agree for a resumed run to be the same run. */
+static lmf_status identity(lmf_trainer *t, json_t **out)
+{
+    char fingerprint[20], options[2048], options_sha[65], data_sha[65];
+    const lmf_train_opts *o = &t->opts;
+    const lmf_samples *sm = t->batches.samples;
+    LMF_TRY(hash_weights(t));
+    snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)lmf_plan_fingerprint(t->plan));
+    snprintf(options, sizeof options, "%d %d %.17g %d %s %d %d %d %.17g %d %.17g %lld %.17g %.17g %.17g %.17g %.17g %llu %d %d %lld", o->full, o->lora_r, o->lora_alpha,
+             o->use_rslora, o->target_modules, o->batch_size, o->grad_accum, o->micro_tok, o->lr, (int)o->schedule, o->min_lr_ratio, (long long)o->warmup_steps,
+             o->weight_decay, o->beta1, o->beta2, o->eps, o->max_grad_norm, (unsigned long long)o->seed, o->compute, o->shuffle, (long long)t->batches.n_steps);
+    LMF_TRY(lmf_sha256_hex(t->ctx, options, strlen(options), options_sha));
+    /* token ids and masks of all samples, in order */
+    lmf_buf ids;
+    lmf_buf_init(&ids, t->ctx, SIZE_MAX / 8);
+    for (int64_t i = 0; i < sm->n; i++) {
+        lmf_buf_append(&ids, &sm->items[i].n, sizeof sm->items[i].n);
+        lmf_buf_append(&ids, sm->items[i].id, (size_t)sm->items[i].n * sizeof(int32_t));
+        lmf_buf_append(&ids, sm->items[i].learn, (size_t)sm->items[i].n);
+    }
+    lmf_status s = ids.status ? ids.status : lmf_sha256_hex(t->ctx, lmf_buf_str(&ids), ids.n, data_sha);
+    lmf_buf_clear(&ids);
+    LMF_TRY(s);
+    *out = json_pack("{s:s, s:s, s:s, s:s}", "model", t->model_sha256, "data", data_sha, "options", options_sha, "plan", fingerprint);
+    return *out ? LMF_OK : LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");
+}
+
+static lmf_status save_trainer_state(lmf_trainer *t, const char *dir)
+{
+    char path[4096];
+    json_t *id, *root;
+    LMF_TRY(lmf_path_join(t->ctx, path, sizeof path, dir, "trainer_state.json"));
+    LMF_TRY(identity(t, &id));
+    root = json_pack("{s:I, s:I, s:f, s:I, s:I, s:o}", "global_step", (json_int_t)t->step, "max_steps", (json_int_t)t->batches.n_steps,
+                     "epoch", (double)t->step / (double)t->batches.steps_per_epoch, "total_tokens", (json_int_t)t->total_tok, "skipped_steps", (json_int_t)t->n_skipped, "identity", id);
+    lmf_status s = root ? lmf_json_save(t->ctx, path, root) : LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");
+    json_decref(root);
+    return s;
+}
+
+/* ---- manifest ---- */
+static lmf_status manifest_text(lmf_ctx *ctx, json_t *root, const char *digest, lmf_buf *out)
+{
+    lmf_buf_truncate(out, 0);
+    if (json_object_set_new(root, "digest", json_string(digest)))
+        return LMF_NO_MEMORY(ctx, 1024, "a manifest");
+    return lmf_json_text(ctx, root, JSON_SORT_KEYS | JSON_INDENT(1), out);
+}
+
+static lmf_status save_manifest(lmf_trainer *t, const char *dir)
+{
+    char path[4096], sha[65], digest[65];
+    json_t *files = json_object(), *root = json_pack("{s:i, s:I, s:o}", "version", 1, "step", (json_int_t)t->step, "files", files);
+    lmf_status s = root ? LMF_OK : LMF_NO_MEMORY(t->ctx, 256, "a manifest");
+    for (const char *const *f = files_of(t); !s && *f; f++) {
+        uint64_t n;
+        s = lmf_path_join(t->ctx, path, sizeof path, dir, *f);
+        if (!s)
+            s = lmf_file_sha256(t->ctx, path, sha, &n);
+        if (!s)
+            json_object_set_new(files, *f, json_pack("{s:I, s:s}", "bytes", (json_int_t)n, "sha256", sha));
+    }
+    lmf_buf text;
+    lmf_buf_init(&text, t->ctx, MAX_JSON_BYTES);
+    if (!s)
+        s = manifest_text(t->ctx, root, "", &text);
+    if (!s)
+        s = lmf_sha256_hex(t->ctx, text.data, text.n, digest);
+    if (!s)
+        s = manifest_text(t->ctx, root, digest, &text);
+    if (!s)
+        s = lmf_path_join(t->ctx, path, sizeof path, dir, "MANIFEST.json");
+    if (!s)
+        s = lmf_file_write(t->ctx, path, text.data, text.n);
+    lmf_buf_clear(&text);
+    json_decref(root);
+    return s;
+}
+
+/* Every file is there, of its size and hash, and the manifest is whole. */
+static lmf_status verify(lmf_ctx *ctx, const char *dir)
+{
+    char path[4096], digest[65], sha[65];
+    json_t *root;
+    lmf_buf text;
+    LMF_TRY(lmf_path_join(ctx, path, sizeof path, dir, "MANIFEST.json"));
+    LMF_TRY(lmf_json_load(ctx, path, MAX_JSON_BYTES, LMF_JSON_SMALL, &root));
+    const char *said = json_string_value(json_object_get(root, "digest"));
+    snprintf(digest, sizeof digest, "%s", said ? said : "");
+    lmf_buf_init(&text, ctx, MAX_JSON_BYTES);
+    lmf_status s = manifest_text(ctx, root, "", &text);
+    if (!s)
+        s = lmf_sha256_hex(ctx, text.data, text.n, sha);
+    lmf_buf_clear(&text);
+    if (!s && strcmp(sha, digest))
+        s = LMF_FAIL(ctx, LMF_E_FORMAT, "%s was changed: its digest does not hold", path);
+    const char *name;
+    json_t *entry, *files = json_object_get(root, "files");
+    if (!s && json_object_size(files) == 0)
+        s = LMF_FAIL(ctx, LMF_E_FORMAT, "%s names no files", path);
+    json_object_foreach(files, name, entry) {
+        uint64_t n = 0;
+        if (!s && strchr(name, '/'))
+            s = LMF_FAIL(ctx, LMF_E_FORMAT, "%s names a file outside its folder", path);
+        if (!s)
+            s = lmf_path_join(ctx, path, sizeof path, dir, name);
+        if (!s)
+            s = lmf_file_sha256(ctx, path, sha, &n);
+        const char *want = json_string_value(json_object_get(entry, "sha256"));
+        if (!s && (!want || strcmp(want, sha) || (json_int_t)n != json_integer_value(json_object_get(entry, "bytes"))))
+            s = LMF_FAIL(ctx, LMF_E_FORMAT, "%s is damaged: its hash is not the manifest's", path);
+    }
+    json_decref(root);
+    return s;
+}
+
+/* ---- folders ---- */
+static int64_t newest_below(const char *dir, int64_t below)
+{
+    int64_t best = -1;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        long long n;
+        int used = 0;
+        char name[64];
+        if (sscanf(e->d_name, "checkpoint-%lld%n", &n, &used) != 1 || e->d_name[used] || n < 0 || n >= below || n <= best)
+            continue;
+        snprintf(name, sizeof name, "checkpoint-%lld", n);
+        if (strcmp(name, e->d_name) == 0) /* not "checkpoint-007" */
+            best = n;
+    }
+    if (d)
+        closedir(d);
+    return best;
+}
+
+int64_t lmf_checkpoint_newest(const char *dir) { return newest_below(dir, INT64_MAX); }
+
+static lmf_status checkpoint_path(lmf_ctx *ctx, const char *dir, int64_t n, const char *suffix, char *text, size_t cap)
+{
+    char name[64];
+    snprintf(name, sizeof name, "checkpoint-%lld%s", (long long)n, suffix);
+    return lmf_path_join(ctx, text, cap, dir, name);
+}
+
+/* Later ones than this run's step were passed over as damaged: they don't count among those kept. */
+static lmf_status rotate(lmf_trainer *t, const char *dir, int keep)
+{
+    char path[4096];
+    int64_t n = newest_below(dir, t->step + 1);
+    for (int kept = 0; n >= 0; n = newest_below(dir, n)) {
+        LMF_TRY(checkpoint_path(t->ctx, dir, n, "", path, sizeof path));
+        if (++kept > keep)
+            LMF_TRY(lmf_dir_remove(t->ctx, path));
+    }
+    return LMF_OK;
+}
+
+static lmf_status write_all(lmf_trainer *t, const char *dir, const char *base_name)
+{
+    if (!t->opts.full)
+        LMF_TRY(lmf_trainer_save_adapter(t, dir, base_name));
+    LMF_TRY(save_state(t, dir));
+    LMF_TRY(save_trainer_state(t, dir));
+    LMF_TRY(save_manifest(t, dir));
+    return lmf_dir_sync(t->ctx, dir);
+}
+
+lmf_status lmf_trainer_save(lmf_trainer *t, const char *dir, int keep, const char *base_name)
+{
+    char tmp[4096], path[4096];
+    LMF_TRY(checkpoint_path(t->ctx, dir, t->step, ".tmp", tmp, sizeof tmp));
+    LMF_TRY(checkpoint_path(t->ctx, dir, t->step, "", path, sizeof path));
+    if (lmf_path_stat(tmp) == LMF_PATH_DIR) /* left by a process that died */
+        LMF_TRY(lmf_dir_remove(t->ctx, tmp));
+    LMF_TRY(lmf_dir_create(t->ctx, tmp));
+    lmf_status s = write_all(t, tmp, base_name);
+    if (!s && lmf_path_stat(path) == LMF_PATH_DIR)
+        s = lmf_dir_remove(t->ctx, path);
+    if (!s)
+        s = lmf_path_rename(t->ctx, tmp, path);
+    if (s) {
+        lmf_error_record why = t->ctx->error;
+        lmf_dir_remove(t->ctx, tmp);
+        t->ctx->error = why;
+        return s;
+    }
+    LMF_TRY(lmf_dir_sync(t->ctx, dir));
+    LMF_TRY(verify(t->ctx, path));
+    return rotate(t, dir, keep);
+}
+
+static lmf_status check_identity(lmf_trainer *t, const char *path, const json_t *theirs)
+{
+    static const struct { const char *key, *what; } parts[] = { { "model", "another model file" }, { "data", "other training data" },
+                                                                { "options", "other options" }, { "plan", "another build, device or number of workers" } };
+    json_t *ours;
+    LMF_TRY(identity(t, &ours));
+    lmf_status s = LMF_OK;
+    for (size_t i = 0; !s && i < sizeof parts / sizeof *parts; i++) {
+        const char *a = json_string_value(json_object_get(theirs, parts[i].key)), *b = json_string_value(json_object_get(ours, parts[i].key));
+        if (!a || strcmp(a, b))
+            s = LMF_FAIL(t->ctx, LMF_E_ARG, "%s was made with %s: going on from it would not give the same run", path, parts[i].what);
+    }
+    json_decref(ours);
+    return s;
+}
+
+static lmf_status load(lmf_trainer *t, const char *path)
+{
+    char file[4096];
+    json_t *root;
+    LMF_TRY(lmf_path_join(t->ctx, file, sizeof file, path, "trainer_state.json"));
+    LMF_TRY(lmf_json_load(t->ctx, file, MAX_JSON_BYTES, LMF_JSON_SMALL, &root));
+    int64_t step = -1, tok = 0, skipped = 0;
+    lmf_status s = check_identity(t, path, json_object_get(root, "identity"));
+    if (!s)
+        s = lmf_json_get_i64(t->ctx, root, "global_step", &step);
+    if (!s)
+        s = lmf_json_get_i64(t->ctx, root, "total_tokens", &tok);
+    if (!s)
+        s = lmf_json_get_i64(t->ctx, root, "skipped_steps", &skipped);
+    json_decref(root);
+    if (!s && (step < 0 || step > t->batches.n_steps || skipped < 0 || skipped > step))
+        s = LMF_FAIL(t->ctx, LMF_E_FORMAT, "%s says step %lld of %lld", file, (long long)step, (long long)t->batches.n_steps);
+    if (!s)
+        s = load_state(t, path);
+    if (!s)
+        t->step = step, t->total_tok = tok, t->n_skipped = skipped;
+    return s;
+}
+
+lmf_status lmf_trainer_resume(lmf_trainer *t, const char *dir, int *skipped)
+{
+    char path[4096];
+    *skipped = 0;
+    for (int64_t n = lmf_checkpoint_newest(dir); n >= 0; n = newest_below(dir, n)) {
+        LMF_TRY(checkpoint_path(t->ctx, dir, n, "", path, sizeof path));
+        lmf_status s = verify(t->ctx, path);
+        if (s == LMF_E_MEMORY)
+            return s;
+        if (s) {
+            ++*skipped;
+            continue;
+        }
+        return load(t, path);
+    }
+    if (*skipped)
+        return lmf_fail_prefix(t->ctx, LMF_E_FORMAT, "%s: none of its %d checkpoints is whole; the oldest", dir, *skipped);
+    return LMF_FAIL(t->ctx, LMF_E_NOT_FOUND, "%s holds no checkpoint to resume from", dir);
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train_steps KEY=VALUE ...: training step by step, for oracles. Keys: model, data, eval (rows), eval_at ("0,10,20"), steps, full, r,
+ * alpha, targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle, fast,
+ * recompute, threads, init (a PEFT folder), grads (safetensors file, gradients of step 1 under Hugging Face names), save (adapter).
+ * Prints JSON lines: {"sample", "line", "ids", "learn"} for all samples and, for the rows of eval, {"eval_sample", ...}; then
+ * {"step", "loss", "grad_norm", "lr", "n_learn", "micro", "samples"} a step and {"eval_step", "eval_loss"} at eval_at. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "format/safetensors.h"
+#include "registry/registry.h"
+#include "train/params.h"
+#include "train/trainer_internal.h"
+
+typedef struct args { int n; char **item; } args;
+
+static const char *get(const args *a, const char *key, const char *fallback)
+{
+    size_t n = strlen(key);
+    for (int i = 1; i < a->n; i++)
+        if (strncmp(a->item[i], key, n) == 0 && a->item[i][n] == '=')
+            return a->item[i] + n + 1;
+    return fallback;
+}
+
+static double number(const args *a, const char *key, double fallback)
+{
+    const char *text = get(a, key, NULL);
+    return text ? strtod(text, NULL) : fallback;
+}
+
+static lmf_train_opts options(const args *a)
+{
+    lmf_train_opts o = lmf_train_opts_default();
+    const char *schedule = get(a, "schedule", "constant");
+    o.full = number(a, "full", 0) != 0;
+    o.lora_r = (int32_t)number(a, "r", 4);
+    o.lora_alpha = number(a, "alpha", 8);
+    o.target_modules = get(a, "targets", "all-linear");
+    o.batch_size = (int32_t)number(a, "batch", 4);
+    o.grad_accum = 1;
+    o.micro_tok = (int32_t)number(a, "micro", 0);
+    o.max_steps = (int64_t)number(a, "steps", 10);
+    o.lr = number(a, "lr", 1e-3);
+    o.schedule = !strcmp(schedule, "linear") ? LMF_SCHEDULE_LINEAR : !strcmp(schedule, "cosine") ? LMF_SCHEDULE_COSINE : LMF_SCHEDULE_CONSTANT;
+    o.warmup_steps = (int64_t)number(a, "warmup", 0);
+    o.min_lr_ratio = number(a, "min_ratio", 0);
+    o.weight_decay = number(a, "wd", 0.01);
+    o.beta2 = number(a, "beta2", 0.999);
+    o.eps = number(a, "eps", 1e-8);
+    o.max_grad_norm = number(a, "clip", 1);
+    o.seed = (uint64_t)number(a, "seed", 0);
+    o.shuffle = number(a, "shuffle", 0) != 0;
+    o.compute = number(a, "fast", 0) != 0;
+    o.recompute = number(a, "recompute", 0) != 0;
+    return o;
+}
+
+static lmf_status load(lmf_ctx *ctx, const lmf_model *m, const char *path, const char *what, lmf_samples **out)
+{
+    lmf_rows rows;
+    LMF_TRY(lmf_rows_open(ctx, path, &rows));
+    lmf_status s = lmf_samples_create(&rows, &m->chat, lmf_model_config(m)->context, LMF_LONG_ERROR, out);
+    lmf_rows_close(&rows);
+    for (int64_t i = 0; !s && i < (*out)->n; i++) {
+        const lmf_sample *x = &(*out)->items[i];
+        printf("{\"%s\": %lld, \"line\": %lld, \"ids\": [", what, (long long)i, (long long)x->line);
+        for (int32_t k = 0; k < x->n; k++)
+            printf("%s%d", k ? "," : "", x->id[k]);
+        printf("], \"learn\": [");
+        for (int32_t k = 0; k < x->n; k++)
+            printf("%s%d", k ? "," : "", x->learn[k]);
+        printf("]}\n");
+    }
+    return s;
+}
+
+/* The Hugging Face name of a parameter. */
+static lmf_status hf_name(const lmf_trainer *t, const lmf_param *p, char *text, size_t n)
+{
+    char role[160];
+    int layer;
+    size_t len = strlen(p->name);
+    if (t->opts.full) {
+        const lmf_weight_row *row = lmf_model_row(t->model, p->name, &layer);
+        return lmf_model_name(t->ctx, row->hf, layer, "", text, n);
+    }
+    snprintf(role, sizeof role, "%.*s", (int)(len - strlen(".lora_a")), p->name);
+    lmf_lora_path(t->model, role, text, n);
+    len = strlen(text);
+    snprintf(text + len, n - len, ".lora_%c.weight", p->name[strlen(p->name) - 1] == 'a' ? 'A' : 'B');
+    return LMF_OK;
+}
+
+static lmf_status save_gradients(lmf_trainer *t, const char *path)
+{
+    char name[256];
+    lmf_safetensors_writer *w;
+    LMF_TRY(lmf_safetensors_writer_create(t->ctx, path, &w));
+    lmf_status s = LMF_OK;
+    for (int i = 0; !s && i < t->params.n; i++) {
+        const lmf_param *p = &t->params.items[i];
+        s = hf_name(t, p, name, sizeof name);
+        if (!s)
+            s = lmf_safetensors_add(w, name, LMF_F32, p->dim, p->n_dims);
+    }
+    if (!s)
+        s = lmf_safetensors_begin(w);
+    for (int64_t i; !s && (i = lmf_safetensors_writer_next(w)) >= 0;) {
+        const lmf_param *p = &t->params.items[i];
+        float *g = malloc((size_t)p->count * sizeof *g);
+        s = lmf_trainer_gradient(t, p->name, g, p->count);
+        if (!s)
+            s = lmf_safetensors_write(w, g, (size_t)p->count * sizeof *g);
+        free(g);
+    }
+    if (!s)
+        s = lmf_safetensors_commit(w);
+    lmf_safetensors_writer_destroy(w);
+    return s;
+}
+
+static lmf_status evaluate(lmf_trainer *t, const args *a, const lmf_samples *dev, int64_t step)
+{
+    char text[32];
+    double loss;
+    snprintf(text, sizeof text, ",%lld,", (long long)step);
+    const char *at = get(a, "eval_at", "");
+    char *list = malloc(strlen(at) + 3);
+    sprintf(list, ",%s,", at);
+    bool wanted = dev && strstr(list, text);
+    free(list);
+    if (!wanted)
+        return LMF_OK;
+    LMF_TRY(lmf_trainer_eval(t, dev, &loss));
+    printf("{\"eval_step\": %lld, \"eval_loss\": %.9g}\n", (long long)step, loss);
+    return LMF_OK;
+}
+
+static void print_step(const lmf_trainer *t, const lmf_train_stats *st)
+{
+    printf("{\"step\": %lld, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, \"n_learn\": %lld, \"micro\": %d, \"samples\": [", (long long)st->step, st->loss,
+           st->grad_norm, st->lr, (long long)st->n_learn, t->now.n_micro);
+    for (int i = 0; i < t->now.n_samples; i++)
+        printf("%s%lld", i ? ", " : "", (long long)t->now.sample[i]);
+    printf("]}\n");
+    fflush(stdout);
+}
+
+static lmf_status run(lmf_ctx *ctx, const args *a, lmf_model *m)
+{
+    lmf_samples *train = NULL, *dev = NULL;
+    lmf_trainer *t = NULL;
+    lmf_train_opts o = options(a);
+    lmf_train_stats st;
+    lmf_status s;
+    LMF_TRY_TO(done, load(ctx, m, get(a, "data", ""), "sample", &train));
+    if (get(a, "eval", NULL))
+        LMF_TRY_TO(done, load(ctx, m, get(a, "eval", ""), "eval_sample", &dev));
+    LMF_TRY_TO(done, lmf_trainer_create(ctx, "cpu", m, train, &o, &t));
+    if (get(a, "init", NULL))
+        LMF_TRY_TO(done, lmf_trainer_load_adapter(t, get(a, "init", "")));
+    LMF_TRY_TO(done, evaluate(t, a, dev, 0));
+    while (!lmf_trainer_is_done(t)) {
+        LMF_TRY_TO(done, lmf_trainer_step(t, &st));
+        print_step(t, &st);
+        if (st.step == 1 && get(a, "grads", NULL))
+            LMF_TRY_TO(done, save_gradients(t, get(a, "grads", "")));
+        LMF_TRY_TO(done, evaluate(t, a, dev, st.step));
+    }
+    if (get(a, "save", NULL))
+        s = lmf_trainer_save_adapter(t, get(a, "save", ""), "");
+done:
+    lmf_trainer_destroy(t);
+    lmf_samples_destroy(train);
+    lmf_samples_destroy(dev);
+    return s;
+}
+
+int main(int argc, char **argv)
+{
+    args a = { argc, argv };
+    lmf_ctx *ctx;
+    lmf_model *m = NULL;
+    if (argc < 2 || lmf_ctx_create(&ctx))
+        return 2;
+    if (get(&a, "threads", NULL))
+        ctx->n_workers = (int)number(&a, "threads", 1);
+    lmf_status s = lmf_model_open(ctx, get(&a, "model", ""), &m);
+    if (!s)
+        s = run(ctx, &a, m);
+    if (s)
+        fprintf(stderr, "%s\n", lmf_error(ctx));
+    lmf_model_close(m);
+    lmf_ctx_destroy(ctx);
+    return s != LMF_OK;
+}

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gradients and ten AdamW steps of the formula models by PyTorch (transformers, PEFT): what tests/parity/gradients_*.json hold.
+
+    python tools/golden/gradients.py            # writes them again; needs torch, transformers, peft
+
+src/train/gradients_test.c trains the same models in C and compares; tools/oracle/gradients.py compares every element, live. A
+gradient is kept as its norm, its products with two vectors of random numbers (formula.signed(7, j, 0xd0, n)) and eight elements."""
+import json
+import os
+import pathlib
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "golden"))
+import formula  # noqa: E402
+
+ROWS = ROOT / "tests" / "parity" / "train_rows.jsonl"
+OPTS = {"batch": 4, "steps": 10, "lr": 3e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "wd": 0.1, "clip": 1.0}
+R, ALPHA = 4, 8
+CASES = {"llama_full": {}, "llama_tied_full": {"tied": True}, "llama_lora": {}, "qwen2_full": {"bias": True}, "qwen2_lora": {"bias": True}}
+
+
+def batches(tokenizer, rows=ROWS, batch=OPTS["batch"], steps=OPTS["steps"]):
+    """[[(ids, learn), ...] ...] in file order, each epoch anew; learn marks assistants' texts and their end token."""
+    samples = []
+    for line in pathlib.Path(rows).read_text().splitlines():
+        messages, ids, learn = json.loads(line)["messages"], [], []
+        for i, m in enumerate(messages):
+            if m["role"] != "assistant":
+                continue
+            head = tokenizer.apply_chat_template(messages[:i], tokenize=False, add_generation_prompt=True)
+            whole = tokenizer.apply_chat_template(messages[:i + 1], tokenize=False)
+            assert whole.startswith(head)
+            answer = whole[len(head):whole.rindex("<|im_end|>") + len("<|im_end|>")]
+            prompt = tokenizer.encode(head, add_special_tokens=False)[len(ids):]
+            mine = tokenizer.encode(answer, add_special_tokens=False)
+            ids, learn = ids + prompt + mine, learn + [0] * len(prompt) + [1] * len(mine)
+        samples.append((ids, learn))
+    out, at = [], 0
+    for _ in range(steps):
+        out.append(samples[at:at + batch])
+        at = at + batch if at + batch < len(samples) else 0
+    return out
+
+
+def load(folder, lora=None):
+    """The folder's model in f32; lora: a PEFT folder, or a rank for PEFT's own beginning."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    torch.set_num_threads(2)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    model.train()
+    if isinstance(lora, int):
+        from peft import LoraConfig, get_peft_model
+        torch.manual_seed(5)
+        names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+        model = get_peft_model(model, LoraConfig(r=lora, lora_alpha=2 * lora, lora_dropout=0.0, target_modules=names, task_type="CAUSAL_LM"))
+    elif lora:
+        from peft import PeftModel
+        model = PeftModel.from_pretrained(model, lora, is_trainable=True)
+    return model
+
+
+def hf_name(name):
+    """Without what PEFT puts around it."""
+    return name.removeprefix("base_model.model.").replace(".default.weight", ".weight")
+
+
+def nll(model, ids, learn):
+    """Sum over the learned tokens."""
+    import torch
+    x = torch.tensor([ids])
+    logits = model(input_ids=x, use_cache=False).logits[0, :-1]
+    each = torch.nn.functional.cross_entropy(logits, x[0, 1:], reduction="none")
+    return (each * torch.tensor(learn[1:], dtype=torch.float32)).sum()
+
+
+def steps(model, data, opts, factor=lambda step: 1.0):
+    """Yields (step, loss, norm before clipping, gradients of the first step or None) after each AdamW step."""
+    import torch
+    named = [(hf_name(n), p) for n, p in model.named_parameters() if p.requires_grad]
+    groups = [{"params": [p for _, p in named if p.ndim > 1], "weight_decay": opts["wd"]}, {"params": [p for _, p in named if p.ndim == 1], "weight_decay": 0.0}]
+    adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=opts["lr"], betas=(opts["beta1"], opts["beta2"]), eps=opts["eps"])
+    for step, batch in enumerate(data):
+        n_learn = sum(sum(learn[1:]) for _, learn in batch)
+        loss = 0.0
+        adam.zero_grad()
+        for ids, learn in batch:
+            part = nll(model, ids, learn) / n_learn
+            part.backward()
+            loss += part.item()
+        grads = {n: p.grad.detach().clone().numpy() for n, p in named} if step == 0 else None
+        norm = torch.nn.utils.clip_grad_norm_([p for _, p in named], opts["clip"] or float("inf")).item()
+        for g in adam.param_groups:
+            g["lr"] = opts["lr"] * factor(step)
+        adam.step()
+        yield step + 1, loss, norm, grads
+
+
+def folders(case, work):
+    """The case's model and adapter (None: all weights are trained)."""
+    model = formula.save(pathlib.Path(work) / "model", **CASES[case])
+    adapter = formula.save_adapter(pathlib.Path(work) / "adapter", R, ALPHA) if case.endswith("lora") else None
+    return model, adapter
+
+
+def digest(grad, cache={}):
+    import numpy as np
+    g = grad.astype(np.float64).ravel()
+    for j in range(2):
+        if len(cache.get(j, ())) < g.size:
+            cache[j] = np.array(formula.signed(7, j, 0xD0, g.size))
+    at = [int(i) for i in np.linspace(0, g.size - 1, 8)]
+    return {"norm": float(np.linalg.norm(g)), "dots": [float(g @ cache[j][:g.size]) for j in range(2)], "at": at, "values": [float(g[i]) for i in at]}
+
+
+def main():
+    import peft
+    import torch
+    import transformers
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    recipe = {"made by": "tools/golden/gradients.py", "torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__,
+              "seed": 1, "rows": "tests/parity/train_rows.jsonl", "opts": OPTS, "r": R, "alpha": ALPHA}
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as work:
+            folder, adapter = folders(case, work)
+            data = batches(transformers.AutoTokenizer.from_pretrained(folder))
+            losses, norms = [], []
+            for step, loss, norm, grads in steps(load(folder, adapter), data, OPTS):
+                losses.append(loss), norms.append(norm)
+                first = {n: digest(g) for n, g in grads.items()} if grads else first
+        text = json.dumps({"recipe": recipe, "case": case, "loss": losses, "grad_norm": norms, "gradients": first})
+        (ROOT / "tests" / "parity" / f"gradients_{case}.json").write_text(text.replace('"model.', '\n"model.').replace('"lm_head', '\n"lm_head') + "\n")
+        print(case, len(text), "bytes; loss", losses[0], "->", losses[-1])
+
+
+if __name__ == "__main__":
+    main()
