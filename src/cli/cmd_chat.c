@@ -76,7 +76,7 @@ static lmf_status turn(chat *c, const lmf_buf *line)
         return LMF_OK;
     }
     s = lmf__answer_say(&c->a, cli->json);
-    if (!cli->json)
+    if (!cli->json && (!s || c->a.text.n))
         putchar('\n'), fflush(stdout);
     LMF_TRY(s);
     c->n_answers++;

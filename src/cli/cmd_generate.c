@@ -54,7 +54,7 @@ static lmf_status answer_one(lmf_answer *a, const generate_args *args, const cha
     LMF_TRY(encode(a, args, prompt, n));
     LMF_TRY(lmf__answer_start_engine(a, (int64_t)a->ids.n + args->answer.max_tokens));
     lmf_status s = lmf__answer_say(a, cli->json);
-    if (!cli->json)
+    if (!cli->json && (!s || a->text.n))
         putchar('\n');
     LMF_TRY(s);
     if (lmf_cli_interrupted())

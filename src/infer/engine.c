@@ -28,6 +28,8 @@ static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
         if (ranges[i].value < ranges[i].lo || ranges[i].value > ranges[i].hi)
             return LMF_FAIL(ctx, LMF_E_ARG, "%s is %lld, it must lie from %lld to %lld%s", ranges[i].name, (long long)ranges[i].value,
                             (long long)ranges[i].lo, (long long)ranges[i].hi, i == 1 ? ", what the model was made for" : "");
+    if (o->need_invariant && o->compute)
+        return LMF_FAIL(ctx, LMF_E_ARG, "need_invariant asks for compute 0: fast products depend on how many rows there are");
     if (o->cache_dtype != LMF_F32 && o->cache_dtype != LMF_F16 && o->cache_dtype != LMF_BF16)
         return LMF_FAIL(ctx, LMF_E_DTYPE, "keys and values can't be kept as data type %d; f32, f16 and bf16 can", o->cache_dtype);
     return LMF_OK;

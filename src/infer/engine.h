@@ -41,7 +41,7 @@ typedef struct lmf_engine_opts {
     const char *const *adapters; int32_t n_adapters; /* PEFT folders, loaded into slots 0, 1, ... */
     int32_t  max_adapters;       /* slots in all; more than n_adapters leaves room for lmf_engine_adapter; at most 64 */
     int32_t  max_rank;           /* of any adapter; 0: the largest of those given, or 64 where there is room for more */
-    bool     need_invariant;     /* an answer does not depend on what else is in the batch, nor on chunks */
+    bool     need_invariant;     /* an answer's bits do not depend on what else is in the batch, nor on chunks; needs compute 0 */
     bool     score;              /* lmf_session_score may be called: one more graph */
     bool     profile;            /* time each kernel: lmf_engine_profile */
 } lmf_engine_opts;

@@ -171,6 +171,9 @@ static void refusals(void **state)
     o.cache_dtype = LMF_I32;
     assert_refused(ctx, LMF_E_DTYPE, "keys and values", lmf_engine_create(ctx, m, &o, &e));
     o = lmf_engine_opts_default();
+    o.need_invariant = true;
+    assert_refused(ctx, LMF_E_ARG, "compute 0", lmf_engine_create(ctx, m, &o, &e));
+    o = lmf_engine_opts_default();
     o.device = "abacus";
     assert_true(lmf_engine_create(ctx, m, &o, &e) && lmf_error(ctx)[0]);
     lmf_model_close(m);
@@ -250,10 +253,37 @@ static void each_call_fails(void **state)
     snprintf(path, sizeof path, "%s", lmf_test_path("sweep.gguf"));
     assert_ok(ctx, tiny_write(ctx, path, &plain));
     lmf_test_ctx_done(ctx);
-    assert_true(lmf_test_fail_each_call(one_answer, path) > 100);
+    assert_true(lmf_test_fail_each_call(one_answer, path) > 40);
+}
+
+/* With need_invariant the bits of an answer are the same in any company and any chunks. */
+static void invariant(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_model *m = tiny_open(ctx, "tiny.gguf", NULL);
+    lmf_token first[NEW], out[NEW + 1];
+    for (int run = 0; run < 3; run++) {
+        lmf_engine *e;
+        lmf_engine_opts o = lmf_engine_opts_default();
+        o.compute = 0, o.need_invariant = true, o.max_seqs = 1 + run, o.prefill_chunk = 7 + 30 * run;
+        assert_ok(ctx, lmf_engine_create(ctx, m, &o, &e));
+        for (int i = 0; i < run; i++)
+            start(ctx, e, 10 + i, 20 + 30 * i, 30, 0.5f);
+        lmf_session *s = start(ctx, e, 1, 50, NEW, 0.8f);
+        run_all(ctx, e);
+        assert_int_equal(read_all(ctx, s, out, NEW + 1), NEW);
+        if (run == 0)
+            memcpy(first, out, sizeof first);
+        assert_memory_equal(out, first, sizeof first);
+        lmf_engine_destroy(e);
+    }
+    lmf_model_close(m);
+    lmf_test_ctx_done(ctx);
 }
 
 LMF_TESTS(engine) = {
     { "any chunk and page size gives the answer of one pass", chunks }, { "company changes no answer", company },
+    { "invariant: the same bits in any company", invariant },
     { "a step allocates nothing", no_allocation }, { "logits that are not numbers end the session", not_a_number },
     { "options out of range are refused", refusals }, { "keys and values in f16", cache_types }, { "every failing call is survived", each_call_fails }, { 0 } };

@@ -75,6 +75,24 @@ static void fork_shares(void **state)
     }
     /* 56 computed tokens: 7 pages, 5 of them the parent's */
     assert_int_equal(pages_used(&f), before + 2 * 2);
+    /* a child that goes another way than its parent */
+    lmf_session *other, *fresh;
+    int32_t tok[65];
+    tiny_prompt(tok, 1, 45);
+    for (int i = 45; i < 65; i++)
+        tok[i] = tiny_token(3, i);
+    assert_ok(f.ctx, lmf_session_fork(p, &other));
+    assert_ok(f.ctx, lmf_session_append(other, tok + 45, 20, NULL));
+    generate(&f, other, 5);
+    assert_ok(f.ctx, lmf_session_create(f.e, NULL, &fresh));
+    assert_ok(f.ctx, lmf_session_append(fresh, tok, 65, NULL));
+    generate(&f, fresh, 5);
+    lmf_token mine[NEW];
+    assert_int_equal(read_all(f.ctx, other, got, NEW), 5);
+    assert_int_equal(read_all(f.ctx, fresh, mine, NEW), 5);
+    assert_same(got, mine, 5);
+    lmf_session_destroy(other);
+    lmf_session_destroy(fresh);
     lmf_session_destroy(p); /* its children keep what they share */
     assert_ok(f.ctx, lmf_session_fork(kids[0], &child));
     generate(&f, kids[0], 5);

@@ -142,4 +142,17 @@ static void llama_lora(void **state)
     replay("tests/parity/gradients_llama_lora.json", &(lmf_formula){ .seed = 1, .n_layers = 2 }, false);
 }
 
-LMF_TESTS(gradients) = { { "all weights of a llama, and ten steps", llama_full }, { "tied embeddings", llama_tied_full }, { "LoRA, and ten steps", llama_lora }, { 0 } };
+static void qwen2_full(void **state)
+{
+    (void)state;
+    replay("tests/parity/gradients_qwen2_full.json", &(lmf_formula){ .seed = 1, .n_layers = 2, .bias = true }, true);
+}
+
+static void qwen2_lora(void **state)
+{
+    (void)state;
+    replay("tests/parity/gradients_qwen2_lora.json", &(lmf_formula){ .seed = 1, .n_layers = 2, .bias = true }, false);
+}
+
+LMF_TESTS(gradients) = { { "all weights of a llama, and ten steps", llama_full }, { "tied embeddings", llama_tied_full }, { "LoRA, and ten steps", llama_lora },
+                         { "all weights of a qwen2 with its biases", qwen2_full }, { "LoRA on a qwen2", qwen2_lora }, { 0 } };

@@ -163,6 +163,8 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
     LMF_TRY(lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, o->batch_size * o->grad_accum, o->micro_tok, o->epochs, o->max_steps));
     LMF_TRY(lmf_device_open(t->ctx, device, &t->dev));
     LMF_TRY(build(t));
+    if (o->plan_only)
+        return LMF_OK;
     LMF_TRY(lmf_plan_bind(t->plan, (lmf_weights *[]){ t->model->weights }, 1));
     return init_params(t);
 }

@@ -45,6 +45,7 @@ typedef struct lmf_train_opts {
     bool         recompute;        /* forget inner tensors of a layer and compute them again */
     bool         shuffle;          /* true */
     bool         profile;
+    bool         plan_only;        /* stop before any memory is asked for: only the plan and its figures may be looked at */
 } lmf_train_opts;
 
 lmf_train_opts lmf_train_opts_default(void);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/file.h"
 #include "base/philox.h"
+#include "device/dtype.h"
 #include "format/adapter.h"
 #include "format/json.h"
 

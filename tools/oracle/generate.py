@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-os.environ.update(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
+os.environ.update(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
 import torch
 import peft
 import transformers

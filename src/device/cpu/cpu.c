@@ -59,8 +59,11 @@ static lmf_status collect_rows(cpu_device *d)
 {
     lmf_ctx *ctx = d->base.ctx;
     const lmf_plugin *onednn;
-    /* optional: without it our own rows serve */
-    const struct lmf_cpu_rows *fast = lmf_plugin_open(ctx, "onednn", &onednn) == LMF_OK ? onednn->rows : NULL;
+    /* optional: without it our own rows serve; but a passing lack of memory may not choose the rows */
+    lmf_status s = lmf_plugin_open(ctx, "onednn", &onednn);
+    if (s == LMF_E_MEMORY)
+        return s;
+    const struct lmf_cpu_rows *fast = s ? NULL : onednn->rows;
     for (const struct lmf_cpu_rows *r = fast; r && r->op; r++)
         d->n_rows++;
     for (const struct lmf_cpu_rows *r = ctx->tables->cpu_rows; r->op; r++)

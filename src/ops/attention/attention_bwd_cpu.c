@@ -71,9 +71,9 @@ static void key_block(job *j, int64_t u)
         row[i] = i;
     lmf__at_side k = { (const char *)((const float *)j->c->in[1].data + at_kv(j)), j->c->in[1].fmt, (size_t)j->kw * sizeof(float) };
     lmf__at_side v = { (const char *)((const float *)j->c->in[2].data + at_kv(j)), j->c->in[2].fmt, (size_t)j->kw * sizeof(float) };
-    lmf__at_turn(&k, row, NULL, j->n_keys, t->c, j->d.kt, j->d.rows);
-    lmf__at_turn(&v, row, NULL, j->n_keys, t->c, j->d.vt, j->d.rows);
-    j->k = lmf__at_flat(&k, row, NULL, j->n_keys, t->c, t->cp, j->d.flat, &j->k_stride);
+    lmf__at_turn(&k, row, NULL, false, j->n_keys, t->c, j->d.kt, j->d.rows);
+    lmf__at_turn(&v, row, NULL, false, j->n_keys, t->c, j->d.vt, j->d.rows);
+    j->k = lmf__at_flat(&k, row, NULL, false, j->n_keys, t->c, t->cp, j->d.flat, &j->k_stride);
 }
 
 /* Rows from i of the segment; dq as far as it is summed. */

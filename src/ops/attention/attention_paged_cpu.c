@@ -75,7 +75,8 @@ static bool task_run(const job *j, const lmf__at_tile *t, int64_t row, int64_t h
     lmf__at_keys keys = { .k = { (const char *)k->data + lmf_format_bytes(k->fmt, hk * t->c), k->fmt, lmf_format_bytes(k->fmt, kw) },
                           .v = { (const char *)v->data + lmf_format_bytes(v->fmt, hk * t->c), v->fmt, lmf_format_bytes(v->fmt, kw) },
                           .page = (const int32_t *)page->data + s * page->dim[1], .page_size = k->dim[1],
-                          .n_pages = lmf__at_min(k->dim[0], v->dim[0]), .most = page->dim[1] * k->dim[1] };
+                          .n_pages = lmf__at_min(k->dim[0], v->dim[0]), .most = page->dim[1] * k->dim[1],
+                          .ahead = hk + 1 < j->a->n_kv_heads };
     lmf__at_gather(t, (const float *)j->c->in[0].data + row * width + head * t->c, width, d->q);
     if (j->parts) {
         int64_t at = ((part * j->a->n_kv_heads + hk) * j->T + row) * t->g;

@@ -95,6 +95,7 @@ typedef struct lmf__at_keys {
     lmf__at_side k, v;
     const int32_t *page;         /* NULL: key u is row u */
     int64_t page_size, n_pages, most; /* most: keys that page has room for */
+    bool    ahead;               /* the next chunk asked for is of the same keys, next kv head: fetch that in time */
 } lmf__at_keys;
 
 /* Rows of keys [u0, u0 + n); false where a key has no page. */
@@ -155,23 +156,25 @@ LMF__AT_INLINE void lmf__at_turn8(const float *const row[8], int64_t c, float *o
 }
 #endif
 
-/* Rows are too short and scattered for the hardware to foresee; next: those of the block after, NULL: none. */
-static inline void lmf__at_ahead(const lmf__at_side *s, const int64_t *next, int64_t j, int64_t n, size_t bytes)
+/* Rows are too short and scattered for the hardware to foresee; next: those of the block after, NULL: none; beside: of the
+ * next head. */
+static inline void lmf__at_ahead(const lmf__at_side *s, const int64_t *next, bool beside, int64_t j, int64_t n, size_t bytes)
 {
+    const char *data = s->data + (beside ? bytes : 0);
     for (int64_t i = j; next && i < j + n; i++)
         for (size_t at = 0; at < bytes; at += 64)
-            __builtin_prefetch(s->data + (size_t)next[i] * s->stride + at, 0, 2);
+            __builtin_prefetch(data + (size_t)next[i] * s->stride + at, 0, 2);
 }
 
 /* out[i][j] = element i of key j, [c][64]; keys past n, up to a whole vector, repeat the last. room: 8 c floats. */
-LMF__AT_FN void lmf__at_turn(const lmf__at_side *s, const int64_t *row, const int64_t *next, int64_t n, int64_t c, float *out, float *room)
+LMF__AT_FN void lmf__at_turn(const lmf__at_side *s, const int64_t *row, const int64_t *next, bool beside, int64_t n, int64_t c, float *out, float *room)
 {
     size_t bytes = lmf_format_bytes(s->fmt, c);
     int64_t wide = lmf__at_up(n, LMF_VF > 8 ? LMF_VF : 8);
     for (int64_t j = 0; j < wide; j += 8) {
         const float *x[8];
         int64_t i = 0;
-        lmf__at_ahead(s, next, j, 8, bytes);
+        lmf__at_ahead(s, next, beside, j, lmf__at_min(8, n - j), bytes);
         for (int r = 0; r < 8; r++)
             x[r] = j + r < n || r == 0 ? lmf__at_row(s, row[lmf__at_min(j + r, n - 1)], c, room + r * c) : x[r - 1];
 #ifdef __AVX2__
@@ -185,7 +188,7 @@ LMF__AT_FN void lmf__at_turn(const lmf__at_side *s, const int64_t *row, const in
 }
 
 /* Keys as rows of cp floats; where they lie if they are f32 of whole vectors, evenly spaced. */
-LMF__AT_FN const float *lmf__at_flat(const lmf__at_side *s, const int64_t *row, const int64_t *next, int64_t n, int64_t c, int64_t cp, float *room,
+LMF__AT_FN const float *lmf__at_flat(const lmf__at_side *s, const int64_t *row, const int64_t *next, bool beside, int64_t n, int64_t c, int64_t cp, float *room,
                                      int64_t *stride)
 {
     size_t bytes = lmf_format_bytes(s->fmt, c);
@@ -201,7 +204,7 @@ LMF__AT_FN const float *lmf__at_flat(const lmf__at_side *s, const int64_t *row, 
     *stride = cp;
     for (int64_t j = 0; j < n; j++) {
         float *out = room + j * cp;
-        lmf__at_ahead(s, next, j, 1, bytes);
+        lmf__at_ahead(s, next, beside, j, 1, bytes);
         const float *x = lmf__at_row(s, row[j], c, out);
         if (x != out)
             memcpy(out, x, (size_t)c * sizeof *out);
@@ -361,9 +364,11 @@ LMF__AT_FN bool lmf__at_chunk(const lmf__at_tile *t, const lmf__at_keys *keys, c
         int64_t n = lmf__at_min(LMF__AT_KEYS, to - u);
         if (!lmf__at_find(keys, u, n, row))
             return false;
-        const int64_t *then = u + 2 * LMF__AT_KEYS <= to && lmf__at_find(keys, u + LMF__AT_KEYS, LMF__AT_KEYS, next) ? next : NULL;
-        lmf__at_turn(&keys->k, row, then, n, t->c, room->kt, room->rows);
-        const float *v = lmf__at_flat(&keys->v, row, then, n, t->c, t->cp, room->v, &stride);
+        bool back = u + LMF__AT_KEYS >= to && keys->ahead;
+        int64_t u2 = back ? from : u + LMF__AT_KEYS, n2 = lmf__at_min(LMF__AT_KEYS, to - u2);
+        const int64_t *then = n2 >= n && lmf__at_find(keys, u2, n2, next) ? next : NULL;
+        lmf__at_turn(&keys->k, row, then, back, n, t->c, room->kt, room->rows);
+        const float *v = lmf__at_flat(&keys->v, row, then, back, n, t->c, t->cp, room->v, &stride);
         for (int64_t r = 0; r < n_q; r += LMF__AT_GROUP) {
             int64_t rows = lmf__at_min(LMF__AT_GROUP, n_q - r), i0 = r / t->g, i1 = (r + rows - 1) / t->g;
             int64_t lo = lmf__at_max(0, lmf__at_first(t, i0) - u), hi = lmf__at_min(n, t->last + i1 + 1 - u);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include "cli/command.h"
+#include "export/export.h"
+
+typedef struct export_args {
+    const char *model, *adapter, *output, *format, *quant;
+    bool        overwrite, verify;
+} export_args;
+
+#define AT(member) offsetof(export_args, member)
+static const lmf_flag flags[] = {
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
+    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapter to merge: a PEFT folder" },
+    { "output", 'o', LMF_FLAG_STRING, AT(output), .required = true, .help = "file (gguf) or folder (hf) to write" },
+    { "format", 'f', LMF_FLAG_CHOICE, AT(format), .fallback = "gguf", .choices = "gguf|hf", .help = "gguf: one file for llama.cpp and others; hf: folder for transformers" },
+    { "quant", 'q', LMF_FLAG_CHOICE, AT(quant), .fallback = "copy", .choices = "copy|f32|f16|bf16|q8_0|q6_k|q5_0|q4_k|q4_1|q4_0",
+      .help = "type of the weights; copy: as they are stored; norms stay f32" },
+    { "overwrite", 0, LMF_FLAG_BOOL, AT(overwrite), .help = "replace a GGUF file, or a folder that an export wrote" },
+    { "verify", 0, LMF_FLAG_BOOL, AT(verify), .fallback = "true", .help = "open what was written and compare it with the model" },
+    { 0 }
+};
+
+static bool progress(void *user, int64_t done, int64_t total)
+{
+    lmf_progress_step(user, done, done == total ? "verifying" : NULL);
+    return !lmf_cli_interrupted();
+}
+
+static lmf_status print_report(lmf_cli *cli, const export_args *a, const lmf_export_report *r, double seconds)
+{
+    if (cli->json) {
+        json_t *verify = r->verified ? json_pack("{s:b, s:i, s:f, s:i, s:f, s:f, s:f, s:f, s:f}", "passed", 1, "texts", r->n_texts, "max_tensor_error", r->max_error, "prompt_tokens", r->n_prompt_tok, "max_dlogit", r->max_dlogit,
+                                                 "mean_kl", r->mean_kl, "same_top", r->same_top, "dlogit_limit", r->dlogit_limit, "kl_limit", r->kl_limit) : json_null();
+        return lmf_cli_print_json(cli, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:f, s:o}", "output", a->output, "format", a->format, "quant", a->quant, "tensors", (json_int_t)r->n_tensors,
+                                                 "fallback_tensors", (json_int_t)r->n_fallback, "bytes", (json_int_t)r->n_bytes, "notes", r->notes, "seconds", seconds, "verify", verify));
+    }
+    if (r->n_fallback)
+        fprintf(stderr, "%lld of %lld tensors: %s\n", (long long)r->n_fallback, (long long)r->n_tensors, r->notes);
+    printf("%s: %lld tensors, %.1f MB\n", a->output, (long long)r->n_tensors, (double)r->n_bytes / 1e6);
+    if (r->verified)
+        printf("verified: tensors to %.2g, %d texts, chat template; logits of %d tokens differ by at most %.3g, mean KL %.3g, likeliest token equal in %.0f %%\n", r->max_error, r->n_texts, r->n_prompt_tok, r->max_dlogit,
+               r->mean_kl, 100 * r->same_top);
+    return LMF_OK;
+}
+
+static lmf_status run(lmf_cli *cli, void *args)
+{
+    const export_args *a = args;
+    lmf_model *m;
+    lmf_progress bar;
+    lmf_export_report report;
+    double start = lmf_cli_seconds();
+    LMF_TRY(lmf_model_open(cli->ctx, a->model, &m));
+    lmf_export_opts o = lmf_export_opts_default();
+    o.format = strcmp(a->format, "hf") ? LMF_EXPORT_GGUF : LMF_EXPORT_HF;
+    o.adapter = a->adapter;
+    o.quant = a->quant;
+    o.overwrite = a->overwrite;
+    o.skip_verify = !a->verify;
+    o.progress = progress;
+    o.user = &bar;
+    lmf_progress_start(&bar, cli, "writing", m->weights->n);
+    lmf_status s = lmf_export(cli->ctx, m, a->output, &o, &report);
+    lmf_progress_end(&bar);
+    lmf_model_close(m);
+    return s ? s : print_report(cli, a, &report, lmf_cli_seconds() - start);
+}
+
+const lmf_command lmf_command_export = { "export", "write a model, an adapter merged in, as GGUF or for transformers", flags, sizeof(export_args), run,
+    .example = "lmfast export --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter my_adapter --output tuned.gguf --quant q8_0" };

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lmfast plan: the memory of a run, known before it: the same plan that train or the engine binds, on the same device, not bound. */
+#include <stdio.h>
+#include <string.h>
+#include "cli/command.h"
+#include "infer/engine.h"
+#include "train/trainer.h"
+
+typedef struct plan_args {
+    const char *model, *data, *target_modules, *too_long, *compute, *adapter;
+    int64_t     rows, max_steps, batch_size, grad_accum, lora_r, seq_len, micro_tok, seed, context, max_seqs;
+    double      epochs;
+    bool        recompute, shuffle, serve;
+} plan_args;
+
+#define AT(member) offsetof(plan_args, member)
+static const lmf_flag flags[] = {
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
+    { "data", 'd', LMF_FLAG_STRING, AT(data), .help = "the rows that will be trained on; or --rows" },
+    { "rows", 0, LMF_FLAG_INT, AT(rows), 0, 1 << 24, .fallback = "0", .help = "plan for that many rows of --seq-len tokens instead of a file" },
+    { "seq-len", 0, LMF_FLAG_INT, AT(seq_len), 2, 1 << 20, .fallback = "2048", .help = "longest row in tokens" },
+    { "too-long", 0, LMF_FLAG_CHOICE, AT(too_long), .fallback = "error", .choices = "error|skip|truncate", .help = "rows over --seq-len" },
+    { "batch-size", 'b', LMF_FLAG_INT, AT(batch_size), 1, 4096, .fallback = "4", .help = "rows a batch" },
+    { "gradient-accumulation-steps", 0, LMF_FLAG_INT, AT(grad_accum), 1, 4096, .fallback = "1", .help = "batches an optimizer step" },
+    { "micro-tokens", 0, LMF_FLAG_INT, AT(micro_tok), 0, 1 << 20, .fallback = "0", .help = "most tokens computed at once; 0: 2048" },
+    { "recompute", 0, LMF_FLAG_BOOL, AT(recompute), .help = "compute inner results again in the backward pass" },
+    { "max-steps", 0, LMF_FLAG_INT, AT(max_steps), 0, 1e9, .fallback = "0", .help = "optimizer steps; 0: by --epochs, or 500" },
+    { "epochs", 0, LMF_FLAG_DOUBLE, AT(epochs), 0, 1e6, .fallback = "0", .help = "passes over the data, instead of --max-steps" },
+    { "lora-r", 0, LMF_FLAG_INT, AT(lora_r), 1, 4096, .fallback = "16", .help = "LoRA rank" },
+    { "target-modules", 0, LMF_FLAG_STRING, AT(target_modules), .fallback = "all-linear", .help = "modules to adapt: q_proj,v_proj,..." },
+    { "seed", 0, LMF_FLAG_INT, AT(seed), 0, 9e15, .fallback = "42", .help = "of the order of rows, which decides how they are packed" },
+    { "shuffle", 0, LMF_FLAG_BOOL, AT(shuffle), .fallback = "true", .help = "shuffle rows each epoch" },
+    { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast", .help = "f32: all products in f32; fast: bf16 where the processor has it" },
+    { "serve", 0, LMF_FLAG_BOOL, AT(serve), .help = "plan for answering instead of training" },
+    { "context", 'c', LMF_FLAG_INT, AT(context), 0, 1 << 24, .fallback = "0", .help = "with --serve: tokens of a conversation; 0: the model's, at most 2048" },
+    { "max-seqs", 0, LMF_FLAG_INT, AT(max_seqs), 1, 256, .fallback = "8", .help = "with --serve: conversations at once" },
+    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "with --serve: LoRA adapter" },
+    { 0 }
+};
+
+enum { N_LARGEST = 8 };
+
+/* The largest tensors that are alive at the call where most bytes are, of the graph that needs most. */
+static json_t *peak_json(const lmf_plan *plan, int n_graphs)
+{
+    const lmf_placed *best = NULL, *p;
+    size_t best_bytes = 0;
+    int best_n = 0, best_at = 0;
+    for (int g = 0; g < n_graphs; g++) {
+        int n = lmf_plan_placed(plan, g, &p), last = 0;
+        for (int i = 0; i < n; i++)
+            last = p[i].last > last ? p[i].last : last;
+        for (int at = 0; at <= last; at++) {
+            size_t sum = 0;
+            for (int i = 0; i < n; i++)
+                sum += p[i].first <= at && at <= p[i].last ? p[i].bytes : 0;
+            if (sum > best_bytes)
+                best_bytes = sum, best = p, best_n = n, best_at = at;
+        }
+    }
+    json_t *list = json_array();
+    size_t under = SIZE_MAX;
+    int under_i = -1;
+    for (int k = 0; k < N_LARGEST; k++) {
+        int pick = -1;
+        for (int i = 0; i < best_n; i++) {
+            bool live = best[i].first <= best_at && best_at <= best[i].last && best[i].bytes;
+            bool next = best[i].bytes < under || (best[i].bytes == under && i > under_i);
+            if (live && next && (pick < 0 || best[i].bytes > best[pick].bytes))
+                pick = i;
+        }
+        if (pick < 0)
+            break;
+        under = best[pick].bytes, under_i = pick;
+        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:b}", "name", best[pick].name ? best[pick].name : "", "op", best[pick].op ? best[pick].op : "", "bytes",
+                                              (json_int_t)best[pick].bytes, "scratch", best[pick].scratch));
+    }
+    return list;
+}
+
+static lmf_status print_plan(lmf_cli *cli, const char *what, const lmf_memory *m, json_t *more, json_t *peak)
+{
+    size_t total = m->weight + m->state + m->io + m->step, i;
+    const json_t *item;
+    json_t *r = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "for", what, "memory_bytes", (json_int_t)total, "weight_bytes", (json_int_t)m->weight, "mapped_bytes", (json_int_t)m->mapped,
+                          "state_bytes", (json_int_t)m->state, "io_bytes", (json_int_t)m->io, "step_bytes", (json_int_t)m->step, "scratch_bytes", (json_int_t)m->scratch, "largest_at_peak", peak);
+    if (!r || json_object_update(r, more))
+        return LMF_NO_MEMORY(cli->ctx, 4096, "a report");
+    json_decref(more);
+    if (cli->json)
+        return lmf_cli_print_json(cli, r);
+    printf("%-28s %10.1f MB\n", strcmp(what, "serve") ? "memory of the training run" : "memory of the engine", (double)total / 1e6);
+    const struct { const char *name; size_t bytes; } lines[] = { { "  weights on the device", m->weight }, { strcmp(what, "serve") ? "  parameters and optimizer" : "  keys and values", m->state },
+        { "  inputs and outputs", m->io }, { "  one step, at its peak", m->step } };
+    for (i = 0; i < sizeof lines / sizeof *lines; i++)
+        printf("%-28s %10.1f MB\n", lines[i].name, (double)lines[i].bytes / 1e6);
+    printf("weights in the mapped file   %10.1f MB, not counted above\nlargest at the peak:\n", (double)m->mapped / 1e6);
+    json_array_foreach(json_object_get(r, "largest_at_peak"), i, item)
+        printf("  %-26s %10.1f MB  %s\n", json_string_value(json_object_get(item, "name")), (double)json_integer_value(json_object_get(item, "bytes")) / 1e6,
+               json_is_true(json_object_get(item, "scratch")) ? "scratch" : json_string_value(json_object_get(item, "op")));
+    json_decref(r);
+    return LMF_OK;
+}
+
+/* Rows that are all as long as they may be. */
+static lmf_status even_samples(lmf_cli *cli, int64_t n, int32_t len, lmf_samples **out)
+{
+    lmf_samples *s = lmf_new(cli->ctx, lmf_samples);
+    *out = s;
+    if (!s)
+        return LMF_NO_MEMORY(cli->ctx, sizeof *s, "samples");
+    s->ctx = cli->ctx;
+    lmf_arena_init(&s->arena, cli->ctx, (size_t)1 << 36);
+    int32_t *id = lmf_arena_array(&s->arena, (size_t)len, sizeof *id);
+    uint8_t *learn = lmf_arena_alloc(&s->arena, (size_t)len);
+    s->items = lmf_arena_array(&s->arena, (size_t)n, sizeof *s->items);
+    if (!id || !learn || !s->items)
+        return LMF_NO_MEMORY(cli->ctx, (size_t)n * sizeof *s->items, "samples");
+    learn[len - 1] = 1;
+    for (int64_t i = 0; i < n; i++)
+        s->items[i] = (lmf_sample){ id, learn, len, 1, i + 1 };
+    s->n = n, s->n_tok = n * len, s->n_learn = n, s->longest = len;
+    return LMF_OK;
+}
+
+static lmf_status load_samples(lmf_cli *cli, const plan_args *a, const lmf_model *m, lmf_samples **out)
+{
+    lmf_rows rows;
+    int32_t longest = (int32_t)(a->seq_len < lmf_model_config(m)->context ? a->seq_len : lmf_model_config(m)->context);
+    if (a->rows)
+        return even_samples(cli, a->rows, longest, out);
+    LMF_TRY(lmf_rows_open(cli->ctx, a->data, &rows));
+    lmf_status s = lmf_samples_create(&rows, &m->chat, longest, !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP : !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE : LMF_LONG_ERROR, out);
+    lmf_rows_close(&rows);
+    return s;
+}
+
+static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)
+{
+    lmf_samples *samples = NULL;
+    lmf_trainer *t = NULL;
+    lmf_train_stats st;
+    lmf_train_opts o = lmf_train_opts_default();
+    if (!a->data == !a->rows)
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "give one of --data ROWS.jsonl and --rows N (with --seq-len), or --serve");
+    o.lora_r = (int32_t)a->lora_r;
+    o.target_modules = a->target_modules;
+    o.batch_size = (int32_t)a->batch_size;
+    o.grad_accum = (int32_t)a->grad_accum;
+    o.micro_tok = (int32_t)a->micro_tok;
+    o.epochs = a->epochs;
+    o.max_steps = a->max_steps || a->epochs > 0 ? a->max_steps : 500;
+    o.seed = (uint64_t)a->seed;
+    o.shuffle = a->shuffle;
+    o.compute = strcmp(a->compute, "f32") != 0;
+    o.recompute = a->recompute;
+    o.plan_only = true;
+    lmf_status s = load_samples(cli, a, m, &samples);
+    if (!s)
+        s = lmf_trainer_create(cli->ctx, cli->device, m, samples, &o, &t);
+    if (!s) {
+        lmf_trainer_stats(t, &st);
+        s = print_plan(cli, "train", lmf_trainer_memory(t), json_pack("{s:I, s:I, s:I, s:I}", "trainable_parameters", (json_int_t)lmf_trainer_n_params(t), "steps", (json_int_t)st.n_steps,
+                                                                       "rows", (json_int_t)samples->n, "tokens", (json_int_t)samples->n_tok),
+                       peak_json(lmf_trainer_plan(t), 2 * lmf_trainer_n_buckets(t) + 1));
+    }
+    lmf_trainer_destroy(t);
+    lmf_samples_destroy(samples);
+    return s;
+}
+
+/* The engine has no half-way state: it is created, asked, and destroyed; nothing of what it got is touched but its state. */
+static lmf_status plan_serve(lmf_cli *cli, const plan_args *a, const lmf_model *m)
+{
+    lmf_engine *e;
+    lmf_engine_info info;
+    lmf_engine_opts o = lmf_engine_opts_default();
+    if (a->data || a->rows)
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--serve takes neither --data nor --rows");
+    o.device = cli->device;
+    o.context = (int32_t)a->context;
+    o.max_seqs = (int32_t)a->max_seqs;
+    o.compute = strcmp(a->compute, "f32") != 0;
+    o.adapters = &a->adapter;
+    o.n_adapters = a->adapter != NULL;
+    LMF_TRY(lmf_engine_create(cli->ctx, m, &o, &e));
+    lmf_engine_get_info(e, &info);
+    lmf_status s = print_plan(cli, "serve", lmf_engine_memory(e), json_pack("{s:i, s:i, s:i, s:i}", "context", info.context, "max_seqs", info.max_seqs, "pages", info.n_pages, "page_tokens", info.page_size),
+                              json_array());
+    lmf_engine_destroy(e);
+    return s;
+}
+
+static lmf_status run(lmf_cli *cli, void *args)
+{
+    const plan_args *a = args;
+    lmf_model *m;
+    LMF_TRY(lmf_model_open(cli->ctx, a->model, &m));
+    lmf_status s = a->serve ? plan_serve(cli, a, m) : plan_train(cli, a, m);
+    lmf_model_close(m);
+    return s;
+}
+
+const lmf_command lmf_command_plan = { "plan", "say how much memory a run will take", flags, sizeof(plan_args), run,
+    .example = "lmfast plan --model SmolLM2-135M-Instruct.Q4_1.gguf --data rows.jsonl --batch-size 8" };

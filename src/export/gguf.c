@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: a key that the tables know is written from the model as it is in memory; whatever else a source GGUF held is carried over. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "export/parts.h"
+
+enum { KEY_BYTES = 128 };
+
+typedef struct writer { lmf_gguf_writer *w; lmf_exporter *x; const char *arch; } writer;
+
+static const lmf_hparam *find_hparam(const lmf_model *m, const char *field)
+{
+    for (const lmf_hparam *h = m->arch->hparams; h->field; h++)
+        if (strcmp(h->field, field) == 0)
+            return h;
+    return NULL;
+}
+
+static double number_of(const lmf_model *m, const lmf_hparam *h)
+{
+    const char *at = (const char *)m->config + h->offset;
+    return h->kind == LMF_HPARAM_I32 ? *(const int32_t *)at : h->kind == LMF_HPARAM_F32 ? (double)*(const float *)at : *(const bool *)at;
+}
+
+/* Llama 3's stretching of rope has no keys in GGUF: it is a tensor of factors. */
+static bool is_llama3_rope(const lmf_model *m)
+{
+    const lmf_hparam *h = find_hparam(m, "rope_type");
+    return h && strcmp((const char *)m->config + h->offset, "llama3") == 0;
+}
+
+static lmf_status put_hparam(const writer *o, const lmf_hparam *h)
+{
+    char key[KEY_BYTES];
+    const lmf_model *m = o->x->model;
+    const char *at = (const char *)m->config + h->offset;
+    if (!h->gguf || (is_llama3_rope(m) && strstr(h->gguf, ".rope.scaling.")))
+        return LMF_OK;
+    LMF_TRY(lmf_model_name(o->x->ctx, h->gguf, 0, o->arch, key, sizeof key));
+    switch (h->kind) {
+    case LMF_HPARAM_I32: return *(const int32_t *)at < 0 ? LMF_OK : lmf_gguf_put_u32(o->w, key, (uint32_t) * (const int32_t *)at);
+    case LMF_HPARAM_F32: return lmf_gguf_put_f32(o->w, key, *(const float *)at);
+    case LMF_HPARAM_BOOL: return lmf_gguf_put_bool(o->w, key, *(const bool *)at);
+    default: return !*at || strcmp(at, "default") == 0 ? LMF_OK : lmf_gguf_put_text(o->w, key, at);
+    }
+}
+
+/* rope_freqs.weight from config.json's llama3 parameters: what each pair's frequency is divided by. */
+static lmf_status add_rope_factors(lmf_exporter *x)
+{
+    static const char *const fields[] = { "rope_base", "rope_factor", "rope_low", "rope_high", "rope_context" };
+    const lmf_model *m = x->model;
+    const lmf_weight_row *row = m->arch->weights;
+    double v[5];
+    while (row->role && strcmp(row->role, "rope_factors"))
+        row++;
+    int64_t size = m->arch->dim(m->config, 'C');
+    if (!is_llama3_rope(m) || lmf_weights_find(m->weights, "rope_factors"))
+        return LMF_OK;
+    for (int i = 0; i < 5; i++) {
+        const lmf_hparam *h = find_hparam(m, fields[i]);
+        if (!h || !row->role)
+            return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "%s: the llama3 rope scaling has no form in GGUF", m->arch->name);
+        v[i] = number_of(m, h);
+    }
+    float *f = lmf_arena_array(&x->arena, (size_t)size / 2, sizeof *f);
+    if (!f)
+        return LMF_NO_MEMORY(x->ctx, (size_t)size * 2, "rope factors");
+    for (int64_t i = 0; i < size / 2; i++) {
+        double wave = 2 * M_PI * pow(v[0], 2.0 * (double)i / (double)size), smooth = (v[4] / wave - v[2]) / (v[3] - v[2]);
+        f[i] = (float)(wave > v[4] / v[2] ? v[1] : wave < v[4] / v[3] ? 1 : 1 / ((1 - smooth) / v[1] + smooth));
+    }
+    x->items[x->n++] = (lmf_out_tensor){ .role = "rope_factors", .name = row->gguf, .row = row, .own = f, .fmt = lmf_format_get(x->ctx, LMF_F32), .dim = { size / 2 }, .n_dims = 1 };
+    return LMF_OK;
+}
+
+/* general.file_type: llama.cpp's number for "mostly this type". */
+static uint32_t file_type(const lmf_exporter *x)
+{
+    static const struct { const char *name; uint32_t number; } types[] = {
+        { "f32", 0 }, { "f16", 1 }, { "q4_0", 2 }, { "q4_1", 3 }, { "q8_0", 7 }, { "q5_0", 8 }, { "q5_1", 9 }, { "q4_k", 14 }, { "q5_k", 16 }, { "q6_k", 18 }, { "bf16", 32 } };
+    const lmf_format *most = NULL;
+    int64_t most_n = 0;
+    for (int64_t i = 0; i < x->n; i++) {
+        int64_t n = 0;
+        for (int64_t k = 0; k < x->n; k++)
+            n += x->items[k].fmt == x->items[i].fmt && x->items[k].n_dims > 1;
+        if (n > most_n)
+            most = x->items[i].fmt, most_n = n;
+    }
+    for (size_t i = 0; most && i < sizeof types / sizeof *types; i++)
+        if (strcmp(types[i].name, most->name) == 0)
+            return types[i].number;
+    return 1024; /* "guessed" */
+}
+
+static bool is_in_table(const lmf_model *m, const char *gguf)
+{
+    for (const lmf_hparam *h = m->arch->hparams; h->field; h++)
+        if (h->gguf && strcmp(h->gguf, gguf) == 0)
+            return true;
+    return false;
+}
+
+static lmf_status put_general(const writer *o)
+{
+    char key[KEY_BYTES];
+    const lmf_model *m = o->x->model;
+    int64_t size = m->arch->dim(m->config, 'C');
+    LMF_TRY(lmf_gguf_put_text(o->w, "general.architecture", o->arch));
+    LMF_TRY(lmf_gguf_put_text(o->w, "general.type", "model"));
+    if (m->name && *m->name)
+        LMF_TRY(lmf_gguf_put_text(o->w, "general.name", m->name));
+    LMF_TRY(lmf_gguf_put_u32(o->w, "general.file_type", file_type(o->x)));
+    LMF_TRY(lmf_gguf_put_u32(o->w, "general.quantization_version", 2));
+    for (const lmf_hparam *h = m->arch->hparams; h->field; h++)
+        LMF_TRY(put_hparam(o, h));
+    static const char *const sized[] = { "{arch}.attention.value_length", "{arch}.rope.dimension_count" };
+    for (int i = 0; i < 2 && size > 0; i++) {
+        if (is_in_table(m, sized[i]))
+            continue;
+        LMF_TRY(lmf_model_name(o->x->ctx, sized[i], 0, o->arch, key, sizeof key));
+        LMF_TRY(lmf_gguf_put_u32(o->w, key, (uint32_t)size));
+    }
+    return LMF_OK;
+}
+
+/* Tokens and kinds, with names for the rows of the embedding that no token has: readers take the vocabulary's size for the table's. */
+static lmf_status put_tokens(const writer *o)
+{
+    lmf_exporter *x = o->x;
+    const lmf_vocab *v = &x->model->vocab;
+    size_t n = (size_t)lmf_model_config(x->model)->vocab;
+    lmf_bytes *token = lmf_arena_array(&x->arena, n, sizeof *token), *merge = lmf_arena_array(&x->arena, v->n_merges, sizeof *merge);
+    int32_t *kind = lmf_arena_array(&x->arena, n, sizeof *kind);
+    if (!token || !merge || !kind)
+        return LMF_NO_MEMORY(x->ctx, n * sizeof *token, "the vocabulary");
+    for (size_t i = 0; i < n; i++) {
+        bool real = i < v->n_tokens;
+        const char *pad = real ? NULL : lmf_arena_printf(&x->arena, "[PAD%zu]", i);
+        if (!real && !pad)
+            return LMF_NO_MEMORY(x->ctx, 16, "the vocabulary");
+        token[i].p = real ? v->token[i] : pad;
+        token[i].n = real && v->token_bytes ? v->token_bytes[i] : strlen(token[i].p);
+        kind[i] = !real ? LMF_TOKEN_UNUSED : v->kind && v->kind[i] ? v->kind[i] : LMF_TOKEN_NORMAL;
+    }
+    for (size_t i = 0; i < v->n_merges; i++)
+        merge[i].p = v->merge[i], merge[i].n = v->merge_bytes ? v->merge_bytes[i] : strlen(v->merge[i]);
+    LMF_TRY(lmf_gguf_put_strings(o->w, "tokenizer.ggml.tokens", token, n));
+    LMF_TRY(lmf_gguf_put_i32s(o->w, "tokenizer.ggml.token_type", kind, n));
+    return v->n_merges ? lmf_gguf_put_strings(o->w, "tokenizer.ggml.merges", merge, v->n_merges) : LMF_OK;
+}
+
+static lmf_status put_tokenizer(const writer *o)
+{
+    const lmf_model *m = o->x->model;
+    const lmf_token_ids *id = lmf_tokenizer_ids(m->tokenizer);
+    int32_t eos = id->eos >= 0 ? id->eos : m->chat.n_eos ? m->chat.eos[0] : -1, eot = m->vocab.eot;
+    for (int i = 0; i < m->chat.n_eos && eot < 0; i++) /* a second token that ends answers */
+        eot = m->chat.eos[i] != eos ? m->chat.eos[i] : -1;
+    const struct { const char *key; int32_t id; } ids[] = {
+        { "tokenizer.ggml.bos_token_id", id->bos }, { "tokenizer.ggml.eos_token_id", eos }, { "tokenizer.ggml.eot_token_id", eot },
+        { "tokenizer.ggml.padding_token_id", id->pad }, { "tokenizer.ggml.unknown_token_id", id->unk } };
+    LMF_TRY(lmf_gguf_put_text(o->w, "tokenizer.ggml.model", "gpt2"));
+    if (m->vocab.pretok)
+        LMF_TRY(lmf_gguf_put_text(o->w, "tokenizer.ggml.pre", m->vocab.pretok));
+    LMF_TRY(put_tokens(o));
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
+        if (ids[i].id >= 0)
+            LMF_TRY(lmf_gguf_put_u32(o->w, ids[i].key, (uint32_t)ids[i].id));
+    LMF_TRY(lmf_gguf_put_bool(o->w, "tokenizer.ggml.add_bos_token", id->add_bos));
+    LMF_TRY(lmf_gguf_put_bool(o->w, "tokenizer.ggml.add_eos_token", id->add_eos));
+    return m->chat_source ? lmf_gguf_put_text(o->w, "tokenizer.chat_template", m->chat_source) : LMF_OK;
+}
+
+static bool starts_with(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
+
+/* Pairs of the source that nothing above writes: license, tags, counts that only other programs read. */
+static lmf_status carry_over(const writer *o)
+{
+    static const char *const ours[] = { "general.architecture", "general.type", "general.name", "general.file_type", "general.quantization_version", "general.alignment",
+        "tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges", "tokenizer.ggml.bos_token_id",
+        "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.padding_token_id", "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.add_bos_token",
+        "tokenizer.ggml.add_eos_token", "tokenizer.ggml.scores", "tokenizer.chat_template" };
+    char key[KEY_BYTES];
+    const lmf_gguf *g = o->x->model->gguf;
+    for (size_t i = 0; g && i < lmf_gguf_n_kv(g); i++) {
+        const lmf_gguf_kv *kv = lmf_gguf_kv_at(g, i);
+        bool known = starts_with(kv->key, "split.") || starts_with(kv->key, "quantize.") || strstr(kv->key, ".rope.dimension_count") || strstr(kv->key, ".attention.value_length");
+        for (size_t k = 0; k < sizeof ours / sizeof *ours && !known; k++)
+            known = strcmp(kv->key, ours[k]) == 0;
+        for (const lmf_hparam *h = o->x->model->arch->hparams; h->field && !known; h++) {
+            if (h->gguf)
+                LMF_TRY(lmf_model_name(o->x->ctx, h->gguf, 0, o->arch, key, sizeof key));
+            known = h->gguf && strcmp(key, kv->key) == 0;
+        }
+        if (!known)
+            LMF_TRY(lmf_gguf_put_kv(o->w, kv));
+    }
+    return LMF_OK;
+}
+
+static lmf_status sink(void *user, const void *data, size_t n)
+{
+    return lmf_gguf_write(((writer *)user)->w, data, n);
+}
+
+static lmf_status write_all(writer *o)
+{
+    lmf_exporter *x = o->x;
+    LMF_TRY(add_rope_factors(x));
+    LMF_TRY(put_general(o));
+    LMF_TRY(put_tokenizer(o));
+    LMF_TRY(carry_over(o));
+    for (int64_t i = 0; i < x->n; i++)
+        LMF_TRY(lmf_gguf_add_tensor(o->w, x->items[i].name, x->items[i].fmt->dtype, x->items[i].dim, x->items[i].n_dims));
+    LMF_TRY(lmf_gguf_begin(o->w));
+    for (int64_t i = 0; i < x->n; i++) {
+        LMF_TRY(lmf__export_tensor(x, &x->items[i], sink, o));
+        if (x->opts->progress && !x->opts->progress(x->opts->user, i + 1, x->n))
+            return LMF_FAIL(x->ctx, LMF_E_CANCELLED, "stopped; nothing was written");
+    }
+    return lmf_gguf_commit(o->w);
+}
+
+lmf_status lmf__export_gguf(lmf_exporter *x, const char *path)
+{
+    writer o = { .x = x, .arch = x->model->arch->gguf_arch ? x->model->arch->gguf_arch[0] : NULL };
+    if (!o.arch)
+        return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the architecture %s has no form in GGUF", x->model->arch->name);
+    LMF_TRY(lmf_gguf_writer_create(x->ctx, path, &o.w));
+    lmf_status s = write_all(&o);
+    lmf_gguf_writer_destroy(o.w);
+    return s;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* parts: what the files of export/ share. Not for others. */
+#ifndef LMF_EXPORT_PARTS_H
+#define LMF_EXPORT_PARTS_H
+#include "base/arena.h"
+#include "eval/score.h"
+#include "export/export.h"
+
+typedef struct lmf_out_tensor {
+    const char           *role, *name;    /* name: in the file */
+    const lmf_weight     *w;              /* NULL: own, f32 data */
+    const lmf_weight_row *row;
+    const float          *own;
+    const lmf_format     *fmt;            /* to write */
+    const lmf_weight     *a, *b;          /* LoRA to merge, or NULL */
+    uint8_t               form;
+    int64_t               dim[LMF_MAX_DIMS];
+    int                   n_dims;
+} lmf_out_tensor;
+
+typedef struct lmf_exporter {
+    lmf_ctx               *ctx;
+    const lmf_model       *model;
+    const lmf_export_opts *opts;
+    lmf_export_report     *report;
+    const lmf_lora        *lora;
+    lmf_arena              arena;
+    lmf_out_tensor        *items;
+    int64_t                n;
+} lmf_exporter;
+
+bool       lmf__export_is_tied(const lmf_model *m);
+/* Fills items: every weight that the format has a name for, tied ones once. */
+lmf_status lmf__export_list(lmf_exporter *x);
+/* Streams a tensor's packed bytes, row by row, in the file's order. */
+typedef lmf_status (*lmf_export_sink)(void *user, const void *data, size_t n);
+lmf_status lmf__export_tensor(lmf_exporter *x, const lmf_out_tensor *t, lmf_export_sink sink, void *user);
+
+/* k values of graph row i, merged, in f32. */
+void       lmf__export_row(const lmf_out_tensor *t, int64_t i, int64_t k, float *to);
+
+lmf_status lmf__export_gguf(lmf_exporter *x, const char *path);
+lmf_status lmf__export_hf(lmf_exporter *x, const char *dir);
+/* Opens path and compares; the report gets the figures. */
+lmf_status lmf__export_verify(lmf_exporter *x, const char *path);
+
+#endif

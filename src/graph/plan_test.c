@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "graph/plan.h"
+#include <stdio.h>
+#include <string.h>
+#include "graph/place.h"
+#include "ops/accumulate/accumulate.h"
+#include "ops/add/add.h"
+#include "ops/matmul/matmul.h"
+#include "ops/rms_norm/rms_norm.h"
+#include "ops/scale_by/scale_by.h"
+#include "test.h"
+
+/* y = rms_norm(x) times a factor; acc += y; t = acc + c with a constant. */
+typedef struct shape { int64_t rows, cols; float eps; bool twice; uint16_t weight; } shape;
+static const shape small = { 3, 8, 1e-5f, false, LMF_F32 };
+
+static lmf_graph *make(lmf_ctx *ctx, const shape *s, float constant, bool with_state)
+{
+    lmf_graph *g;
+    int64_t cols = s->cols;
+    float c[64] = { constant, constant + 1 };
+    assert_ok(ctx, lmf_graph_create(ctx, &g));
+    lmf_tensor *x = lmf_graph_tensor(g, LMF_INPUT, "x", LMF_F32, 2, (int64_t[]){ s->rows, cols });
+    lmf_tensor *y = lmf_rms_norm(g, x, lmf_graph_tensor(g, LMF_WEIGHT, "w", LMF_F32, 1, &cols), s->eps);
+    y = lmf_matmul_nt(g, y, lmf_graph_tensor(g, LMF_WEIGHT, "m", s->weight, 2, (int64_t[]){ cols, cols }));
+    if (s->twice)
+        y = lmf_add(g, y, y);
+    if (with_state) {
+        lmf_tensor *acc = lmf_graph_tensor(g, LMF_STATE, "acc", LMF_F32, 2, (int64_t[]){ s->rows, cols });
+        acc = lmf_accumulate(g, acc, y, lmf_graph_const(g, "one", LMF_F32, 1, (int64_t[]){ 1 }, (float[]){ 1 }));
+        y = lmf_add(g, acc, y);
+    }
+    lmf_graph_output(g, "t", lmf_add(g, y, lmf_graph_const(g, "c", LMF_F32, 1, &cols, c)));
+    assert_ok(ctx, lmf_graph_finish(g));
+    return g;
+}
+
+static lmf_weights *weights(lmf_ctx *ctx, int64_t cols)
+{
+    lmf_weights *set;
+    lmf_weight *w, *m;
+    assert_ok(ctx, lmf_weights_create(ctx, &set));
+    assert_ok(ctx, lmf_weights_add(set, "w", LMF_F32, 1, &cols, NULL, false, &w));
+    assert_ok(ctx, lmf_weights_add(set, "m", LMF_F32, 2, (int64_t[]){ cols, cols }, NULL, false, &m));
+    w = lmf_weights_find(set, "w");
+    for (int64_t i = 0; i < cols; i++) {
+        lmf_set(&w->v, i, 1);
+        lmf_set(&m->v, i * cols + i, 2); /* twice the unit matrix */
+    }
+    return set;
+}
+
+static void runs_and_keeps_state(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev;
+    lmf_plan *p;
+    lmf_weights *w = weights(ctx, 8);
+    float kept[24];
+    assert_ok(ctx, lmf_device_open(ctx, "cpu", &dev));
+    /* two graphs: both sum into acc, the second has another x (fewer rows read the front) and shares the constants */
+    lmf_graph *g[2] = { make(ctx, &small, 10, true), make(ctx, &(shape){ 3, 8, 1e-5f, true, LMF_F32 }, 10, true) };
+    assert_ok(ctx, lmf_plan_create(dev, g, 2, NULL, &p));
+    assert_null(lmf_plan_io(p, 0, "x")); /* before bind there is nothing */
+    assert_ok(ctx, lmf_plan_bind(p, &w, 1));
+    float *x = lmf_plan_io(p, 0, "x"), *t = lmf_plan_io(p, 0, "t"), *acc = lmf_plan_io(p, 0, "acc"), *one = lmf_plan_io(p, 0, "one");
+    assert_true(x && t && acc && one && *one == 1 && ((float *)lmf_plan_io(p, 0, "c"))[0] == 10);
+    assert_ptr_equal(lmf_plan_io(p, 1, "acc"), acc);
+    assert_ptr_equal(lmf_plan_io(p, 1, "x"), x);
+    assert_null(lmf_plan_io(p, 0, "w"));
+    assert_null(lmf_plan_io(p, 2, "x"));
+    assert_null(lmf_plan_io(p, -1, "x"));
+    for (int i = 0; i < 24; i++)
+        assert_true(acc[i] == 0);
+    for (int i = 0; i < 24; i++)
+        x[i] = 1;
+    assert_ok(ctx, lmf_plan_run(p, 0));
+    assert_ok(ctx, lmf_plan_wait(p, 0));
+    /* rms_norm of ones is 1 (within eps), twice that is 2: acc 2, t = 2 + 2 + c */
+    assert_float_equal(acc[0], 2, 1e-4);
+    assert_float_equal(t[0], 14, 1e-3);
+    assert_float_equal(t[1], 15, 1e-3);
+    assert_float_equal(t[2], 4, 1e-3);
+    assert_ok(ctx, lmf_plan_run(p, 1));
+    assert_float_equal(acc[0], 6, 1e-4);
+    assert_ok(ctx, lmf_plan_state_read(p, "acc", kept, sizeof kept));
+    assert_memory_equal(kept, acc, sizeof kept);
+    memset(kept, 0, sizeof kept);
+    assert_ok(ctx, lmf_plan_state_write(p, "acc", kept, sizeof kept));
+    assert_true(acc[0] == 0);
+    assert_refused(ctx, LMF_E_SHAPE, "96 bytes", lmf_plan_state_read(p, "acc", kept, sizeof kept - 4));
+    assert_refused(ctx, LMF_E_NOT_FOUND, "no state \"x\"", lmf_plan_state_read(p, "x", kept, sizeof kept));
+    assert_string_equal(lmf_plan_state_at(p, 0)->name, "acc");
+    assert_null(lmf_plan_state_at(p, 1));
+    void *more;
+    assert_true(dev->sealed);
+    assert_refused(ctx, LMF_E_SEALED, "sealed", dev->ops->alloc(dev, 0, 1, &more));
+    assert_null(more);
+    lmf_plan *second; /* one plan a device: a second one asks in vain and leaves the first as it was */
+    assert_ok(ctx, lmf_plan_create(dev, g, 1, NULL, &second));
+    assert_refused(ctx, LMF_E_SEALED, "bytes for", lmf_plan_bind(second, &w, 1));
+    lmf_plan_destroy(second);
+    assert_true(dev->sealed);
+    lmf_plan_destroy(p);
+    assert_false(dev->sealed);
+    assert_int_equal(dev->asked_bytes, 0);
+    lmf_graph_destroy(g[0]);
+    lmf_graph_destroy(g[1]);
+    lmf_weights_destroy(w);
+    lmf_device_close(dev);
+    lmf_test_ctx_done(ctx);
+}
+
+static uint64_t print_of(lmf_ctx *ctx, lmf_device *dev, const shape *s)
+{
+    lmf_plan *p;
+    lmf_graph *g = make(ctx, s, 1, true);
+    assert_ok(ctx, lmf_plan_create(dev, &g, 1, NULL, &p));
+    uint64_t h = lmf_plan_fingerprint(p);
+    lmf_plan_destroy(p);
+    lmf_graph_destroy(g);
+    return h;
+}
+
+static void fingerprints_differ(void **state)
+{
+    static const shape rows[] = { { 3, 8, 1e-5f, false, LMF_F32 }, { 4, 8, 1e-5f, false, LMF_F32 }, { 3, 9, 1e-5f, false, LMF_F32 },
+                                  { 3, 8, 1e-6f, false, LMF_F32 }, { 3, 8, 1e-5f, true, LMF_F32 }, { 3, 8, 1e-5f, false, LMF_F16 } };
+    enum { N = sizeof rows / sizeof *rows };
+    uint64_t h[N], on_null;
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev, *null;
+    assert_ok(ctx, lmf_device_open(ctx, "cpu", &dev));
+    assert_ok(ctx, lmf_device_open(ctx, "null", &null));
+    for (int i = 0; i < N; i++)
+        h[i] = print_of(ctx, dev, &rows[i]);
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < i; k++)
+            if (h[i] == h[k])
+                fail_msg("plans %d and %d have one fingerprint", i, k);
+    assert_true(print_of(ctx, dev, &rows[0]) == h[0]);
+    on_null = print_of(ctx, null, &rows[0]);
+    assert_true(on_null != h[0]);
+    lmf_device_close(dev);
+    lmf_device_close(null);
+    lmf_test_ctx_done(ctx);
+}
+
+static lmf_status plan_two(lmf_ctx *ctx, lmf_device *dev, lmf_graph *a, lmf_graph *b)
+{
+    lmf_plan *p;
+    lmf_status s = lmf_plan_create(dev, (lmf_graph *[]){ a, b }, 2, NULL, &p);
+    lmf_plan_destroy(p);
+    lmf_graph_destroy(a);
+    lmf_graph_destroy(b);
+    (void)ctx;
+    return s;
+}
+
+static lmf_graph *state_named(lmf_ctx *ctx, const char *name, int cls, uint16_t dtype, int64_t n)
+{
+    lmf_graph *g;
+    assert_ok(ctx, lmf_graph_create(ctx, &g));
+    lmf_tensor *x = lmf_graph_tensor(g, LMF_INPUT, "in", LMF_F32, 1, (int64_t[]){ 4 });
+    lmf_graph_tensor(g, cls, name, dtype, 1, &n); /* no node uses it: still a part of the plan */
+    lmf_graph_output(g, "out", lmf_add(g, x, x));
+    assert_ok(ctx, lmf_graph_finish(g));
+    return g;
+}
+
+static void refuses_graphs_that_clash(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev;
+    lmf_plan *p;
+    assert_ok(ctx, lmf_device_open(ctx, "null", &dev));
+    assert_refused(ctx, LMF_E_SHAPE, "\"acc\" in different sizes", plan_two(ctx, dev, make(ctx, &small, 1, true), make(ctx, &(shape){ 4, 8, 1e-5f, 0, 0 }, 1, true)));
+    assert_refused(ctx, LMF_E_ARG, "constant \"c\"", plan_two(ctx, dev, make(ctx, &small, 1, true), make(ctx, &small, 2, true)));
+    assert_refused(ctx, LMF_E_SHAPE, "\"w\"", plan_two(ctx, dev, make(ctx, &small, 1, false), make(ctx, &(shape){ 3, 9, 1e-5f, 0, 0 }, 1, false)));
+    assert_refused(ctx, LMF_E_ARG, "\"s\"", plan_two(ctx, dev, state_named(ctx, "s", LMF_STATE, LMF_F32, 4), state_named(ctx, "s", LMF_INPUT, LMF_F32, 4)));
+    assert_refused(ctx, LMF_E_ARG, "\"s\"", plan_two(ctx, dev, state_named(ctx, "s", LMF_STATE, LMF_F32, 4), state_named(ctx, "s", LMF_STATE, LMF_I32, 4)));
+    assert_ok(ctx, plan_two(ctx, dev, state_named(ctx, "s", LMF_STATE, LMF_F32, 4), state_named(ctx, "s", LMF_STATE, LMF_F32, 4)));
+    assert_ok(ctx, plan_two(ctx, dev, state_named(ctx, "s", LMF_INPUT, LMF_F32, 4), state_named(ctx, "s", LMF_INPUT, LMF_F32, 40)));
+    lmf_graph *g = make(ctx, &small, 1, true), *many[33];
+    for (int i = 0; i < 33; i++)
+        many[i] = g;
+    assert_refused(ctx, LMF_E_ARG, "1 to 32 graphs, not 33", lmf_plan_create(dev, many, 33, NULL, &p));
+    assert_refused(ctx, LMF_E_ARG, "not 0", lmf_plan_create(dev, many, 0, NULL, &p));
+    assert_null(p);
+    assert_ok(ctx, lmf_plan_create(dev, many, 32, NULL, &p));
+    lmf_plan_destroy(p);
+    lmf_graph_destroy(g);
+    lmf_device_close(dev);
+    lmf_test_ctx_done(ctx);
+}
+
+static void refuses_weights_that_dont_fit(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev;
+    lmf_plan *p;
+    assert_ok(ctx, lmf_device_open(ctx, "cpu", &dev));
+    lmf_graph *g = make(ctx, &small, 1, true);
+    lmf_weights *other = weights(ctx, 9), *none;
+    assert_ok(ctx, lmf_weights_create(ctx, &none));
+    assert_ok(ctx, lmf_plan_create(dev, &g, 1, NULL, &p));
+    assert_refused(ctx, LMF_E_NOT_FOUND, "\"w\"", lmf_plan_bind(p, &none, 1));
+    assert_refused(ctx, LMF_E_SHAPE, "[9] f32, the model wants [8] f32", lmf_plan_bind(p, &other, 1));
+    assert_int_equal(dev->asked_bytes, 0);
+    lmf_plan_destroy(p);
+    lmf_graph_destroy(g);
+    lmf_weights_destroy(other);
+    lmf_weights_destroy(none);
+    lmf_device_close(dev);
+    lmf_test_ctx_done(ctx);
+}
+
+/* A device without a row for the op refuses with the line, and the graph may go to another device afterwards. */
+static void refuses_a_hole(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev;
+    lmf_plan *p;
+    assert_ok(ctx, lmf_device_open(ctx, "null", &dev));
+    lmf_graph *g = make(ctx, &small, 1, true);
+    dev->flags = 0; /* as a GPU would be: reference rows don't run there */
+    assert_refused(ctx, LMF_E_UNSUPPORTED, "rms_norm([3, 8] f32, [8] f32): device null has no kernel", lmf_plan_create(dev, &g, 1, NULL, &p));
+    assert_non_null(strstr(lmf_error(ctx), "plan_test.c:"));
+    dev->flags = LMF_DEVICE_NO_DATA;
+    assert_ok(ctx, lmf_plan_create(dev, &g, 1, NULL, &p));
+    lmf_plan_destroy(p);
+    lmf_graph_destroy(g);
+    lmf_device_close(dev);
+    lmf_test_ctx_done(ctx);
+}
+
+/* --eager: nothing shares bytes, and labelled tensors can be read after the run. */
+static void eager_keeps_what_is_labelled(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev;
+    lmf_plan *p;
+    lmf_graph *g;
+    int64_t n = 4;
+    assert_ok(ctx, lmf_device_open(ctx, "cpu", &dev));
+    assert_ok(ctx, lmf_graph_create(ctx, &g));
+    lmf_tensor *x = lmf_graph_tensor(g, LMF_INPUT, "x", LMF_F32, 1, &n), *y = x;
+    for (int i = 0; i < 6; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "y%d", i);
+        y = lmf_graph_label(g, lmf_add(g, y, y), name);
+    }
+    lmf_graph_output(g, "z", lmf_add(g, y, y));
+    assert_ok(ctx, lmf_graph_finish(g));
+    assert_ok(ctx, lmf_plan_create(dev, &g, 1, &(lmf_plan_opts){ .eager = true }, &p));
+    assert_ok(ctx, lmf_plan_bind(p, NULL, 0));
+    for (int i = 0; i < 4; i++)
+        ((float *)lmf_plan_io(p, 0, "x"))[i] = (float)(i + 1);
+    assert_ok(ctx, lmf_plan_run(p, 0));
+    for (int i = 0; i < 6; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "y%d", i);
+        const lmf_view *v = lmf_plan_view(p, 0, name);
+        assert_non_null(v);
+        assert_true(((float *)v->data)[3] == (float)(4 << (i + 1)));
+    }
+    assert_null(lmf_plan_view(p, 0, "none"));
+    lmf_profile_row row;
+    assert_int_equal(lmf_plan_profile(p, 0, &row, 1), 0); /* not asked for */
+    lmf_plan_destroy(p);
+    lmf_graph_destroy(g);
+    lmf_device_close(dev);
+    lmf_test_ctx_done(ctx);
+}
+
+static void profiles(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev;
+    lmf_plan *p;
+    lmf_profile_row row[8];
+    assert_ok(ctx, lmf_device_open(ctx, "cpu", &dev));
+    lmf_graph *g = make(ctx, &small, 1, true);
+    lmf_weights *w = weights(ctx, 8);
+    assert_ok(ctx, lmf_plan_create(dev, &g, 1, &(lmf_plan_opts){ .profile = true }, &p));
+    assert_ok(ctx, lmf_plan_bind(p, &w, 1));
+    for (int i = 0; i < 3; i++)
+        assert_ok(ctx, lmf_plan_run(p, 0));
+    int n = lmf_plan_profile(p, 0, row, 8), n_calls = 0;
+    assert_int_equal(n, 4); /* rms_norm, matmul, accumulate, add */
+    for (int i = 0; i < n; i++) {
+        n_calls += (int)row[i].n_calls;
+        assert_true(row[i].seconds > 0 && (i == 0 || row[i - 1].seconds >= row[i].seconds));
+        if (strcmp(row[i].op, "matmul") == 0)
+            assert_true(row[i].flops == 3 * 2.0 * 3 * 8 * 8);
+    }
+    assert_int_equal(n_calls, 3 * 5);
+    lmf_plan_destroy(p);
+    lmf_graph_destroy(g);
+    lmf_weights_destroy(w);
+    lmf_device_close(dev);
+    lmf_test_ctx_done(ctx);
+}
+
+static void places_in_gaps(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    size_t total;
+    /* a lives all along; b and c follow each other and share; d fits between */
+    lmf_place_item it[] = { { 100, 0, 9, 0 }, { 200, 0, 3, 0 }, { 150, 4, 9, 0 }, { 0, 0, 9, 0 }, { 40, 5, 6, 0 } };
+    assert_ok(ctx, lmf_place(ctx, it, 5, 64, &total));
+    assert_int_equal(it[1].offset, 0);
+    assert_int_equal(it[2].offset, 0);
+    assert_int_equal(it[0].offset, 256);
+    assert_int_equal(it[4].offset, 192);
+    assert_int_equal(total, 356);
+    assert_ok(ctx, lmf_place(ctx, NULL, 0, 64, &total));
+    assert_int_equal(total, 0);
+    lmf_test_ctx_done(ctx);
+}
+
+LMF_TESTS(plan) = {
+    { "runs and keeps state", runs_and_keeps_state },
+    { "fingerprints differ", fingerprints_differ },
+    { "refuses graphs that clash", refuses_graphs_that_clash },
+    { "refuses weights that don't fit", refuses_weights_that_dont_fit },
+    { "refuses a hole", refuses_a_hole },
+    { "eager keeps what is labelled", eager_keeps_what_is_labelled },
+    { "profiles", profiles },
+    { "places in gaps", places_in_gaps },
+    { 0 }
+};

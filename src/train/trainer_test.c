@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "train/train_test.h"
+
+enum { STEPS = 6 };
+
+/* The loss is the token mean over the whole step, however it is packed. */
+static void packing_changes_nothing(void **state)
+{
+    (void)state;
+    static const int32_t micro[] = { 0, 64, 128, 200, 512 };
+    double want[STEPS], got[STEPS];
+    int most_micro = 0;
+    for (size_t i = 0; i < sizeof micro / sizeof *micro; i++) {
+        lmf_train_opts o = small_opts();
+        lmf_train_stats st;
+        o.batch_size = 8, o.micro_tok = micro[i];
+        fixture f = setup(&o);
+        for (int k = 0; k < STEPS; k++) {
+            assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+            got[k] = st.loss;
+            most_micro = f.t->now.n_micro > most_micro ? f.t->now.n_micro : most_micro;
+            if (i == 0)
+                want[k] = st.loss;
+            if (fabs(got[k] - want[k]) > 1e-6 * want[k])
+                fail_msg("step %d, micro-batches of %d: loss %.9g, not %.9g", k + 1, micro[i], got[k], want[k]);
+        }
+        assert_true(micro[i] != 0 || f.t->now.n_micro == 1);
+        teardown(&f);
+    }
+    assert_true(most_micro >= 4);
+    assert_true(want[STEPS - 1] < 0.9 * want[0]);
+}
+
+/* batch x accumulation is one step of so many rows. */
+static void accumulation_is_batch_size(void **state)
+{
+    (void)state;
+    static const int32_t split[][2] = { { 8, 1 }, { 4, 2 }, { 1, 8 } };
+    char want[65], got[65];
+    for (size_t i = 0; i < 3; i++) {
+        lmf_train_opts o = small_opts();
+        o.batch_size = split[i][0], o.grad_accum = split[i][1];
+        train_to_hash(&o, 0, i ? got : want);
+        if (i)
+            assert_string_equal(got, want);
+    }
+}
+
+/* Sum of the rows' own losses over the rows' own token counts: a packed evaluation is that of each row alone. */
+static void evaluation_row_by_row(void **state)
+{
+    (void)state;
+    lmf_train_opts o = small_opts();
+    fixture f = setup(&o);
+    double all, one, sum = 0;
+    int64_t n = 0;
+    assert_ok(f.ctx, lmf_trainer_eval(f.t, f.samples, &all));
+    for (int64_t i = 0; i < f.samples->n; i++) {
+        lmf_samples single = { .ctx = f.ctx, .items = f.samples->items + i, .n = 1 };
+        assert_ok(f.ctx, lmf_trainer_eval(f.t, &single, &one));
+        sum += one * f.samples->items[i].n_learn;
+        n += f.samples->items[i].n_learn;
+    }
+    assert_int_equal(n, f.samples->n_learn);
+    if (fabs(sum / (double)n - all) > 1e-6 * all)
+        fail_msg("packed %.9g, row by row %.9g", all, sum / (double)n);
+    /* with B zero the adapter changes nothing: the first step's loss is the evaluation of its rows */
+    lmf_train_stats st;
+    assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+    sum = 0, n = 0;
+    for (int i = 0; i < f.t->now.n_samples; i++) {
+        lmf_samples single = { .ctx = f.ctx, .items = f.samples->items + f.t->now.sample[i], .n = 1 };
+        fixture fresh = setup(&o);
+        assert_ok(fresh.ctx, lmf_trainer_eval(fresh.t, &single, &one));
+        teardown(&fresh);
+        sum += one * single.items->n_learn;
+        n += single.items->n_learn;
+    }
+    assert_int_equal(n, st.n_learn);
+    if (fabs(sum / (double)n - st.loss) > 1e-6 * st.loss)
+        fail_msg("step's loss %.9g, evaluation %.9g", st.loss, sum / (double)n);
+    teardown(&f);
+}
+
+static void recomputation_gives_the_same_bits(void **state)
+{
+    (void)state;
+    lmf_train_opts o = small_opts();
+    char plain[65], again[65];
+    o.micro_tok = 200;
+    train_to_hash(&o, 0, plain);
+    o.recompute = true;
+    train_to_hash(&o, 0, again);
+    assert_string_equal(plain, again);
+    o.seed++;
+    train_to_hash(&o, 0, again); /* the hash sees a difference */
+    assert_string_not_equal(plain, again);
+}
+
+static void recomputation_takes_less(void **state)
+{
+    (void)state;
+    lmf_train_opts o = small_opts();
+    size_t bytes[2];
+    for (int i = 0; i < 2; i++) {
+        o.recompute = i;
+        fixture f = setup_at(lmf_test_formula_model(&(lmf_formula){ .seed = 1, .n_layers = 6 }), &o);
+        bytes[i] = lmf_trainer_bytes(f.t);
+        teardown(&f);
+    }
+    assert_true(bytes[1] < bytes[0]);
+}
+
+static void workers_give_the_same_bits(void **state)
+{
+    (void)state;
+    static const int workers[] = { 1, 2, 3, 7 };
+    char want[65], got[65];
+    for (int full_recompute = 0; full_recompute < 2; full_recompute++)
+        for (size_t i = 0; i < 4; i++) {
+            lmf_train_opts o = small_opts();
+            o.recompute = full_recompute;
+            train_to_hash(&o, workers[i], i ? got : want);
+            if (i)
+                assert_string_equal(got, want);
+        }
+}
+
+/* A step whose gradients are not finite changes nothing and is counted. */
+static void skips_what_is_not_finite(void **state)
+{
+    (void)state;
+    lmf_train_opts o = small_opts();
+    fixture f = setup(&o);
+    lmf_train_stats st;
+    size_t bytes = (size_t)f.t->params.n_total * sizeof(float);
+    float *p = malloc(bytes), *q = malloc(bytes);
+    assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+    assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.p", p, bytes));
+    float keep = p[0];
+    p[0] = NAN;
+    assert_ok(f.ctx, lmf_plan_state_write(f.t->plan, "train.p", p, bytes));
+    assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+    assert_int_equal(st.n_skipped, 1);
+    assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.p", q, bytes));
+    assert_memory_equal(p, q, bytes);
+    p[0] = keep;
+    assert_ok(f.ctx, lmf_plan_state_write(f.t->plan, "train.p", p, bytes));
+    assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+    assert_int_equal(st.n_skipped, 1);
+    assert_true(isfinite(st.loss) && isfinite(st.grad_norm));
+    free(p);
+    free(q);
+    teardown(&f);
+}
+
+static void adapters_come_back(void **state)
+{
+    (void)state;
+    lmf_train_opts o = small_opts();
+    char before[65], after[65];
+    fixture f = setup(&o);
+    run(&f, NULL);
+    adapter_hash(&f, before);
+    const char *dir = lmf_test_path("adapter");
+    assert_ok(f.ctx, lmf_trainer_save_adapter(f.t, dir, "base"));
+    teardown(&f);
+    f = setup(&o);
+    assert_ok(f.ctx, lmf_trainer_load_adapter(f.t, dir));
+    adapter_hash(&f, after);
+    assert_string_equal(before, after);
+    teardown(&f);
+    /* what does not fit is refused, not bent */
+    o.lora_alpha = 16;
+    f = setup(&o);
+    assert_refused(f.ctx, LMF_E_ARG, "scales model.layers.0.self_attn.q_proj by 2, this run by 4", lmf_trainer_load_adapter(f.t, dir));
+    teardown(&f);
+    o = small_opts();
+    o.lora_r = 8, o.lora_alpha = 16;
+    f = setup(&o);
+    assert_refused(f.ctx, LMF_E_SHAPE, "in rank 4, this run trains rank 8", lmf_trainer_load_adapter(f.t, dir));
+    teardown(&f);
+    o = small_opts();
+    o.target_modules = "q_proj";
+    f = setup(&o);
+    assert_refused(f.ctx, LMF_E_ARG, "has 14 modules, this run trains 2", lmf_trainer_load_adapter(f.t, dir));
+    const char *small = lmf_test_path("adapter");
+    assert_ok(f.ctx, lmf_trainer_save_adapter(f.t, small, "base"));
+    teardown(&f);
+    o = small_opts();
+    f = setup(&o);
+    assert_refused(f.ctx, LMF_E_NOT_FOUND, "has no weights for model.layers.0.self_attn.k_proj", lmf_trainer_load_adapter(f.t, small));
+    teardown(&f);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    fixture f = setup(NULL);
+    lmf_train_opts bad[16];
+    int n = 0;
+    for (int i = 0; i < 16; i++)
+        bad[i] = small_opts();
+    bad[n++].lora_r = 0;
+    bad[n++].lora_r = 5000;
+    bad[n++].lora_alpha = NAN;
+    bad[n++].lr = -1;
+    bad[n++].beta1 = 1;
+    bad[n++].beta2 = NAN;
+    bad[n++].eps = 0;
+    bad[n++].max_grad_norm = -1;
+    bad[n++].batch_size = 0;
+    bad[n++].grad_accum = INT32_MAX;
+    bad[n++].micro_tok = -5;
+    bad[n++].max_steps = -1;
+    bad[n].max_steps = 0, bad[n++].epochs = 0;
+    bad[n].max_steps = 0, bad[n++].epochs = INFINITY;
+    bad[n++].target_modules = "lm_head";
+    bad[n++].struct_bytes--;
+    for (int i = 0; i < n; i++) {
+        lmf_status s = lmf_trainer_create(f.ctx, "cpu", f.m, f.samples, &bad[i], &f.t);
+        if (s != LMF_E_ARG || f.t)
+            fail_msg("options %d: %s (%s)", i, lmf_status_name(s), lmf_error(f.ctx));
+    }
+    lmf_train_opts o = small_opts();
+    assert_true(lmf_trainer_create(f.ctx, "no such device", f.m, f.samples, &o, &f.t) != LMF_OK);
+    lmf_train_stats st;
+    o.max_steps = 1;
+    assert_ok(f.ctx, lmf_trainer_create(f.ctx, "cpu", f.m, f.samples, &o, &f.t));
+    assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+    assert_true(lmf_trainer_is_done(f.t));
+    assert_refused(f.ctx, LMF_E_ARG, "all 1 steps are done", lmf_trainer_step(f.t, &st));
+    float g[4];
+    assert_refused(f.ctx, LMF_E_NOT_FOUND, "no parameter \"nobody\"", lmf_trainer_gradient(f.t, "nobody", g, 4));
+    teardown(&f);
+}
+
+/* After the first step a step takes no memory. */
+static void steps_allocate_nothing(void **state)
+{
+    (void)state;
+    lmf_train_opts o = small_opts();
+    fixture f = setup(&o);
+    lmf_train_stats st;
+    assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+    size_t live = f.ctx->live_bytes;
+    while (!lmf_trainer_is_done(f.t)) {
+        assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+        assert_int_equal(f.ctx->live_bytes, live);
+    }
+    teardown(&f);
+}
+
+static lmf_status create_and_step(lmf_ctx *ctx, void *arg)
+{
+    lmf_train_opts o = small_opts();
+    lmf_train_stats st;
+    lmf_model *m = NULL;
+    lmf_samples *samples = NULL;
+    lmf_trainer *t = NULL;
+    double loss;
+    o.target_modules = "q_proj";
+    o.max_steps = 1;
+    lmf_status s = lmf_model_open(ctx, arg, &m);
+    if (!s)
+        s = open_samples(ctx, m, rows_path(), &samples);
+    if (!s)
+        s = lmf_trainer_create(ctx, "cpu", m, samples, &o, &t);
+    if (!s)
+        s = lmf_trainer_step(t, &st);
+    if (!s)
+        s = lmf_trainer_eval(t, samples, &loss);
+    lmf_trainer_destroy(t);
+    lmf_samples_destroy(samples);
+    lmf_model_close(m);
+    return s;
+}
+
+static void each_call_fails(void **state)
+{
+    (void)state;
+    char model[512];
+    snprintf(model, sizeof model, "%s", lmf_test_formula_model(&(lmf_formula){ .seed = 1, .n_layers = 1 }));
+    assert_true(lmf_test_fail_each_call(create_and_step, model) > 50);
+}
+
+LMF_TESTS(trainer) = { { "packing and micro-batches change no loss", packing_changes_nothing }, { "accumulation is batch size", accumulation_is_batch_size },
+                       { "packed evaluation is row by row", evaluation_row_by_row }, { "recomputation: the same bits", recomputation_gives_the_same_bits },
+                       { "recomputation: less memory", recomputation_takes_less }, { "1, 2, 3 and 7 workers: the same bits", workers_give_the_same_bits },
+                       { "a step that is not finite", skips_what_is_not_finite }, { "adapters saved and loaded", adapters_come_back }, { "refusals", refusals },
+                       { "steps allocate nothing", steps_allocate_nothing }, { "each call fails once", each_call_fails }, { 0 } };
