@@ -33,59 +33,58 @@ typedef struct slice_in { const char *bytes; size_t n, n_passes; } slice_in; /* 
 typedef double (*slice_fn)(const slice_in *in);
 
 /* Bytes read, in 8 chains of additions; AHEAD bytes are asked for in advance (0: left to the processor). */
-#define READ(name, isa, vector, load, add, ahead)                                                                     \
+#define READ(name, isa, vector, constraint, load, add, ahead)                                                         \
     isa static double name(const slice_in *in)                                                                        \
     {                                                                                                                 \
         vector sum[8];                                                                                                \
-        memset(sum, 0, sizeof sum);                                                                                   \
+        UNROLL for (int i = 0; i < 8; i++) sum[i] = load((const void *)in->bytes);                                    \
         for (size_t p = 0; p < in->n_passes; p++)                                                                     \
             for (const char *at = in->bytes, *end = at + in->n; at < end; at += sizeof sum) {                         \
                 for (size_t b = 0; ahead && b < sizeof sum; b += 64)                                                  \
                     __builtin_prefetch(at + ahead + b);                                                               \
                 UNROLL for (int i = 0; i < 8; i++) sum[i] = add(sum[i], load((const void *)(at + (size_t)i * sizeof *sum))); \
             }                                                                                                         \
-        __asm__ volatile("" : : "r"(sum) : "memory");                                                                 \
+        UNROLL for (int i = 0; i < 8; i++) __asm__ volatile("" : : constraint(sum[i]));                               \
         return (double)in->n * (double)in->n_passes;                                                                  \
     }
 
-/* OPS operations a call of `multiply` on n accumulators; x is opaque, so that no product leaves the loop. */
-#define PEAK(name, isa, vector, constraint, n, ops, zero, multiply)                        \
-    isa static double name(const slice_in *in)                                             \
-    {                                                                                      \
-        (void)in;                                                                          \
-        vector a[n], x, y;                                                                 \
-        UNROLL for (int i = 0; i < n; i++) a[i] = zero;                                    \
-        x = y = zero;                                                                      \
-        for (int s = 0; s < STEPS; s++)                                                    \
-            UNROLL for (int i = 0; i < n; i++) {                                           \
-                __asm__ volatile("" : "+" constraint(x));                                  \
-                a[i] = multiply;                                                           \
-            }                                                                              \
-        __asm__ volatile("" : "+" constraint(y));                                          \
-        UNROLL for (int i = 0; i < n; i++) __asm__ volatile("" : : constraint(a[i]));      \
-        return (double)STEPS * n * (ops);                                                  \
+/* OPS operations a call of `multiply` on n accumulators; all are opaque, so that no product leaves the loop. */
+#define PEAK(name, isa, vector, constraint, n, ops, zero, multiply)                            \
+    isa static double name(const slice_in *in)                                                 \
+    {                                                                                          \
+        vector a[n], x = zero, y = zero;                                                       \
+        (void)in;                                                                              \
+        UNROLL for (int i = 0; i < n; i++) a[i] = zero;                                        \
+        __asm__ volatile("" : "+" constraint(y));                                              \
+        for (int s = 0; s < STEPS; s++)                                                        \
+            UNROLL for (int i = 0; i < n; i++) {                                               \
+                __asm__ volatile("" : "+" constraint(x));                                      \
+                a[i] = multiply;                                                               \
+            }                                                                                  \
+        UNROLL for (int i = 0; i < n; i++) __asm__ volatile("" : : constraint(a[i]));          \
+        return (double)STEPS * n * (ops);                                                      \
     }
 
-typedef uint64_t word4 __attribute__((vector_size(32)));
-#define PLAIN_LOAD(p) (*(const word4 *)(p))
-#define PLAIN_ADD(a, b) ((a) + (b))
-READ(read_plain, , word4, PLAIN_LOAD, PLAIN_ADD, 0)
-#pragma GCC push_options
-#pragma GCC optimize("fp-contract=fast")
+typedef uint64_t word2 __attribute__((vector_size(16)));
 typedef float float4 __attribute__((vector_size(16)));
 #ifdef __x86_64__
-#define PLAIN_REGISTER "x"
+#define PLAIN_OPERAND "x"
 #else
-#define PLAIN_REGISTER "w"
+#define PLAIN_OPERAND "w"
 #endif
-PEAK(f32_plain, , float4, PLAIN_REGISTER, 12, 8, (float4){ 0 }, a[i] * x + y)
+#define PLAIN_LOAD(p) (*(const word2 *)(p))
+#define PLAIN_ADD(a, b) ((a) + (b))
+READ(read_plain, , word2, PLAIN_OPERAND, PLAIN_LOAD, PLAIN_ADD, 0)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=fast")
+PEAK(f32_plain, , float4, PLAIN_OPERAND, 12, 8, (float4){ 0 }, a[i] * x + y)
 #pragma GCC pop_options
 
 #ifdef __x86_64__
-READ(read_avx2, TARGET("avx2"), __m256i, _mm256_load_si256, _mm256_add_epi64, 0)
-READ(read_avx2_ahead, TARGET("avx2"), __m256i, _mm256_load_si256, _mm256_add_epi64, 4096)
-READ(read_avx512, TARGET("avx512f"), __m512i, _mm512_load_si512, _mm512_add_epi64, 0)
-READ(read_avx512_ahead, TARGET("avx512f"), __m512i, _mm512_load_si512, _mm512_add_epi64, 4096)
+READ(read_avx2, TARGET("avx2"), __m256i, "x", _mm256_load_si256, _mm256_add_epi64, 0)
+READ(read_avx2_ahead, TARGET("avx2"), __m256i, "x", _mm256_load_si256, _mm256_add_epi64, 4096)
+READ(read_avx512, TARGET("avx512f"), __m512i, "v", _mm512_load_si512, _mm512_add_epi64, 0)
+READ(read_avx512_ahead, TARGET("avx512f"), __m512i, "v", _mm512_load_si512, _mm512_add_epi64, 4096)
 
 PEAK(f32_avx2, TARGET("avx2,fma"), __m256, "x", 12, 16, _mm256_setzero_ps(), _mm256_fmadd_ps(a[i], x, y))
 PEAK(f32_avx512, TARGET("avx512f"), __m512, "v", 16, 32, _mm512_setzero_ps(), _mm512_fmadd_ps(a[i], x, y))
@@ -106,10 +105,12 @@ PEAK(bf16_avx512, TARGET("avx512f,avx512bf16"), __m512, "v", 16, 64, _mm512_setz
         for (int t = 0; t < 8; t++)                                       \
             config[16 + 2 * t] = 64, config[48 + t] = 16;                 \
         _tile_loadconfig(config);                                         \
-        _tile_zero(0), _tile_zero(1), _tile_zero(2), _tile_zero(3);       \
-        _tile_zero(4), _tile_zero(5), _tile_zero(6), _tile_zero(7);       \
-        for (int s = 0; s < STEPS / 10; s++)                              \
-            multiply(0, 4, 6), multiply(1, 4, 7), multiply(2, 5, 6), multiply(3, 5, 7); \
+        _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);       \
+        _tile_zero(4); _tile_zero(5); _tile_zero(6); _tile_zero(7);       \
+        for (int s = 0; s < STEPS / 10; s++) {                            \
+            multiply(0, 4, 6); multiply(1, 4, 7);                         \
+            multiply(2, 5, 6); multiply(3, 5, 7);                         \
+        }                                                                 \
         _tile_release();                                                  \
         return (double)(STEPS / 10) * 4 * (ops);                          \
     }
@@ -184,18 +185,11 @@ static const peak peaks[] = {
 };
 enum { N_PEAKS = sizeof peaks / sizeof *peaks };
 
-static const char *level_of(size_t bytes)
+/* Private caches are what the system says; how much of the last one a core may use, it does not say. */
+static const char *level_of(const machine *m, size_t bytes)
 {
-    static const struct { int name; const char *text; } levels[] = {
-        { _SC_LEVEL1_DCACHE_SIZE, "L1" }, { _SC_LEVEL2_CACHE_SIZE, "L2" }, { _SC_LEVEL3_CACHE_SIZE, "L3" } };
-    bool known = false;
-    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-        long size = sysconf(levels[i].name);
-        known = known || size > 0;
-        if (size > 0 && bytes <= (size_t)size)
-            return levels[i].text;
-    }
-    return known ? "memory" : "";
+    long l1 = sysconf(_SC_LEVEL1_DCACHE_SIZE), l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return bytes * 4 > m->each ? "memory" : l1 > 0 && bytes <= (size_t)l1 ? "L1" : l2 > 0 && bytes <= (size_t)l2 ? "L2" : "";
 }
 
 static void point_reads(machine *m, size_t size)
@@ -228,7 +222,7 @@ static json_t *reads(machine *m)
     for (size_t size = (size_t)16 << 10; size <= m->each; size *= 4) {
         point_reads(m, size);
         double one = best_read(m, 0), all = m->n_workers > 1 ? best_read(m, 1) : one;
-        json_array_append_new(list, json_pack("{s:I, s:s, s:f, s:f}", "bytes", (json_int_t)size, "level", level_of(size), "one_gb_per_s", one * 1e-9,
+        json_array_append_new(list, json_pack("{s:I, s:s, s:f, s:f}", "bytes", (json_int_t)size, "level", level_of(m, size), "one_gb_per_s", one * 1e-9,
                                               "all_gb_per_s", all * 1e-9));
     }
     return list;

@@ -38,14 +38,38 @@ static const lmf_flag flags[] = {
     { 0 }
 };
 
-enum { N_LARGEST = 8 };
+enum { N_LARGEST = 8, MAX_GROUPS = 256 };
 
-/* The largest tensors that are alive at the call where most bytes are, of the graph that needs most. */
+/* Tensors of one op and size that are alive together. */
+typedef struct group { const char *name, *op; size_t bytes; int64_t n; bool scratch; } group;
+
+static int by_total(const void *a, const void *b)
+{
+    const group *x = a, *y = b;
+    double d = (double)y->bytes * (double)y->n - (double)x->bytes * (double)x->n;
+    return d > 0 ? 1 : d < 0 ? -1 : 0;
+}
+
+static int add_to_groups(group *g, int n, const lmf_placed *p)
+{
+    const char *op = p->op ? p->op : "", *name = p->name ? p->name : "";
+    for (int i = 0; i < n; i++)
+        if (g[i].bytes == p->bytes && g[i].scratch == p->scratch && strcmp(g[i].op, op) == 0) {
+            g[i].n++;
+            return n;
+        }
+    if (n < MAX_GROUPS)
+        g[n++] = (group){ name, op, p->bytes, 1, p->scratch };
+    return n;
+}
+
+/* What is alive at the call where most bytes are, of the graph that needs most, the largest first. */
 static json_t *peak_json(const lmf_plan *plan, int n_graphs)
 {
     const lmf_placed *best = NULL, *p;
     size_t best_bytes = 0;
-    int best_n = 0, best_at = 0;
+    int best_n = 0, best_at = 0, n_groups = 0;
+    group groups[MAX_GROUPS];
     for (int g = 0; g < n_graphs; g++) {
         int n = lmf_plan_placed(plan, g, &p), last = 0;
         for (int i = 0; i < n; i++)
@@ -58,23 +82,14 @@ static json_t *peak_json(const lmf_plan *plan, int n_graphs)
                 best_bytes = sum, best = p, best_n = n, best_at = at;
         }
     }
+    for (int i = 0; i < best_n; i++)
+        if (best[i].bytes && best[i].first <= best_at && best_at <= best[i].last)
+            n_groups = add_to_groups(groups, n_groups, &best[i]);
+    qsort(groups, (size_t)n_groups, sizeof *groups, by_total);
     json_t *list = json_array();
-    size_t under = SIZE_MAX;
-    int under_i = -1;
-    for (int k = 0; k < N_LARGEST; k++) {
-        int pick = -1;
-        for (int i = 0; i < best_n; i++) {
-            bool live = best[i].first <= best_at && best_at <= best[i].last && best[i].bytes;
-            bool next = best[i].bytes < under || (best[i].bytes == under && i > under_i);
-            if (live && next && (pick < 0 || best[i].bytes > best[pick].bytes))
-                pick = i;
-        }
-        if (pick < 0)
-            break;
-        under = best[pick].bytes, under_i = pick;
-        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:b}", "name", best[pick].name ? best[pick].name : "", "op", best[pick].op ? best[pick].op : "", "bytes",
-                                              (json_int_t)best[pick].bytes, "scratch", best[pick].scratch));
-    }
+    for (int i = 0; i < n_groups && i < N_LARGEST; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:b}", "op", groups[i].op, "name", groups[i].n == 1 ? groups[i].name : "", "tensors", (json_int_t)groups[i].n, "bytes_each",
+                                              (json_int_t)groups[i].bytes, "bytes", (json_int_t)groups[i].bytes * groups[i].n, "scratch", groups[i].scratch));
     return list;
 }
 
@@ -94,10 +109,14 @@ static lmf_status print_plan(lmf_cli *cli, const char *what, const lmf_memory *m
         { "  inputs and outputs", m->io }, { "  one step, at its peak", m->step } };
     for (i = 0; i < sizeof lines / sizeof *lines; i++)
         printf("%-28s %10.1f MB\n", lines[i].name, (double)lines[i].bytes / 1e6);
-    printf("weights in the mapped file   %10.1f MB, not counted above\nlargest at the peak:\n", (double)m->mapped / 1e6);
+    if (json_object_get(r, "host_copy_bytes"))
+        printf("parameters being saved       %10.1f MB, beside it for a moment\n", (double)json_integer_value(json_object_get(r, "host_copy_bytes")) / 1e6);
+    printf("weights in the mapped file   %10.1f MB, not counted above\n%s", (double)m->mapped / 1e6,
+           json_array_size(json_object_get(r, "largest_at_peak")) ? "largest at the peak of a step:\n" : "");
     json_array_foreach(json_object_get(r, "largest_at_peak"), i, item)
-        printf("  %-26s %10.1f MB  %s\n", json_string_value(json_object_get(item, "name")), (double)json_integer_value(json_object_get(item, "bytes")) / 1e6,
-               json_is_true(json_object_get(item, "scratch")) ? "scratch" : json_string_value(json_object_get(item, "op")));
+        printf("  %-26s %10.1f MB  %lld x %.1f MB%s\n", json_string_value(json_object_get(item, "op")), (double)json_integer_value(json_object_get(item, "bytes")) / 1e6,
+               (long long)json_integer_value(json_object_get(item, "tensors")), (double)json_integer_value(json_object_get(item, "bytes_each")) / 1e6,
+               json_is_true(json_object_get(item, "scratch")) ? ", scratch" : "");
     json_decref(r);
     return LMF_OK;
 }
@@ -160,7 +179,7 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)
         s = lmf_trainer_create(cli->ctx, cli->device, m, samples, &o, &t);
     if (!s) {
         lmf_trainer_stats(t, &st);
-        s = print_plan(cli, "train", lmf_trainer_memory(t), json_pack("{s:I, s:I, s:I, s:I}", "trainable_parameters", (json_int_t)lmf_trainer_n_params(t), "steps", (json_int_t)st.n_steps,
+        s = print_plan(cli, "train", lmf_trainer_memory(t), json_pack("{s:I, s:I, s:I, s:I, s:I}", "trainable_parameters", (json_int_t)lmf_trainer_n_params(t), "host_copy_bytes", (json_int_t)lmf_trainer_n_params(t) * 4, "steps", (json_int_t)st.n_steps,
                                                                        "rows", (json_int_t)samples->n, "tokens", (json_int_t)samples->n_tok),
                        peak_json(lmf_trainer_plan(t), 2 * lmf_trainer_n_buckets(t) + 1));
     }

@@ -39,7 +39,8 @@ static lmf_status put_hparam(const writer *o, const lmf_hparam *h)
         return LMF_OK;
     LMF_TRY(lmf_model_name(o->x->ctx, h->gguf, 0, o->arch, key, sizeof key));
     switch (h->kind) {
-    case LMF_HPARAM_I32: return *(const int32_t *)at < 0 ? LMF_OK : lmf_gguf_put_u32(o->w, key, (uint32_t) * (const int32_t *)at);
+    case LMF_HPARAM_I32: return *(const int32_t *)at <= 0 ? LMF_OK : /* the source did not say it */
+                                lmf_gguf_put_u32(o->w, key, (uint32_t) * (const int32_t *)at);
     case LMF_HPARAM_F32: return lmf_gguf_put_f32(o->w, key, *(const float *)at);
     case LMF_HPARAM_BOOL: return lmf_gguf_put_bool(o->w, key, *(const bool *)at);
     default: return !*at || strcmp(at, "default") == 0 ? LMF_OK : lmf_gguf_put_text(o->w, key, at);
@@ -95,11 +96,11 @@ static uint32_t file_type(const lmf_exporter *x)
     return 1024; /* "guessed" */
 }
 
-static bool is_in_table(const lmf_model *m, const char *gguf)
+static bool is_written(const lmf_model *m, const char *gguf)
 {
     for (const lmf_hparam *h = m->arch->hparams; h->field; h++)
         if (h->gguf && strcmp(h->gguf, gguf) == 0)
-            return true;
+            return number_of(m, h) > 0;
     return false;
 }
 
@@ -118,7 +119,7 @@ static lmf_status put_general(const writer *o)
         LMF_TRY(put_hparam(o, h));
     static const char *const sized[] = { "{arch}.attention.value_length", "{arch}.rope.dimension_count" };
     for (int i = 0; i < 2 && size > 0; i++) {
-        if (is_in_table(m, sized[i]))
+        if (is_written(m, sized[i]))
             continue;
         LMF_TRY(lmf_model_name(o->x->ctx, sized[i], 0, o->arch, key, sizeof key));
         LMF_TRY(lmf_gguf_put_u32(o->w, key, (uint32_t)size));

@@ -33,7 +33,15 @@ static json_t *value_of(const lmf_model *m, const lmf_hparam *h)
     case LMF_HPARAM_TEXT: return json_string(at);
     }
     snprintf(text, sizeof text, "%.7g", (double)*(const float *)at); /* 1e-05, not the f32's 9.999999747378752e-06 */
-    return json_real(strtod(text, NULL));
+    json_t *number = json_loads(text, JSON_DECODE_ANY, NULL), *real = json_real(json_number_value(number));
+    json_decref(number);
+    return real;
+}
+
+/* A text that the source did not give: transformers has its own default. */
+static bool is_unsaid(const lmf_model *m, const lmf_hparam *h)
+{
+    return h->kind == LMF_HPARAM_TEXT && !((const char *)m->config)[h->offset];
 }
 
 /* rope_parameters hold what their type reads, and the base; without scaling the dialects' common keys say it all. */
@@ -77,7 +85,7 @@ static lmf_status save_config(lmf_exporter *x, const char *dir)
     json_t *generation = json_object();
     bool ok = root && generation;
     for (const lmf_hparam *h = m->arch->hparams; ok && h->field; h++)
-        ok = !h->hf || put_path(root, h->hf, value_of(m, h));
+        ok = !h->hf || is_unsaid(m, h) || put_path(root, h->hf, value_of(m, h));
     ok = ok && !json_object_set_new(root, "tie_word_embeddings", json_boolean(lmf__export_is_tied(m))) && trim_rope(root) && put_ids(root, m) && put_ids(generation, m);
     lmf_status s = ok ? lmf_hf_config_save(x->ctx, dir, root) : LMF_NO_MEMORY(x->ctx, 4096, "config.json");
     if (!s)
@@ -182,8 +190,8 @@ static lmf_status save_tokenizer(lmf_exporter *x, const char *dir)
     json_decref(root);
     json_decref(pre);
     json_decref(post);
-    free(pre_text);
-    free(post_text);
+    free(pre_text); /* allowed: jansson's */
+    free(post_text); /* allowed: jansson's */
     return s;
 }
 

@@ -52,7 +52,7 @@ static lmf_status add_item(lmf_exporter *x, const lmf_weight_row *row, int layer
     *t = (lmf_out_tensor){ .role = w->name, .name = lmf_arena_strdup(&x->arena, name), .w = w, .row = row, .form = gguf ? row->gguf_form : row->hf_form, .n_dims = w->v.n_dims };
     if (!t->name)
         return LMF_NO_MEMORY(x->ctx, strlen(name), "a tensor's name");
-    if (t->form == LMF_FORM_SLICE || (t->form == LMF_FORM_TRANSPOSED && w->v.n_dims == 2))
+    if ((t->form & LMF_FORM_SLICE) || ((t->form & LMF_FORM_TRANSPOSED) && w->v.n_dims == 2))
         return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "%s: %s is stored fused or transposed, which export does not write", x->model->arch->name, name);
     memcpy(t->dim, w->v.dim, sizeof t->dim);
     lmf_lora_find(x->lora, role, &t->a, &t->b);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "format/forms.h"
 #include <string.h>
-#include "base/checked.h"
 
 /* GGUF's llama order pairs neighbours: within a head, graph row half*k + i stands at 2*i + k. */
 int64_t lmf_form_qk_row(int64_t i, int64_t rows, int64_t n_heads)
@@ -13,8 +12,10 @@ int64_t lmf_form_qk_row(int64_t i, int64_t rows, int64_t n_heads)
 int lmf_form_stored(const lmf_form_spec *spec, int n_dims, const int64_t *dim, int64_t *stored)
 {
     memcpy(stored, dim, (size_t)n_dims * sizeof *dim);
-    if (n_dims < 1 || ((spec->form & LMF__FORM_SLICE) && !lmf_mul_i64(dim[0], spec->n_parts, &stored[0])))
+    if (n_dims < 1)
         return 0;
+    if (spec->form & LMF__FORM_SLICE)
+        stored[0] = spec->all_rows;
     if ((spec->form & LMF__FORM_TRANSPOSED) && n_dims == 2) {
         int64_t rows = stored[0];
         stored[0] = stored[1];
@@ -37,7 +38,7 @@ lmf_status lmf_form_read(lmf_ctx *ctx, const lmf_form_spec *spec, const char *na
 {
     bool vector = dst->n_dims == 1 && spec->form != LMF__FORM_PLAIN, turned = (spec->form & LMF__FORM_TRANSPOSED) && dst->n_dims == 2;
     int64_t n = vector ? 1 : dst->dim[dst->n_dims - 1], rows = vector ? dst->dim[0] : lmf_view_rows(dst);
-    int64_t all_rows = spec->form & LMF__FORM_SLICE ? rows * spec->n_parts : rows;
+    int64_t all_rows = spec->form & LMF__FORM_SLICE ? spec->all_rows : rows;
     if ((vector || turned) && f->block != 1)
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "tensor \"%s\" is stored transposed in blocks, which can't be turned", name);
     if ((spec->form & LMF__FORM_QK_PERMUTED) && (spec->n_heads < 1 || rows % (2 * spec->n_heads)))
@@ -45,7 +46,7 @@ lmf_status lmf_form_read(lmf_ctx *ctx, const lmf_form_spec *spec, const char *na
     for (int64_t i = 0; i < rows; i++) {
         int64_t from = spec->form & LMF__FORM_QK_PERMUTED ? lmf_form_qk_row(i, rows, spec->n_heads) : i;
         if (spec->form & LMF__FORM_SLICE)
-            from += spec->part * rows;
+            from += spec->first_row;
         if (!turned)
             copy_part(f, (const char *)src + lmf_format_bytes(f, from * n), dst, i * n, n);
         for (int64_t k = 0; turned && k < n; k++)

@@ -39,7 +39,7 @@ static lmf_status build(lmf_ctx *ctx, bool recompute, built *b)
         lmf_tensor *h = lmf_rms_norm(g, x, norm, 1e-5f), *u = lmf_matmul_nt(g, h, up);
         lmf_tensor *s = lmf_swiglu(g, u, u);          /* twice the same input */
         x = lmf_add(g, x, lmf_matmul_nt(g, s, down)); /* x fans out */
-        x = lmf_add(g, x, x);
+        x = lmf_add(g, lmf_add(g, x, x), x);          /* twice, behind a later use whose gradient comes first */
     }
     lmf_graph_block(g, -1);
     lmf_tensor *loss = lmf_head_nll(g, x, head, lmf_graph_tensor(g, LMF_INPUT, "target", LMF_I32, 1, &t), lmf_graph_tensor(g, LMF_INPUT, "weight", LMF_F32, 1, &t),
@@ -187,7 +187,7 @@ static void recompute_takes_less_memory(void **state)
             x = lmf_add(g, x, lmf_matmul_nt(g, lmf_swiglu(g, h, h), w));
         }
         lmf_graph_block(g, -1);
-        lmf_tensor *loss = lmf_head_nll(g, x, norm->v.n_dims ? w : NULL, lmf_graph_tensor(g, LMF_INPUT, "t", LMF_I32, 1, &rows),
+        lmf_tensor *loss = lmf_head_nll(g, x, w, lmf_graph_tensor(g, LMF_INPUT, "t", LMF_I32, 1, &rows),
                                         lmf_graph_tensor(g, LMF_INPUT, "tw", LMF_F32, 1, &rows), (lmf_head_nll_attrs){ .scale = 1 }, NULL);
         assert_ok(ctx, lmf_graph_backward(g, loss, lmf_graph_const(g, "d", LMF_F32, 1, &one, (float[]){ 1 }), &(lmf_backward_opts){ r }, &w, 1, &grad));
         lmf_graph_output(g, "g", grad);
@@ -199,21 +199,19 @@ static void recompute_takes_less_memory(void **state)
         lmf_device_close(dev);
         lmf_test_ctx_done(ctx);
     }
-    if (step[1] * 2 > step[0])
+    if (step[1] * 2 > step[0]) /* 12 blocks */
         fail_msg("recomputing takes %zu bytes, keeping %zu", step[1], step[0]);
 }
 
 static void refuses_a_missing_gradient(void **state)
 {
-    static const lmf_op *plain; /* an op without gradient, by name */
     (void)state;
     lmf_ctx *ctx = lmf_test_ctx();
     lmf_graph *g;
     int64_t t = T, one = 1;
     char where[64];
     lmf_tensor *grad = NULL;
-    plain = lmf_op_find(ctx, "sum_rows");
-    assert_true(plain && !plain->grad);
+    assert_null(lmf_op_find(ctx, "sum_rows")->grad);
     assert_ok(ctx, lmf_graph_create(ctx, &g));
     lmf_tensor *w = lmf_graph_tensor(g, LMF_STATE, "w", LMF_F32, 2, (int64_t[]){ D, D });
     w->needs_grad = true;

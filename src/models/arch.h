@@ -23,7 +23,7 @@ typedef struct lmf_hparam {          /* ends with field NULL */
 enum { LMF_FORM_PLAIN,               /* as the graph wants it; the others are bits, and a fused Conv1D is two of them */
        LMF_FORM_TRANSPOSED = 1,      /* [in, out] instead of [out, in] */
        LMF_FORM_QK_PERMUTED = 2,     /* rows of each head interleaved: GGUF's llama rope order */
-       LMF_FORM_SLICE = 4 };         /* part hf_part of hf_n_parts equal ones, stacked along the output dimension */
+       LMF_FORM_SLICE = 4 };         /* part hf_part of a fused matrix, whose parts are stacked along the output dimension */
 
 enum { LMF_ROW_OPTIONAL = 1, LMF_ROW_LORA_TARGET = 2,
        LMF_ROW_NO_QUANT = 4 };       /* always f32 in memory: norms, biases */
@@ -33,7 +33,8 @@ typedef struct lmf_weight_row {      /* ends with role NULL */
     const char *shape;               /* "H*C,D" */
     const char *tied;                /* role whose bytes it shares when the file has none of its own, or NULL */
     uint8_t     hf_form, gguf_form;  /* LMF_FORM_* */
-    uint8_t     hf_part, hf_n_parts; /* SLICE, in either file form */
+    uint8_t     hf_part, hf_n_parts; /* SLICE, in either file form: which part, of how many equal ones */
+    const char *parts;               /* SLICE of unequal parts: their rows, "H*C,K*C,K*C"; at most 5. NULL: equal */
     char        heads;               /* QK_PERMUTED: letter of the number of heads */
     int8_t      split;               /* tensor parallel: dimension 0 or 1, -1 = copied */
     uint16_t    flags;               /* LMF_ROW_OPTIONAL ... */

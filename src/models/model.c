@@ -23,6 +23,26 @@ int lmf_shape_eval(const lmf_arch *arch, const void *config, const char *shape, 
     return n;
 }
 
+bool lmf_row_slice(const lmf_arch *arch, const void *config, const lmf_weight_row *row, int64_t rows, int64_t *first, int64_t *all)
+{
+    int64_t part[LMF_MAX_DIMS];
+    *first = 0;
+    *all = rows;
+    if (!((row->hf_form | row->gguf_form) & LMF_FORM_SLICE))
+        return true;
+    if (!row->parts)
+        return lmf_mul_i64(rows, row->hf_n_parts, all) && lmf_mul_i64(rows, row->hf_part, first) && row->hf_part < row->hf_n_parts;
+    int n = lmf_shape_eval(arch, config, row->parts, part);
+    *all = 0;
+    for (int i = 0; i < n; i++) {
+        if (i == row->hf_part)
+            *first = *all;
+        if (!lmf_add_i64(*all, part[i], all))
+            return false;
+    }
+    return row->hf_part < n && part[row->hf_part] == rows;
+}
+
 lmf_status lmf_model_name(lmf_ctx *ctx, const char *pattern, int layer, const char *arch, char *text, size_t n)
 {
     size_t at = 0;
@@ -90,12 +110,12 @@ static lmf_status add_weight(lmf_model *m, const lmf_weight_row *row, const char
     char a[96], b[96];
     int n_dims = lmf_shape_eval(m->arch, m->config, row->shape, want);
     const lmf_format *f = lmf_format_get(m->ctx, src->dtype);
-    lmf_form_spec spec = { .form = form, .n_heads = row->heads ? m->arch->dim(m->config, row->heads) : 0, .part = row->hf_part,
-                           .n_parts = row->hf_n_parts };
+    lmf_form_spec spec = { .form = form, .n_heads = row->heads ? m->arch->dim(m->config, row->heads) : 0 };
     if (!f || !f->unpack)
         return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tensor \"%s\" has data type %d, which LMFast can't compute with", src->name, src->dtype);
     lmf_view need = { .fmt = f }, have = { .fmt = f, .n_dims = (uint8_t)src->n_dims };
-    need.n_dims = (uint8_t)lmf_form_stored(&spec, n_dims, want, need.dim);
+    if (n_dims && lmf_row_slice(m->arch, m->config, row, want[0], &spec.first_row, &spec.all_rows))
+        need.n_dims = (uint8_t)lmf_form_stored(&spec, n_dims, want, need.dim);
     if (need.n_dims == 0)
         return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\": the configuration gives it no possible shape (%s)", src->name, row->shape);
     if (src->n_dims > LMF_MAX_DIMS)
@@ -109,11 +129,11 @@ static lmf_status add_weight(lmf_model *m, const lmf_weight_row *row, const char
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "tensor \"%s\" holds values that are not finite", src->name);
     bool to_f32 = (row->flags & LMF_ROW_NO_QUANT) && src->dtype != LMF_F32;
     const char *data = src->data;
-    if (form == LMF_FORM_SLICE) { /* whole rows: they can stay where they are */
-        int64_t n = 1;
-        for (int i = 0; i < n_dims; i++)
+    if (form == LMF_FORM_SLICE && (n_dims > 1 || f->block == 1)) { /* whole rows: they can stay where they are */
+        int64_t n = spec.first_row;
+        for (int i = 1; i < n_dims; i++)
             n *= want[i];
-        data += row->hf_part * lmf_format_bytes(f, n);
+        data += lmf_format_bytes(f, n);
     }
     bool aligned = f->block > 1 || (f->flags & LMF_FORMAT_QUANT) || (uintptr_t)data % f->block_bytes == 0;
     if ((form == LMF_FORM_PLAIN || form == LMF_FORM_SLICE) && !to_f32 && aligned)

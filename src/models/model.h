@@ -48,6 +48,9 @@ lmf_status lmf_model_from_parts(lmf_ctx *ctx, const lmf_arch *arch, const void *
 /* Dims of a row's shape text under a configuration; returns the number of dims, 0 for a bad text. */
 int        lmf_shape_eval(const lmf_arch *arch, const void *config, const char *shape, int64_t *dim);
 
+/* Where the rows of a row's matrix lie in what is stored: all of it but for SLICE. False: the table or the configuration is wrong. */
+bool       lmf_row_slice(const lmf_arch *arch, const void *config, const lmf_weight_row *row, int64_t rows, int64_t *first, int64_t *all);
+
 /* ---- for the loaders model_gguf.c and model_hf.c ---- */
 typedef struct lmf_source {      /* one stored tensor */
     const char *name;

@@ -86,8 +86,10 @@ static lmf_status check(lmf_ctx *ctx, void *config)
         return LMF_FAIL(ctx, LMF_E_FORMAT, "the model's %d heads are no multiple of its %d key/value heads", c->n_heads, c->n_kv_heads);
     if (c->head_size % 2 || c->head_size > 1024)
         return LMF_FAIL(ctx, LMF_E_FORMAT, "heads of %d can't be rotated: an even size up to 1024 is needed", c->head_size);
-    if (!(c->rope_base > 0) || !(c->eps > 0) || !(c->rope_factor > 0))
-        return LMF_FAIL(ctx, LMF_E_FORMAT, "rope base %g, rope factor %g and epsilon %g must be positive", (double)c->rope_base, (double)c->rope_factor, (double)c->eps);
+    if (!(c->rope_base > 0) || !(c->rope_factor > 0))
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "rope base %g and rope factor %g must be positive", (double)c->rope_base, (double)c->rope_factor);
+    if (!((double)c->eps >= 1e-12 && c->eps <= 1))
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "the norms' epsilon %g must lie between 1e-12 and 1", (double)c->eps);
     if (c->rope_type[0] && strcmp(c->rope_type, "default") && strcmp(c->rope_type, "none") && strcmp(c->rope_type, "linear"))
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "rope scaling \"%s\" is not supported; linear is", c->rope_type);
     if (c->activation[0] && strcmp(c->activation, "silu") && strcmp(c->activation, "swish"))

@@ -17,31 +17,27 @@ static const char *full_name(lmf_graph *g, char *text, const char *role, const c
     return text;
 }
 
-/* A part of the trainer's flat parameters, which are one STATE tensor "train.p". */
-static lmf_tensor *param_tensor(lmf_graph *g, const lmf_params *ps, const char *name)
+/* The trainer's flat parameters are one STATE tensor "train.p"; all its parts are named at once, so that the graph's own index finds them. */
+static void name_params(lmf_graph *g, const lmf_params *ps)
 {
-    const lmf_param *p = NULL;
-    for (int i = 0; ps && i < ps->n && !p; i++)
-        if (strcmp(ps->items[i].name, name) == 0)
-            p = &ps->items[i];
-    if (!p)
-        return NULL;
+    if (!ps || !ps->n || lmf_graph_find(g, ps->items[0].name))
+        return;
     lmf_tensor *flat = lmf_graph_find(g, "train.p");
     if (!flat)
         flat = lmf_graph_tensor(g, LMF_STATE, "train.p", LMF_F32, 1, &ps->n_total);
-    lmf_tensor *t = lmf_graph_part(g, flat, p->offset * (int64_t)sizeof(float), name, p->n_dims, p->dim);
-    if (t)
-        t->needs_grad = true;
-    return t;
+    for (int i = 0; i < ps->n && !g->status; i++) {
+        const lmf_param *p = &ps->items[i];
+        lmf_tensor *t = lmf_graph_part(g, flat, p->offset * (int64_t)sizeof(float), p->name, p->n_dims, p->dim);
+        if (t)
+            t->needs_grad = true;
+    }
 }
 
 static lmf_tensor *find_weight(lmf_graph *g, const char *name)
 {
     lmf_nn *nn = lmf_nn_of(g);
+    name_params(g, nn->params);
     lmf_tensor *t = lmf_graph_find(g, name);
-    if (t || g->status)
-        return t;
-    t = param_tensor(g, nn->params, name);
     if (t || g->status)
         return t;
     const lmf_weight *w = lmf_weights_find(nn->weights, name);
@@ -87,14 +83,22 @@ static lmf_tensor *cache_tensor(lmf_graph *g, const lmf_batch *in, const char *r
     return t ? t : lmf_graph_tensor(g, LMF_STATE, name, in->cache_dtype, 3, (int64_t[]){ in->n_pages, in->page_size, width });
 }
 
+lmf_kv (lmf_nn_kv)(lmf_graph *g, const lmf_batch *in, lmf_tensor *k, lmf_tensor *v)
+{
+    if (!in->page || !k || !v)
+        return (lmf_kv){ k, v };
+    lmf_tensor *kc = cache_tensor(g, in, "k_cache", k->v.dim[1]), *vc = cache_tensor(g, in, "v_cache", v->v.dim[1]);
+    return (lmf_kv){ (lmf_kv_append)(g, in, kc, k), (lmf_kv_append)(g, in, vc, v) };
+}
+
+lmf_tensor *(lmf_nn_attend)(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_kv kv, lmf_attention_attrs attrs)
+{
+    return in->page ? (lmf_attention_paged)(g, in, q, kv.k, kv.v, attrs) : (lmf_attention)(g, in, q, kv.k, kv.v, attrs);
+}
+
 lmf_tensor *(lmf_nn_attention)(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_tensor *k, lmf_tensor *v, lmf_attention_attrs attrs)
 {
-    if (!in->page)
-        return (lmf_attention)(g, in, q, k, v, attrs);
-    int64_t width = (int64_t)attrs.n_kv_heads * attrs.head_size;
-    lmf_tensor *kc = (lmf_kv_append)(g, in, cache_tensor(g, in, "k_cache", width), k);
-    lmf_tensor *vc = (lmf_kv_append)(g, in, cache_tensor(g, in, "v_cache", width), v);
-    return (lmf_attention_paged)(g, in, q, kc, vc, attrs);
+    return (lmf_nn_attend)(g, in, q, (lmf_nn_kv)(g, in, k, v), attrs);
 }
 
 lmf_tensor *lmf_nn_label(lmf_graph *g, lmf_tensor *t, const char *name)

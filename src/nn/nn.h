@@ -39,6 +39,12 @@ lmf_tensor *lmf_nn_weight(lmf_graph *g, const char *role, bool optional);
 /* y = x W^T (+ bias) (+ LoRA), W the weight of the role, bias that of "<role>_bias" if the model has one. [T, K] -> [T, N] */
 lmf_tensor *lmf_linear(lmf_graph *g, lmf_tensor *x, const char *role);
 #define lmf_linear(g, ...) (lmf_linear)(LMF_AT(g), __VA_ARGS__)
+/* Keys and values of a layer: this step's own rows, or its pages with them appended. Other layers may attend to them too. */
+typedef struct lmf_kv { lmf_tensor *k, *v; } lmf_kv;
+lmf_kv lmf_nn_kv(lmf_graph *g, const lmf_batch *in, lmf_tensor *k, lmf_tensor *v);
+#define lmf_nn_kv(g, ...) (lmf_nn_kv)(LMF_AT(g), __VA_ARGS__)
+lmf_tensor *lmf_nn_attend(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_kv kv, lmf_attention_attrs attrs);
+#define lmf_nn_attend(g, ...) (lmf_nn_attend)(LMF_AT(g), __VA_ARGS__)
 /* Attention over this step's rows, or appended to and read from this layer's pages where the batch has pages. */
 lmf_tensor *lmf_nn_attention(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_tensor *k, lmf_tensor *v, lmf_attention_attrs attrs);
 #define lmf_nn_attention(g, ...) (lmf_nn_attention)(LMF_AT(g), __VA_ARGS__)

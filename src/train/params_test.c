@@ -92,7 +92,7 @@ static void full_layout(void **state)
 {
     (void)state;
     for (int tied = 0; tied < 2; tied++) {
-        static float p[80000];
+        static float p[100000];
         fixture f = setup_at(lmf_test_formula_model(&(lmf_formula){ .seed = 1, .n_layers = 2, .tied = tied }), NULL);
         lmf_arena a;
         lmf_params ps;
@@ -102,7 +102,7 @@ static void full_layout(void **state)
         assert_int_equal(ps.n, 1 + 1 + 2 * 9 + !tied);
         assert_int_equal(ps.n_total, f.m->n_params);
         assert_int_equal(ps.n_total - ps.n_decay, 5 * 64); /* norms */
-        assert_true(ps.n_total <= 80000);
+        assert_true(ps.n_total <= 100000);
         lmf_params_init_full(&ps, f.m, p);
         for (int i = 0; i < ps.n; i++)
             for (int64_t k = 0; k < ps.items[i].count; k += 97)
