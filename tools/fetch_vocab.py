@@ -3,18 +3,12 @@
 """Gets the vocabularies with expected ids that llama.cpp ships (in the sdist of llama-cpp-python) into vocab/ in the cache and
 prints that folder. For the tokenizer oracle; once they are there no network is used."""
 import hashlib
-import io
 import pathlib
-import subprocess
-import sys
 import tarfile
-import tempfile
 
 import wheel
 
-WANT = "llama-cpp-python==0.3.36"
-SDIST = "llama_cpp_python-0.3.36.tar.gz"
-SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
+PACKAGE = ("llama-cpp-python", "0.3.36", "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e")
 FAMILIES = ("gpt-2", "llama-bpe", "qwen2")
 FOLDER = "vendor/llama.cpp/models/"
 SUMS = "34bbe8bfab5fda044156f075652e370f45766df535b1205751ed5e53be404ffa"  # sha256 over all files in their order
@@ -33,28 +27,10 @@ def total(folder):
     return h.hexdigest()
 
 
-def download():
-    kept = wheel.cache_dir("dl") / SDIST
-    if wheel.is_file(kept, SHA256):
-        return kept.read_bytes()
-    print(f"downloading {WANT}", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="lmfast-") as folder:
-        done = subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-                               "--no-binary", "llama-cpp-python", "--dest", folder, WANT], stdin=subprocess.DEVNULL)
-        path = pathlib.Path(folder) / SDIST
-        if done.returncode or not path.is_file():
-            raise SystemExit(f"pip could not download {WANT}; is the network there?")
-        data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != SHA256:
-        raise SystemExit(f"{SDIST} has sha256 {found}, not {SHA256}: refused")
-    return data
-
-
 def main():
     folder = wheel.cache_dir("vocab")
     if total(folder) != SUMS:
-        with tarfile.open(fileobj=io.BytesIO(download())) as tar:
+        with tarfile.open(name=wheel.sdist(*PACKAGE)) as tar:
             by_name = {pathlib.PurePosixPath(m.name).name: m for m in tar if FOLDER in m.name and m.isfile()}
             for name in names():
                 wheel.write(folder / name, [tar.extractfile(by_name[name]).read()])

@@ -48,6 +48,25 @@ def write(path, chunks):
         raise
 
 
+def sdist(name, version, digest):
+    """Path of a pinned source archive in the cache's dl/ folder, downloaded by pip where it is missing. Nothing of it is built."""
+    path = cache_dir("dl") / f"{name.replace('-', '_')}-{version}.tar.gz"
+    if is_file(path, digest):
+        return path
+    print(f"downloading {name}=={version}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="lmfast-") as folder:
+        done = subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+                               "--no-binary", name, "--dest", folder, f"{name}=={version}"], stdin=subprocess.DEVNULL)
+        got = pathlib.Path(folder) / path.name
+        if done.returncode or not got.is_file():
+            raise SystemExit(f"pip could not download {name}=={version}; is the network there?")
+        found = sha256(got)
+        if found != digest:
+            raise SystemExit(f"{path.name} has sha256 {found}, not {digest}: refused")
+        write(path, [got.read_bytes()])
+    return path
+
+
 class Wheel:
     """with Wheel(name, version, digest) as z: z.read(member). Taken from the cache's dl/ folder where it lies there."""
 

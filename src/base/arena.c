@@ -48,9 +48,10 @@ void *lmf_arena_alloc(lmf_arena *a, size_t bytes)
             grow = 1u << 20;
         if (!lmf_add_size(bytes, sizeof *b, &need))
             return NULL;
+        size_t room = a->max_bytes - a->total_bytes;
         if (need < grow)
-            need = grow;
-        if (need > a->max_bytes || a->total_bytes > a->max_bytes - need)
+            need = grow < room ? grow : need; /* near the maximum, only what is asked for */
+        if (need > room)
             return NULL;
         b = lmf_alloc(a->ctx, need);
         if (!b)

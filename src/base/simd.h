@@ -20,7 +20,8 @@ typedef int32_t lmf_vi __attribute__((vector_size(LMF_VF * 4), aligned(4)));
 
 static inline lmf_vf lmf_vf_load(const float *p) { return *(const lmf_vf *)p; }
 static inline void   lmf_vf_store(float *p, lmf_vf x) { *(lmf_vf *)p = x; }
-static inline lmf_vf lmf_vf_set1(float x) { return (lmf_vf){ 0 } + x; }
+/* x - 0 is x, also for -0, so that the compiler folds it to a broadcast */
+static inline lmf_vf lmf_vf_set1(float x) { return x - (lmf_vf){ 0 }; }
 static inline lmf_vf lmf_vf_fma(lmf_vf a, lmf_vf b, lmf_vf c)
 {
 #if defined(__AVX512F__)

@@ -21,14 +21,10 @@ void lmf_shuffle(uint64_t seed, uint32_t epoch, int64_t *order, int64_t n)
     }
 }
 
-int lmf_pack(lmf_ctx *ctx, const int32_t *len, int n, int32_t cap, int *bin)
+int lmf_pack(const int32_t *len, int n, int32_t cap, int *bin, int32_t *scratch)
 {
-    size_t bytes = 2 * (size_t)n * sizeof(int32_t);
-    int32_t *room = n ? lmf_alloc(ctx, bytes) : NULL, *order;
+    int32_t *room = scratch, *order = scratch + n;
     int n_bins = 0;
-    if (!room)
-        return n ? -1 : 0;
-    order = room + n;
     for (int i = 0; i < n; i++) { /* by falling length, then index */
         int k = i;
         for (; k > 0 && len[order[k - 1]] < len[i]; k--)
@@ -47,6 +43,5 @@ int lmf_pack(lmf_ctx *ctx, const int32_t *len, int n, int32_t cap, int *bin)
         room[best] -= len[order[i]];
         bin[order[i]] = best;
     }
-    lmf_free(ctx, room, bytes);
     return n_bins;
 }

@@ -60,7 +60,7 @@ static void is_even(void **state)
 static void packs_tightly(void **state)
 {
     (void)state;
-    lmf_ctx *ctx = lmf_test_ctx();
+    int32_t scratch[2 * N];
     for (uint32_t round = 0; round < 50; round++) {
         int32_t len[N], cap = 200 + (int32_t)(lmf_random_u32(3, round, 1, 0) % 2000);
         int bin[N], again[N], n = 1 + (int)(lmf_random_u32(3, round, 2, 0) % N), load[N] = { 0 };
@@ -71,7 +71,7 @@ static void packs_tightly(void **state)
             sum += len[i];
             n_large += 2 * len[i] > cap;
         }
-        int n_bins = lmf_pack(ctx, len, n, cap, bin);
+        int n_bins = lmf_pack(len, n, cap, bin, scratch);
         lower = (sum + cap - 1) / cap > n_large ? (sum + cap - 1) / cap : n_large;
         assert_true(n_bins >= 1 && n_bins <= n);
         for (int i = 0; i < n; i++) {
@@ -81,26 +81,24 @@ static void packs_tightly(void **state)
         for (int b = 0; b < n_bins; b++)
             assert_in_range(load[b], 1, cap);
         assert_true(9 * (int64_t)n_bins <= 11 * (lower + lower / 8) + 9); /* the best may lie an eighth above the bound */
-        assert_int_equal(lmf_pack(ctx, len, n, cap, again), n_bins);
+        assert_int_equal(lmf_pack(len, n, cap, again, scratch), n_bins);
         assert_memory_equal(bin, again, (size_t)n * sizeof *bin);
     }
-    lmf_test_ctx_done(ctx);
 }
 
 static void packs_as_said(void **state)
 {
     (void)state;
-    lmf_ctx *ctx = lmf_test_ctx();
+    int32_t scratch[8];
     /* by falling length: 7 -> 0, 6 -> 1, 4 -> 1 (room 4, not bin 0's 3), 3 -> 0 */
     int bin[4], want[4] = { 0, 1, 1, 0 };
-    assert_int_equal(lmf_pack(ctx, (int32_t[]){ 3, 4, 6, 7 }, 4, 10, bin), 2);
+    assert_int_equal(lmf_pack((int32_t[]){ 3, 4, 6, 7 }, 4, 10, bin, scratch), 2);
     assert_memory_equal(bin, want, sizeof want);
-    assert_int_equal(lmf_pack(ctx, NULL, 0, 10, NULL), 0);
+    assert_int_equal(lmf_pack(NULL, 0, 10, NULL, NULL), 0);
     /* equal lengths keep their order */
     int equal[4], in_order[4] = { 0, 0, 1, 1 };
-    assert_int_equal(lmf_pack(ctx, (int32_t[]){ 5, 5, 5, 5 }, 4, 10, equal), 2);
+    assert_int_equal(lmf_pack((int32_t[]){ 5, 5, 5, 5 }, 4, 10, equal, scratch), 2);
     assert_memory_equal(equal, in_order, sizeof in_order);
-    lmf_test_ctx_done(ctx);
 }
 
 LMF_TESTS(pack) = { { "an order is a permutation", is_a_permutation }, { "orders are the same for ever", order_is_fixed },

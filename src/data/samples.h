@@ -37,8 +37,7 @@ lmf_status lmf_row_prompt(const lmf_rows *rows, int64_t i, const lmf_chat *chat,
 
 /* order[0..n): a permutation of 0..n-1 for that seed and epoch. */
 void lmf_shuffle(uint64_t seed, uint32_t epoch, int64_t *order, int64_t n);
-/* Best fit, decreasing: item i of length len[i] goes to bin[i]. Returns the number of bins, -1 without
- * memory. Every length is at most cap. */
-int  lmf_pack(lmf_ctx *ctx, const int32_t *len, int n, int32_t cap, int *bin);
+/* Best fit, decreasing: item i of length len[i] goes to bin[i]. scratch: 2 n. Returns the number of bins. Every length is at most cap. */
+int  lmf_pack(const int32_t *len, int n, int32_t cap, int *bin, int32_t *scratch);
 
 #endif

@@ -37,7 +37,7 @@ typedef struct lmf_call {            /* one kernel row on one node; immutable on
 } lmf_call;
 
 typedef struct lmf_worker {          /* who runs it */
-    void *stream;                    /* CUDA: CUstream; CPU: NULL */
+    void *stream;                    /* CUDA: the lmf_stream; CPU: NULL */
     int   i_worker, n_workers;       /* CUDA: 0 of 1 */
     int   phase;                     /* CPU: 0 .. n_phases-1, workers meet in between */
 } lmf_worker;

@@ -29,7 +29,7 @@ static int bucket_for(const lmf_batches *b, int32_t n_tok)
 
 lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out)
 {
-    int32_t len[LMF_MAX_STEP_ROWS];
+    int32_t len[LMF_MAX_STEP_ROWS], scratch[2 * LMF_MAX_STEP_ROWS];
     int64_t drawn[LMF_MAX_STEP_ROWS], first = step % b->steps_per_epoch * b->step_rows;
     int bin[LMF_MAX_STEP_ROWS];
     LMF_TRY(make_order(b, (uint32_t)(step / b->steps_per_epoch)));
@@ -41,7 +41,7 @@ lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out)
         out->n_tok += len[i];
         out->n_learn += b->samples->items[drawn[i]].n_learn;
     }
-    out->n_micro = lmf_pack(b->ctx, len, n, b->cap_tok, bin);
+    out->n_micro = lmf_pack(len, n, b->cap_tok, bin, scratch);
     if (out->n_micro < 0)
         return LMF_NO_MEMORY(b->ctx, 2 * (size_t)n * sizeof *len, "packing a batch");
     int at = 0;

@@ -136,7 +136,7 @@ static void places_of_the_manifest(void **state)
     assert_ok(f.ctx, lmf_file_read(f.ctx, path, 1 << 20, &text, &n));
     for (size_t i = 0; i < n; i += 3) {
         int bit = 1 << i % 7;
-        bool space = strchr(" \n\r\t", text[i]) && strchr(" \n\r\t", text[i] ^ bit); /* the same JSON */
+        bool space = strchr(" \n\r\t", text[i]) && (text[i] ^ bit) && strchr(" \n\r\t", text[i] ^ bit); /* the same JSON */
         FILE *out = fopen(path, "wb"); /* without waiting for the disk */
         text[i] = (char)(text[i] ^ bit);
         assert_non_null(out);

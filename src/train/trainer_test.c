@@ -265,7 +265,7 @@ static lmf_status create_and_step(lmf_ctx *ctx, void *arg)
     if (!s)
         s = open_samples(ctx, m, rows_path(), &samples);
     if (!s)
-        s = lmf_trainer_create(ctx, "null", m, samples, &o, &t); /* the CPU goes on without a plug-in that it can't open */
+        s = lmf_trainer_create(ctx, "cpu", m, samples, &o, &t);
     if (!s)
         s = lmf_trainer_step(t, &st);
     if (!s)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Help is made from the tables, for every command that is there."""
 import json
+import shlex
 
 
 def tables(lmfast):
@@ -60,7 +61,7 @@ def test_every_command_refuses(lmfast):
 def test_examples_parse(lmfast):
     """The flags of each example exist: an example with one more, unknown flag is refused for that flag."""
     for command in tables(lmfast)["commands"]:
-        words = command["example"].split("|")[0].split()
+        words = shlex.split(command["example"].split("|")[0])
         words = words[words.index("lmfast") + 1:]
         r = lmfast(*words, "--no-such-flag-at-all")
         assert "unknown flag --no-such-flag-at-all" in r.stderr, (command["example"], r.stderr)

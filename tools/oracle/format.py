@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# ci: --driver {build}/driver_format --n 5 --gguf {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf
 """Format oracle: what we read and write against the packages that own the formats.
 
     tools/oracle/format.py --driver build/dev/driver_format [--gguf FILE] [--seed 0] [--n 20]

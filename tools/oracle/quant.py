@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# ci: {build}/driver_quant --gguf {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf
 """quant: every block format against two independent implementations, bit by bit.
 
     python tools/oracle/quant.py build/dev/driver_quant [--gguf FILE] [--level scalar --level native] [--only q4_k]

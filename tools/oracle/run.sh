@@ -10,7 +10,7 @@ build=$1
 shift
 python=$(tools/venv.sh oracle) || exit 1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lmfast
-python3 tools/fetch_model.py >/dev/null && python3 tools/make_toolcall.py >/dev/null && python3 tools/fetch_vocab.py >/dev/null && tools/make_kjv.sh >/dev/null || exit 1
+python3 tools/fetch_model.py >/dev/null && python3 tools/make_toolcall.py >/dev/null && python3 tools/fetch_vocab.py >/dev/null && python3 tools/fetch_templates.py >/dev/null && tools/make_kjv.sh >/dev/null || exit 1
 passed=0 failed=0 bad=
 for oracle in tools/oracle/*.py; do
   name=$(basename "$oracle" .py)

