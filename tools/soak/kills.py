@@ -22,7 +22,7 @@ def digest(folder):
 
 def command(build, model, out):
     return [str(pathlib.Path(build) / "lmfast"), "train", "--model", str(model), "--data", str(ROOT / "tests" / "parity" / "train_rows.jsonl"), "--output", str(out),
-            "--max-steps", "60", "--batch-size", "3", "--save-steps", "4", "--save-total-limit", "2", "--warmup-steps", "3", "--lora-r", "4", "--resume", "auto", "--quiet"]
+            "--max-steps", "150", "--batch-size", "3", "--save-steps", "4", "--save-total-limit", "2", "--warmup-steps", "3", "--lora-r", "4", "--resume", "auto", "--quiet"]
 
 
 def main():
@@ -40,7 +40,7 @@ def main():
             out = work / f"run-{i}"
             for _ in range(rng.randint(1, 3)):
                 process = subprocess.Popen(command(build, model, out), stderr=subprocess.DEVNULL)
-                time.sleep(rng.uniform(0.02, 0.9) * length)
+                time.sleep(rng.uniform(0.05, 0.7) * length)
                 if process.poll() is None:
                     process.send_signal(signal.SIGKILL)
                     kills += 1
