@@ -100,12 +100,12 @@ static void query_tile_store(const job *j)
 /* Scores and do v^T in lanes [j0, j1) become p and ds; the lanes around are zeroed, as dk and dv read them. */
 static void weigh(float *p, float *ds, int64_t j0, int64_t j1, int64_t lo, int64_t hi, float scale, float lse, float delta)
 {
-    const lmf_vf by = lmf__at_all(scale), zero = { 0 };
+    const lmf_vf by = lmf_vf_set1(scale), zero = { 0 };
     for (int64_t j = 0; j < LMF__AT_KEYS; j += LMF_VF) {
         lmf_vf x = zero, y = zero;
         if (j >= j0 && j < j1) {
-            x = lmf__at_exp(-lmf__at_greater(lmf__at_all(-88), lmf__at_all(lse) - lmf_vf_load(p + j) * by)); /* 88: where lse is not this row's */
-            y = x * (lmf_vf_load(ds + j) - lmf__at_all(delta)) * by;
+            x = lmf__at_exp(-lmf__at_greater(lmf_vf_set1(-88), lmf_vf_set1(lse) - lmf_vf_load(p + j) * by)); /* 88: where lse is not this row's */
+            y = x * (lmf_vf_load(ds + j) - lmf_vf_set1(delta)) * by;
             if (j < lo || j + LMF_VF > hi) {
                 lmf_vi seen = lmf__at_seen(j, lo, hi);
                 x = lmf_vf_select(seen, x, zero), y = lmf_vf_select(seen, y, zero);

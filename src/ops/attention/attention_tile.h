@@ -18,7 +18,6 @@ enum { LMF__AT_KEYS = 64, LMF__AT_CHUNK = 256, LMF__AT_GROUP = 6, LMF__AT_TILE =
 static inline int64_t lmf__at_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 static inline int64_t lmf__at_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t lmf__at_max(int64_t a, int64_t b) { return a > b ? a : b; }
-LMF__AT_INLINE lmf_vf lmf__at_all(float x) { return x - (lmf_vf){ 0 }; } /* folds to a broadcast, as 0 + x may not */
 
 /* ---- y[r][:] = start[r] * y[r][:] + sum over i of a[r * sr + i * si] * b[i][:], i in order ---- */
 
@@ -39,7 +38,7 @@ LMF__AT_INLINE void lmf__at_mul_part(const lmf__at_mul *p, const int rows, const
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < vecs; v++)
-            acc[r][v] = p->start ? lmf_vf_load(y + r * sy + v * LMF_VF) * lmf__at_all(p->start[r]) : (lmf_vf){ 0 };
+            acc[r][v] = p->start ? lmf_vf_load(y + r * sy + v * LMF_VF) * lmf_vf_set1(p->start[r]) : (lmf_vf){ 0 };
     for (int64_t i = p->n; i > 0; i--, a += si, b += sb) {
         lmf_vf x[4];
 #pragma GCC unroll 4
@@ -47,7 +46,7 @@ LMF__AT_INLINE void lmf__at_mul_part(const lmf__at_mul *p, const int rows, const
             x[v] = lmf_vf_load(b + v * LMF_VF);
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++) {
-            lmf_vf w = lmf__at_all(a[r * sr]);
+            lmf_vf w = lmf_vf_set1(a[r * sr]);
 #pragma GCC unroll 4
             for (int v = 0; v < vecs; v++)
                 acc[r][v] = lmf_vf_fma(w, x[v], acc[r][v]);
@@ -278,21 +277,21 @@ LMF__AT_INLINE lmf_vf lmf__at_greater(lmf_vf a, lmf_vf b)
 /* exp(x), 2 ulp, for x at most 88; 0 below -86. NaN stays. lmf_vf_exp without what cannot happen below a maximum. */
 LMF__AT_INLINE lmf_vf lmf__at_exp(lmf_vf x)
 {
-    const lmf_vf lo = lmf__at_all(-86.0f), magic = lmf__at_all(12582912.0f); /* 1.5 * 2^23: adds and subtracts to round */
+    const lmf_vf lo = lmf_vf_set1(-86.0f), magic = lmf_vf_set1(12582912.0f); /* 1.5 * 2^23: adds and subtracts to round */
     lmf_vi under = x < lo;
-    lmf_vf z = lmf__at_greater(lo, x), t = lmf_vf_fma(z, lmf__at_all(1.44269504f), magic), n = t - magic;
-    lmf_vf r = lmf_vf_fma(n, lmf__at_all(-0.693359375f), z);
-    r = lmf_vf_fma(n, lmf__at_all(2.12194440e-4f), r);
-    lmf_vf p = lmf__at_all(1.9875691500e-4f);
-    p = lmf_vf_fma(p, r, lmf__at_all(1.3981999507e-3f));
-    p = lmf_vf_fma(p, r, lmf__at_all(8.3334519073e-3f));
-    p = lmf_vf_fma(p, r, lmf__at_all(4.1665795894e-2f));
-    p = lmf_vf_fma(p, r, lmf__at_all(1.6666665459e-1f));
-    p = lmf_vf_fma(p, r, lmf__at_all(5.0000001201e-1f));
-    p = lmf_vf_fma(p, r * r, r + lmf__at_all(1));
+    lmf_vf z = lmf__at_greater(lo, x), t = lmf_vf_fma(z, lmf_vf_set1(1.44269504f), magic), n = t - magic;
+    lmf_vf r = lmf_vf_fma(n, lmf_vf_set1(-0.693359375f), z);
+    r = lmf_vf_fma(n, lmf_vf_set1(2.12194440e-4f), r);
+    lmf_vf p = lmf_vf_set1(1.9875691500e-4f);
+    p = lmf_vf_fma(p, r, lmf_vf_set1(1.3981999507e-3f));
+    p = lmf_vf_fma(p, r, lmf_vf_set1(8.3334519073e-3f));
+    p = lmf_vf_fma(p, r, lmf_vf_set1(4.1665795894e-2f));
+    p = lmf_vf_fma(p, r, lmf_vf_set1(1.6666665459e-1f));
+    p = lmf_vf_fma(p, r, lmf_vf_set1(5.0000001201e-1f));
+    p = lmf_vf_fma(p, r * r, r + lmf_vf_set1(1));
     return (lmf_vf)(~under & ((lmf_vi)p + ((lmf_vi)t << 23))); /* the low bits of t are n */
 }
-static inline float lmf__at_exp1(float x) { return lmf__at_exp(lmf__at_all(x))[0]; }
+static inline float lmf__at_exp1(float x) { return lmf__at_exp(lmf_vf_set1(x))[0]; }
 
 static inline float lmf__at_most(lmf_vf x)
 {
@@ -308,8 +307,8 @@ static inline float lmf__at_most(lmf_vf x)
 /* Scores s[j0 .. j1) are scaled, -inf outside [lo, hi); returns the greatest of them and m. */
 static inline float lmf__at_scale(float *s, int64_t j0, int64_t j1, int64_t lo, int64_t hi, float scale, float m)
 {
-    const lmf_vf none = lmf__at_all(-INFINITY), by = lmf__at_all(scale);
-    lmf_vf top = lmf__at_all(m);
+    const lmf_vf none = lmf_vf_set1(-INFINITY), by = lmf_vf_set1(scale);
+    lmf_vf top = lmf_vf_set1(m);
     for (int64_t j = j0; j < j1; j += LMF_VF) {
         lmf_vf x = lmf_vf_load(s + j) * by;
         if (j < lo || j + LMF_VF > hi)
@@ -328,11 +327,11 @@ static inline float lmf__at_softmax(float *s, int64_t j0, int64_t j1, float most
     lmf_vf sum = { 0 };
     *m = most;
     for (int64_t j = j0; j < j1; j += LMF_VF) {
-        lmf_vf p = lmf__at_exp(lmf_vf_load(s + j) - lmf__at_all(base));
+        lmf_vf p = lmf__at_exp(lmf_vf_load(s + j) - lmf_vf_set1(base));
         lmf_vf_store(s + j, p);
         sum += p;
     }
-    lmf_vf_store(l, lmf_vf_load(l) * lmf__at_all(corr) + sum);
+    lmf_vf_store(l, lmf_vf_load(l) * lmf_vf_set1(corr) + sum);
     return corr;
 }
 
@@ -395,7 +394,7 @@ static inline void lmf__at_merge(int64_t cp, float *m, float *l, float *o, float
 {
     float base = m2 > *m ? m2 : *m, at = base == -INFINITY ? 0 : base, a = lmf__at_exp1(*m - at), b = lmf__at_exp1(m2 - at);
     for (int64_t i = 0; i < cp; i += LMF_VF)
-        lmf_vf_store(o + i, lmf_vf_load(o + i) * lmf__at_all(a) + lmf_vf_load(o2 + i) * lmf__at_all(b));
+        lmf_vf_store(o + i, lmf_vf_load(o + i) * lmf_vf_set1(a) + lmf_vf_load(o2 + i) * lmf_vf_set1(b));
     *l = *l * a + l2 * b;
     *m = base;
 }
