@@ -14,9 +14,9 @@ typedef struct lmf_arena_block {
 } lmf_arena_block;
 
 #if defined(__SANITIZE_ADDRESS__)
-enum { BLOCK_MIN = 0 };
+enum { BLOCK_MIN = 0, BLOCK_MAX = 0 };
 #else
-enum { BLOCK_MIN = 16 * 1024 };
+enum { BLOCK_MIN = 16 * 1024, BLOCK_MAX = 64 * 1024 };
 #endif
 
 void lmf_arena_init(lmf_arena *a, lmf_ctx *ctx, size_t max_bytes)
@@ -42,10 +42,10 @@ void *lmf_arena_alloc(lmf_arena *a, size_t bytes)
     bytes = bytes ? (bytes + 15) & ~(size_t)15 : 16;
     lmf_arena_block *b = a->head;
     if (!b || b->bytes - b->used < bytes) {
-        /* blocks double, so that a large arena has few of them */
+        /* blocks double, so that a large arena has few of them; up to a bound, since what is never taken of one is zeroed too */
         size_t grow = BLOCK_MIN ? (a->total_bytes > BLOCK_MIN ? a->total_bytes : BLOCK_MIN) : 0;
-        if (grow > 1u << 20)
-            grow = 1u << 20;
+        if (grow > BLOCK_MAX)
+            grow = BLOCK_MAX;
         if (!lmf_add_size(bytes, sizeof *b, &need))
             return NULL;
         size_t room = a->max_bytes - a->total_bytes;

@@ -6,7 +6,7 @@
 
 typedef struct lmf_place_item {
     size_t  bytes;        /* 0: takes no place */
-    int32_t first, last;  /* alive from call `first` to call `last`, both included */
+    int32_t first, last;  /* alive from call `first` >= 0 to call `last`, both included */
     size_t  offset;       /* result, a multiple of align */
 } lmf_place_item;
 

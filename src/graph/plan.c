@@ -207,15 +207,32 @@ static void place_stores(lmf_plan *p)
     }
 }
 
+/* FNV-1a. Checkpoints hold the print: it may not change. */
+enum { FNV_POWERS = 9 };
+static const uint64_t FNV_PRIME = UINT64_C(1099511628211);
+
 static void mix(uint64_t *h, const void *data, size_t n)
 {
     for (const uint8_t *b = data; n--; b++)
-        *h = (*h ^ *b) * UINT64_C(1099511628211);
+        *h = (*h ^ *b) * FNV_PRIME;
+}
+
+/* The same over the dimensions' bytes, the lowest first. Most are zero bytes at the top, and those only multiply: all at once. */
+static void mix_dims(uint64_t *h, const lmf_view *v, const uint64_t power[FNV_POWERS])
+{
+    for (int i = 0; i < LMF_MAX_DIMS; i++) {
+        int n_left = sizeof *v->dim;
+        for (uint64_t d = (uint64_t)v->dim[i]; d; d >>= 8, n_left--)
+            *h = (*h ^ (d & 255)) * FNV_PRIME;
+        *h *= power[n_left];
+    }
 }
 
 static void fingerprint(lmf_plan *p)
 {
-    uint64_t h = UINT64_C(14695981039346656037);
+    uint64_t h = UINT64_C(14695981039346656037), power[FNV_POWERS] = { 1 };
+    for (int i = 1; i < FNV_POWERS; i++)
+        power[i] = power[i - 1] * FNV_PRIME;
     bool any_workers = true;
     mix(&h, p->dev->ops->name, strlen(p->dev->ops->name));
     for (int i = 0; i < p->n_graphs; i++)
@@ -229,7 +246,7 @@ static void fingerprint(lmf_plan *p)
                 mix(&h, (const char *)c->attrs + f->offset, f->kind == LMF_FIELD_BOOL ? sizeof(bool) : 4);
             for (int j = 0; j < c->n_in + c->n_out; j++) {
                 const lmf_view *v = &c->in[j];
-                mix(&h, v->dim, sizeof v->dim);
+                mix_dims(&h, v, power);
                 mix(&h, &v->dtype, sizeof v->dtype);
             }
         }
