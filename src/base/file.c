@@ -119,6 +119,9 @@ lmf_status lmf_writer_open(lmf_ctx *ctx, const char *path, lmf_writer *w)
     w->n = 0;
     if (strlen(path) >= sizeof w->path)
         return LMF_FAIL(ctx, LMF_E_LIMIT, "a path of %zu bytes is too long: %.60s...", strlen(path), path);
+    /* renaming would put a file in the place of a fifo or a device */
+    if (lmf_path_stat(path) == LMF_PATH_DIR || lmf_path_stat(path) == LMF_PATH_OTHER)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s exists and is no regular file; it is left alone, choose another name", path);
     memcpy(w->path, path, strlen(path) + 1);
     temporary_name(w, tmp, sizeof tmp);
     w->fd = SHIMMED(ctx, LMF_SITE_OPEN, open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* file: the calls on files that can fail, each through the context's shim, each with a sentence that names the
  * path. Reading is by mapping; writing is to a temporary name, made durable, then renamed: a reader sees the
- * old file or the new one, never half of one. Refuses what is no regular file (directory, fifo, device). */
+ * old file or the new one, never half of one. Neither touches what is no regular file (directory, fifo, device). */
 #ifndef LMF_BASE_FILE_H
 #define LMF_BASE_FILE_H
 #include "base/ctx.h"

@@ -43,12 +43,16 @@ static lmf_status eval_text(lmf_cli *cli, const eval_args *a, const lmf_model *m
     int32_t most = lmf_model_config(m)->context;
     if (a->context > most)
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "--context %lld is more than the %d tokens that the model was made for", (long long)a->context, most);
-    LMF_TRY(lmf_file_read(cli->ctx, a->text, LMF_TEXT_MAX_BYTES, &text, &n));
+    lmf_status s = lmf_file_read(cli->ctx, a->text, LMF_TEXT_MAX_BYTES, &text, &n);
+    if (s)
+        return lmf_fail_prefix(cli->ctx, s, "--text");
     lmf_scorer_opts o = { .device = cli->device, .lora = lora, .compute = strcmp(a->compute, "f32") != 0, .max_tok = (int32_t)a->context };
     lmf_progress_start(&bar, cli, "windows", (a->max_tok ? a->max_tok : (int64_t)n / 4) / a->context);
-    lmf_status s = lmf_scorer_create(cli->ctx, m, &o, &scorer);
+    s = lmf_scorer_create(cli->ctx, m, &o, &scorer);
     if (!s)
         s = lmf_perplexity(scorer, m, text, n, (int32_t)a->context, a->max_tok, progress, &bar, &st);
+    if (s == LMF_E_ARG)
+        lmf_fail_prefix(cli->ctx, s, "--text %s", a->text);
     lmf_progress_end(&bar);
     lmf_scorer_destroy(scorer);
     lmf_free(cli->ctx, text, n + 1);
@@ -130,11 +134,13 @@ static lmf_status eval_rows(lmf_cli *cli, const eval_args *a, const lmf_model *m
     lmf_arena arena;
     lmf_buf out;
     scores sc = { 0 };
-    LMF_TRY(lmf_rows_open(cli->ctx, a->data, &rows));
+    lmf_status s = lmf_rows_open(cli->ctx, a->data, &rows);
+    if (s)
+        return lmf_fail_prefix(cli->ctx, s, "--data");
     lmf_arena_init(&arena, cli->ctx, (size_t)1 << 32);
     lmf_buf_init(&out, cli->ctx, (size_t)1 << 32);
     lmf_answer *answer = lmf_arena_array(&arena, (size_t)rows.n, sizeof *answer);
-    lmf_status s = answer ? measure_loss(cli, a, m, lora, &rows, &sc.loss) : LMF_NO_MEMORY(cli->ctx, (size_t)rows.n * sizeof *answer, "answers");
+    s = answer ? measure_loss(cli, a, m, lora, &rows, &sc.loss) : LMF_NO_MEMORY(cli->ctx, (size_t)rows.n * sizeof *answer, "answers");
     if (!s)
         s = make_answers(cli, a, m, &rows, &arena, answer);
     if (!s)
@@ -155,8 +161,9 @@ static lmf_status run(lmf_cli *cli, void *args)
     lmf_lora lora = { 0 };
     if (!a->data == !a->text)
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "give one of --data ROWS.jsonl (answers and loss) and --text FILE (perplexity)");
-    if (a->answers && lmf_path_stat(a->answers) == LMF_PATH_DIR)
-        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--answers %s is a folder", a->answers);
+    lmf_path_kind kind = a->answers ? lmf_path_stat(a->answers) : LMF_PATH_NONE;
+    if (kind == LMF_PATH_DIR || kind == LMF_PATH_OTHER)
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--answers %s is %s; give the name of a file", a->answers, kind == LMF_PATH_DIR ? "a folder" : "a fifo, device or socket");
     lmf_status s = lmf_model_open(cli->ctx, a->model, &m);
     if (!s && a->adapter)
         s = lmf_lora_open(cli->ctx, m, a->adapter, &lora);

@@ -148,10 +148,11 @@ static lmf_status load_samples(lmf_cli *cli, const plan_args *a, const lmf_model
     int32_t longest = (int32_t)(a->seq_len < lmf_model_config(m)->context ? a->seq_len : lmf_model_config(m)->context);
     if (a->rows)
         return even_samples(cli, a->rows, longest, out);
-    LMF_TRY(lmf_rows_open(cli->ctx, a->data, &rows));
-    lmf_status s = lmf_samples_create(&rows, &m->chat, longest, !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP : !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE : LMF_LONG_ERROR, out);
+    lmf_status s = lmf_rows_open(cli->ctx, a->data, &rows);
+    if (!s)
+        s = lmf_samples_create(&rows, &m->chat, longest, !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP : !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE : LMF_LONG_ERROR, out);
     lmf_rows_close(&rows);
-    return s;
+    return s ? lmf_fail_prefix(cli->ctx, s, "--data") : LMF_OK;
 }
 
 static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)

@@ -110,14 +110,43 @@ static lmf_status remove_checkpoints(lmf_cli *cli, const char *dir)
     return LMF_OK;
 }
 
+/* JSON has no word for what is not finite. */
+static json_t *real_or_null(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+/* Steps behind the checkpoint are done again, so their lines go; and one that a kill cut short. */
+static lmf_status trim_log(lmf_cli *cli, const char *path, int64_t step)
+{
+    char *text;
+    size_t n, kept = 0;
+    if (lmf_path_stat(path) == LMF_PATH_NONE)
+        return LMF_OK;
+    LMF_TRY(lmf_file_read(cli->ctx, path, (size_t)1 << 32, &text, &n));
+    for (size_t at = 0, len; at < n; at += len) {
+        const char *end = memchr(text + at, '\n', n - at);
+        len = end ? (size_t)(end - text) - at + 1 : n - at;
+        json_t *line = end ? json_loadb(text + at, len, 0, NULL) : NULL;
+        const json_t *of = json_object_get(line, "step");
+        if (json_is_integer(of) && json_integer_value(of) <= step) {
+            memmove(text + kept, text + at, len);
+            kept += len;
+        }
+        json_decref(line);
+    }
+    lmf_status s = kept < n ? lmf_file_write(cli->ctx, path, text, kept) : LMF_OK;
+    lmf_free(cli->ctx, text, n + 1);
+    return s;
+}
+
 static void log_line(FILE *f, const lmf_train_stats *s, double seconds, const double *eval_loss)
 {
     if (!f)
         return;
-    fprintf(f, "{\"step\": %lld, \"epoch\": %.4f, \"loss\": %.6f, \"learning_rate\": %.8g, \"grad_norm\": %.6g, \"tokens\": %lld, \"seconds\": %.3f",
-            (long long)s->step, s->epoch, s->loss, s->lr, isfinite(s->grad_norm) ? s->grad_norm : -1, (long long)s->total_tok, seconds);
+    fprintf(f, "{\"step\": %lld, \"epoch\": %.4f, \"loss\": ", (long long)s->step, s->epoch);
+    fprintf(f, isfinite(s->loss) ? "%.6f" : "null", s->loss);
+    fprintf(f, ", \"learning_rate\": %.8g, \"grad_norm\": %.6g, \"tokens\": %lld, \"seconds\": %.3f", s->lr, isfinite(s->grad_norm) ? s->grad_norm : -1,
+            (long long)s->total_tok, seconds);
     if (eval_loss)
-        fprintf(f, ", \"eval_loss\": %.6f", *eval_loss);
+        fprintf(f, isfinite(*eval_loss) ? ", \"eval_loss\": %.6f" : ", \"eval_loss\": null", *eval_loss);
     fprintf(f, "}\n");
     fflush(f);
 }
@@ -177,8 +206,8 @@ static lmf_status report(lmf_cli *cli, const run_state *r, const lmf_samples *sa
 {
     double tok = (double)(r->s.total_tok - r->start_tok);
     if (cli->json)
-        return lmf_cli_print_json(cli, json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:I, s:f, s:I, s:I, s:I, s:I}", "output", r->a->output, "steps", (json_int_t)r->s.step,
-            "epochs", r->s.epoch, "first_loss", r->first_loss, "final_loss", r->s.loss, "seconds", seconds, "tokens", (json_int_t)tok, "tokens_per_second", tok / seconds,
+        return lmf_cli_print_json(cli, json_pack("{s:s, s:I, s:f, s:o, s:o, s:f, s:I, s:f, s:I, s:I, s:I, s:I}", "output", r->a->output, "steps", (json_int_t)r->s.step,
+            "epochs", r->s.epoch, "first_loss", real_or_null(r->first_loss), "final_loss", real_or_null(r->s.loss), "seconds", seconds, "tokens", (json_int_t)tok, "tokens_per_second", tok / seconds,
             "rows_skipped", (json_int_t)samples->n_skipped, "rows_truncated", (json_int_t)samples->n_truncated, "steps_skipped", (json_int_t)r->s.n_skipped,
             "memory_bytes", (json_int_t)lmf_trainer_bytes(r->t)));
     if (!cli->quiet)
@@ -204,23 +233,28 @@ static lmf_status start(lmf_cli *cli, const train_args *a, run_state *r)
     if (lmf_trainer_is_done(r->t))
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "the run in %s is complete: all %lld steps are done", a->output, (long long)r->s.n_steps);
     LMF_TRY(lmf_path_join(cli->ctx, path, sizeof path, a->output, "metrics.jsonl"));
+    if (r->s.step)
+        LMF_TRY(trim_log(cli, path, r->s.step));
     r->log = fopen(path, r->s.step ? "a" : "w");
     return r->log ? LMF_OK : LMF_FAIL(cli->ctx, LMF_E_IO, "can't write %s", path);
 }
 
-static lmf_status load_samples(lmf_cli *cli, const train_args *a, const lmf_model *m, const char *path, lmf_samples **out)
+static lmf_status load_samples(lmf_cli *cli, const train_args *a, const lmf_model *m, const char *flag, const char *path, lmf_samples **out)
 {
     lmf_rows rows;
     int64_t longest = a->seq_len < lmf_model_config(m)->context ? a->seq_len : lmf_model_config(m)->context;
     lmf_too_long policy = !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP : !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE : LMF_LONG_ERROR;
-    LMF_TRY(lmf_rows_open(cli->ctx, path, &rows));
-    lmf_status s = lmf_samples_create(&rows, &m->chat, (int32_t)longest, policy, out);
+    lmf_status s = lmf_rows_open(cli->ctx, path, &rows);
+    if (!s)
+        s = lmf_samples_create(&rows, &m->chat, (int32_t)longest, policy, out);
     lmf_rows_close(&rows);
-    if (!s && !cli->quiet && !cli->json)
+    if (s)
+        return lmf_fail_prefix(cli->ctx, s, "%s", flag);
+    if (!cli->quiet && !cli->json)
         fprintf(stderr, "%s: %lld rows, %lld tokens, %lld of them learned\n", path, (long long)(*out)->n, (long long)(*out)->n_tok, (long long)(*out)->n_learn);
-    if (!s && ((*out)->n_skipped || (*out)->n_truncated))
+    if ((*out)->n_skipped || (*out)->n_truncated)
         fprintf(stderr, "%s: %lld rows were too long and left out, %lld were cut\n", path, (long long)(*out)->n_skipped, (long long)(*out)->n_truncated);
-    return s;
+    return LMF_OK;
 }
 
 static lmf_status run(lmf_cli *cli, void *args)
@@ -233,9 +267,10 @@ static lmf_status run(lmf_cli *cli, void *args)
     lmf_status s = LMF_OK;
     LMF_TRY(check_output(cli, a));
     LMF_TRY_TO(done, lmf_model_open(cli->ctx, a->model, &m));
-    LMF_TRY_TO(done, load_samples(cli, a, m, a->data, &samples));
+    LMF_TRY_TO(done, load_samples(cli, a, m, "--data", a->data, &samples));
     if (a->eval_data)
-        LMF_TRY_TO(done, load_samples(cli, a, m, a->eval_data, &dev));
+        LMF_TRY_TO(done, load_samples(cli, a, m, "--eval-data", a->eval_data, &dev));
+    o.eval_tok = dev ? dev->longest : 0;
     LMF_TRY_TO(done, lmf_trainer_create(cli->ctx, cli->device, m, samples, &o, &r.t));
     r.dev = dev;
     LMF_TRY_TO(done, start(cli, a, &r));

@@ -28,6 +28,7 @@ typedef struct lmf_format {
     uint32_t    block_bytes;
     uint32_t    flags;        /* LMF_FORMAT_* */
     const char *name;         /* "q4_1": GGUF's name in lower case */
+    uint8_t     n_scales, scale[2]; /* block formats: where in a block the f16 lie that all its values hang on */
     /* n elements, a multiple of block. Exact: the defined value of each element. Integers have none. */
     void (*unpack)(const void *src, float *dst, int64_t n);
     /* Nearest by the format's own reference rule (the one of llama.cpp's quantizer). NULL: read only. */

@@ -27,8 +27,8 @@ static lmf_tensor *input(lmf_graph *g, const char *name, int64_t n)
 static lmf_status add_graph(lmf_scorer *s, int32_t T)
 {
     lmf_graph *g;
-    lmf_head_spec head;
     const lmf_model *m = s->model;
+    lmf_head_spec head = lmf_model_head(m);
     LMF_TRY(lmf_graph_create(s->ctx, &g));
     s->bucket[s->n_buckets] = T;
     s->graph[s->n_buckets++] = g;
@@ -36,7 +36,6 @@ static lmf_status add_graph(lmf_scorer *s, int32_t T)
     g->user = &s->nn;
     lmf_batch in = { .token = input(g, "token", T), .pos = input(g, "pos", T), .seq = input(g, "seq", T), .q_start = input(g, "q_start", 3),
                      .adapter = s->nn.adapters ? input(g, "adapter", 2) : NULL };
-    m->arch->head(m->config, &head);
     lmf_tensor *x = m->arch->body(g, &in, m->arch->embed(g, &in)), *w = lmf_nn_weight(g, head.role, false);
     lmf_graph_output(g, "logp", lmf_head_logp(g, x, w, input(g, "target", T), NULL, (lmf_head_logp_attrs){ head.scale, s->nn.compute }));
     if (s->logits)

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include "base/file.h"
 #include "export/parts.h"
+#include "formula.h"
 #include "models/model_test.h"
 
 enum { N = 12, R = 2 };
@@ -164,6 +165,42 @@ static void refusals_leave_nothing(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* A scale that is not finite, in the last block of a tensor of each format that an export writes and whose blocks fit these widths. */
+static void bad_scales_are_refused(void **state)
+{
+    (void)state;
+    static const char *const quants[] = { "q4_0", "q4_1", "q5_0", "q8_0" }, *const tensor = "blk.1.ffn_down.weight";
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_model *m, *got;
+    const char *path = lmf_test_path("scales.gguf");
+    char words[700];
+    assert_ok(ctx, lmf_model_open(ctx, lmf_test_formula_model(&(lmf_formula){ .seed = 1, .n_layers = 2 }), &m));
+    for (size_t i = 0; i < sizeof quants / sizeof *quants; i++) {
+        lmf_export_opts o = lmf_export_opts_default();
+        lmf_export_report report;
+        lmf_gguf *g;
+        char *data;
+        size_t n;
+        o.quant = quants[i], o.overwrite = true;
+        assert_ok(ctx, lmf_export(ctx, m, path, &o, &report));
+        assert_ok(ctx, lmf_model_open(ctx, path, &got));
+        lmf_model_close(got);
+        assert_ok(ctx, lmf_file_read(ctx, path, 1 << 26, &data, &n));
+        assert_ok(ctx, lmf_gguf_parse(ctx, (const uint8_t *)data, n, path, &g));
+        const lmf_gguf_tensor *t = lmf_gguf_tensor_find(g, tensor);
+        const lmf_format *f = lmf_format_get(ctx, t->dtype);
+        assert_string_equal(f->name, quants[i]);
+        data[(size_t)((const char *)t->data - data) + t->bytes - f->block_bytes + f->scale[f->n_scales - 1] + 1] = 0x7f;
+        lmf_gguf_close(g);
+        assert_ok(ctx, lmf_file_write(ctx, path, data, n));
+        lmf_free(ctx, data, n + 1);
+        snprintf(words, sizeof words, "%s: tensor \"%s\" holds values that are not finite", path, tensor);
+        assert_refused(ctx, LMF_E_FORMAT, words, lmf_model_open(ctx, path, &got));
+    }
+    lmf_model_close(m);
+    lmf_test_ctx_done(ctx);
+}
+
 typedef struct paths { char in[600], out[600]; lmf_export_format format; } paths;
 static lmf_status export_once(lmf_ctx *ctx, void *arg)
 {
@@ -191,5 +228,5 @@ static void each_call_may_fail(void **state)
 }
 
 LMF_TESTS(export) = {
-    { "round trips", round_trips }, { "faults are refused", faults_are_refused }, { "refusals leave nothing", refusals_leave_nothing }, { "each call may fail", each_call_may_fail }, { 0 },
+    { "round trips", round_trips }, { "faults are refused", faults_are_refused }, { "refusals leave nothing", refusals_leave_nothing }, { "scales that are not finite", bad_scales_are_refused }, { "each call may fail", each_call_may_fail }, { 0 },
 };

@@ -139,6 +139,8 @@ static lmf_status read_pair(lmf_adapter *a, const lmf_st_tensor *ta, const char 
         return bad_pair(a, ta->name, "and its lora_B are not both F32, F16 or BF16");
     if (ta->n_dims != 2 || p->b->n_dims != 2 || ta->dim[0] != p->b->dim[1] || ta->bytes == 0 || p->b->bytes == 0)
         return bad_pair(a, ta->name, "and its lora_B are no [R, in] and [out, R]");
+    if (!lmf_floats_are_finite(ta->dtype, ta->data, ta->bytes) || !lmf_floats_are_finite(p->b->dtype, p->b->data, p->b->bytes))
+        return bad_pair(a, ta->name, "or its lora_B holds values that are not finite");
     if ((double)ta->dim[0] != r || !isfinite(alpha))
         return LMF_FAIL(a->ctx, LMF_E_FORMAT, "%.200s: %.200s has the rank %lld, but the configuration says %g", a->dir, ta->name, (long long)ta->dim[0], r);
     p->r = ta->dim[0];
@@ -196,6 +198,8 @@ static lmf_status load(lmf_adapter *a, const char *dir)
     a->dir = lmf_arena_strdup(&a->arena, dir);
     if (!a->dir)
         return LMF_NO_MEMORY(a->ctx, strlen(dir), "an adapter");
+    if (lmf_path_stat(dir) == LMF_PATH_FILE || lmf_path_stat(dir) == LMF_PATH_OTHER)
+        return LMF_FAIL(a->ctx, LMF_E_ARG, "%s is no folder; a LoRA adapter is the folder that holds adapter_config.json and adapter_model.safetensors", dir);
     LMF_TRY(lmf_path_join(a->ctx, path, sizeof path, dir, "adapter_config.json"));
     LMF_TRY(lmf_json_load(a->ctx, path, CONFIG_MAX_BYTES, LMF_JSON_SMALL, &a->root));
     LMF_TRY(read_config(a));

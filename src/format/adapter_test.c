@@ -96,7 +96,7 @@ static void tensors(void **state)
 {
     (void)state;
 #define Q "base_model.model.m.q_proj"
-    static const struct { const char *a, *b; uint16_t dtype; int64_t b_r; const char *words; } rows[] = {
+    static const struct { const char *a, *b; uint16_t dtype; int64_t b_r; const char *words; float last; } rows[] = {
         { Q ".lora_A.weight", Q ".lora_B.weight", 0, 2, "" },
         { Q ".lora_A.weight", "base_model.model.m.k_proj.lora_B.weight", 0, 2, "has no lora_B beside it" },
         { Q ".lora_A.weight", Q ".lora_magnitude_vector", 0, 2, "is no lora_A or lora_B of a linear layer" },
@@ -104,6 +104,7 @@ static void tensors(void **state)
         { "q_proj.lora_A.weight", "q_proj.lora_B.weight", 0, 2, "q_proj.lora_A.weight, which is no lora_A" },
         { Q ".lora_A.weight", Q ".lora_B.weight", 0, 3, "no [R, in] and [out, R]" },
         { Q ".lora_A.weight", Q ".lora_B.weight", 26, 2, "not both F32, F16 or BF16" },
+        { Q ".lora_A.weight", Q ".lora_B.weight", 0, 2, "q_proj.lora_A.weight or its lora_B holds values that are not finite", NAN },
         { "base_model.model..lora_A.weight", Q ".lora_B.weight", 0, 2, "is no lora_A or lora_B" },
     };
     lmf_ctx *ctx = lmf_test_ctx();
@@ -120,7 +121,10 @@ static void tensors(void **state)
         lmf_safetensors_add(w, rows[i].b, rows[i].dtype, (int64_t[]){ 4, rows[i].b_r }, 2);
         assert_ok(ctx, lmf_safetensors_begin(w));
         assert_ok(ctx, lmf_safetensors_write(w, numbers, 24));
-        assert_ok(ctx, lmf_safetensors_write(w, numbers, (size_t)(16 * rows[i].b_r)));
+        float b[12];
+        memcpy(b, numbers, sizeof b);
+        b[7] = rows[i].last != 0 ? rows[i].last : b[7];
+        assert_ok(ctx, lmf_safetensors_write(w, b, (size_t)(16 * rows[i].b_r)));
         assert_ok(ctx, lmf_safetensors_commit(w));
         lmf_safetensors_writer_destroy(w);
         lmf_status s = lmf_adapter_open(ctx, dir, &a);

@@ -3,7 +3,6 @@
 #include "format/types.h"
 #include <string.h>
 #include "base/checked.h"
-#include "device/dtype.h"
 #include "format/reader.h"
 
 /* Q8_1 (9) is missing on purpose: it is a form of activations, and its descriptions disagree about its size. */
@@ -62,5 +61,15 @@ bool lmf_floats_are_finite(uint16_t dtype, const void *data, size_t bytes)
     } else if (dtype == LMF_F64)
         for (size_t i = 0; i + 8 <= bytes; i += 8)
             bad |= (lmf_le64(p + i) >> 52 & 0x7ff) == 0x7ff;
+    return !bad;
+}
+
+bool lmf_scales_are_finite(const lmf_format *f, const void *data, size_t bytes)
+{
+    const uint8_t *p = data;
+    uint64_t bad = 0;
+    for (size_t n = f->n_scales ? bytes / f->block_bytes : 0; n; n--, p += f->block_bytes)
+        for (int i = 0; i < f->n_scales; i++)
+            bad |= (lmf_le16(p + f->scale[i]) & 0x7c00) == 0x7c00;
     return !bad;
 }

@@ -35,9 +35,8 @@ static void build_forward(lmf_engine *e, lmf_graph *g, int64_t rows)
 
 static void build_sample(lmf_engine *e, lmf_graph *g, int64_t seqs)
 {
-    lmf_head_spec head;
+    lmf_head_spec head = lmf_model_head(e->model);
     lmf_tensor *logp;
-    e->model->arch->head(e->model->config, &head);
     lmf_tensor *x = input(g, "hidden", LMF_F32, 2, seqs, lmf_model_config(e->model)->width);
     lmf_tensor *logits = lmf_matmul(g, x, lmf_nn_weight(g, head.role, false), NULL,
                                     (lmf_matmul_attrs){ .tb = 1, .alpha = head.scale, .compute = e->compute });
@@ -49,8 +48,7 @@ static void build_sample(lmf_engine *e, lmf_graph *g, int64_t seqs)
 
 static void build_score(lmf_engine *e, lmf_graph *g, int64_t rows)
 {
-    lmf_head_spec head;
-    e->model->arch->head(e->model->config, &head);
+    lmf_head_spec head = lmf_model_head(e->model);
     lmf_tensor *x = build_body(e, g, rows);
     lmf_graph_output(g, "score", lmf_head_logp(g, x, lmf_nn_weight(g, head.role, false), input(g, "target", LMF_I32, 1, rows, 0), NULL,
                                                (lmf_head_logp_attrs){ .scale = head.scale, .compute = e->compute }));

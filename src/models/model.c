@@ -73,6 +73,19 @@ const lmf_weight_row *lmf_model_row(const lmf_model *m, const char *role, int *l
     return NULL;
 }
 
+lmf_head_spec lmf_model_head(const lmf_model *m)
+{
+    lmf_head_spec head;
+    int layer;
+    m->arch->head(m->config, &head);
+    const lmf_weight_row *row = lmf_model_row(m, head.role, &layer);
+    const lmf_weight *own = lmf_weights_find(m->weights, head.role);
+    const lmf_weight *tied = row && row->tied ? lmf_weights_find(m->weights, row->tied) : NULL;
+    if (own && tied && own->v.data == tied->v.data)
+        head.role = row->tied;
+    return head;
+}
+
 lmf_status lmf__model_set_hparam(lmf_model *m, const lmf_hparam *h, double value)
 {
     char *at = (char *)m->config + h->offset;
@@ -125,7 +138,7 @@ static lmf_status add_weight(lmf_model *m, const lmf_weight_row *row, const char
     lmf_shape_text(&have, b, sizeof b);
     if (strcmp(a, b))
         return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\" is %s; this configuration wants %s", src->name, b, a);
-    if (!lmf_floats_are_finite(src->dtype, src->data, src->bytes))
+    if (!lmf_floats_are_finite(src->dtype, src->data, src->bytes) || !lmf_scales_are_finite(f, src->data, src->bytes))
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "tensor \"%s\" holds values that are not finite", src->name);
     bool to_f32 = (row->flags & LMF_ROW_NO_QUANT) && src->dtype != LMF_F32;
     const char *data = src->data;

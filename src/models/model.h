@@ -41,6 +41,8 @@ void       lmf_model_close(lmf_model *m); /* NULL is fine */
 static inline const lmf_config_base *lmf_model_config(const lmf_model *m) { return m->config; }
 /* A role's row in the architecture's table with its layer: "layers.3.attn.q" -> row, 3; layer -1 outside. NULL: none. */
 const lmf_weight_row *lmf_model_row(const lmf_model *m, const char *role, int *layer);
+/* The head's weight and scale. Its role is the one whose bytes it shares where it is tied: one weight, whoever uses it. */
+lmf_head_spec lmf_model_head(const lmf_model *m);
 /* pattern with {l} and {arch} filled in. Refuses what does not fit. */
 lmf_status lmf_model_name(lmf_ctx *ctx, const char *pattern, int layer, const char *arch, char *text, size_t n);
 /* Tests: an architecture with a configuration and formula weights, no file. weights is taken. */

@@ -3,6 +3,7 @@
 #include "base/cpu.h"
 #include "base/half.h"
 #include "base/philox.h"
+#include "format/types.h"
 #include "quant/act.h"
 #include <math.h>
 #include <stdio.h>
@@ -188,6 +189,48 @@ static void dot_extremes(const lmf_format *f, const lmf_format *ref)
     free(w), free(wf);
 }
 
+static bool all_finite(const lmf_format *f, const uint8_t *p, int64_t n)
+{
+    float *x = malloc((size_t)n * sizeof *x);
+    bool finite = true;
+    assert_non_null(x);
+    f->unpack(p, x, n);
+    for (int64_t i = 0; i < n; i++)
+        finite &= isfinite(x[i]) != 0;
+    free(x);
+    return finite;
+}
+
+/* Values are finite exactly where the listed scales are, whatever the other bytes: each scale of each block counts, and nothing else. */
+static void scales_decide(const lmf_format *f)
+{
+    static const uint16_t bad[] = { 0x7c00, 0xfc00, 0x7e00, 0x7c01, 0xffff }, good[] = { 0x7bff, 0xfbff, 0, 0x8000, 1 };
+    enum { BLOCKS = 5 };
+    int64_t n = (int64_t)f->block * BLOCKS;
+    size_t bytes = lmf_format_bytes(f, n);
+    uint8_t *p = malloc(bytes);
+    assert_non_null(p);
+    assert_int_equal(f->n_scales > 0, (f->flags & LMF_FORMAT_QUANT) != 0);
+    for (uint32_t round = 0; round < 5 && f->n_scales; round++) {
+        for (size_t i = 0; i < bytes; i++)
+            p[i] = round ? (uint8_t)lmf_random_u32(9, round, 1, i) : 0xff;
+        for (int b = 0; b < BLOCKS; b++)
+            for (int s = 0; s < f->n_scales; s++)
+                memcpy(p + b * f->block_bytes + f->scale[s], &good[(round + (uint32_t)(b + s)) % 5], 2);
+        assert_true(all_finite(f, p, n) && lmf_scales_are_finite(f, p, bytes));
+        for (int b = 0; b < BLOCKS; b++)
+            for (int s = 0; s < f->n_scales; s++) {
+                uint8_t *at = p + b * f->block_bytes + f->scale[s], keep[2];
+                memcpy(keep, at, 2);
+                memcpy(at, &bad[(round + (uint32_t)(b + s)) % 5], 2);
+                if (all_finite(f, p, n) || lmf_scales_are_finite(f, p, bytes))
+                    fail_msg("%s: the scale at byte %d of a block is not finite, and nobody sees it", f->name, f->scale[s]);
+                memcpy(at, keep, 2);
+            }
+    }
+    free(p);
+}
+
 void lmf_format_check(const char *name, const lmf_format_promise *p)
 {
     lmf_ctx *ctx = lmf_test_ctx();
@@ -202,6 +245,7 @@ void lmf_format_check(const char *name, const lmf_format_promise *p)
     if (ref->unpack) {
         round_trip(ref, p);
         bad_blocks(ref);
+        scales_decide(ref);
         unpack_random(ref, ref);
         if (ref->dot)
             check_dot(ref, ref), dot_extremes(ref, ref);

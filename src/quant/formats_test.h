@@ -16,7 +16,7 @@ typedef struct lmf_format_promise {
 } lmf_format_promise;
 
 /* Sizes and name; fast unpack against the reference bit by bit on random bytes, any address; dots of all rows that
- * this machine can run against f64, and the same bits for n_x 1 .. 8; round trip; zero, NaN and infinite blocks. */
+ * this machine can run against f64, and the same bits for n_x 1 .. 8; round trip; zero, NaN and infinite blocks; values are finite where the listed scales are. */
 void lmf_format_check(const char *name, const lmf_format_promise *p);
 
 #endif

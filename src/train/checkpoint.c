@@ -34,6 +34,11 @@ static lmf_status read_flat(lmf_trainer *t, const char *name, float **out, size_
     return s;
 }
 
+static lmf_status refuse_state(lmf_trainer *t, const char *name)
+{
+    return LMF_FAIL(t->ctx, LMF_E_LIMIT, "%s is not finite after step %lld, and is not saved; start again with a lower learning rate", name, (long long)t->step);
+}
+
 /* ---- adapter ---- */
 /* Names of the adapted modules, each once: "q_proj". */
 static int target_names(lmf_trainer *t, char names[32][64], const char **list)
@@ -92,7 +97,7 @@ lmf_status lmf_trainer_save_adapter(lmf_trainer *t, const char *dir, const char 
     if (t->opts.full)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "all weights were trained: there is no adapter to save");
     LMF_TRY(read_flat(t, "train.p", &p, &bytes));
-    lmf_status s = save_entries(t, dir, base_name, p);
+    lmf_status s = lmf_floats_are_finite(LMF_F32, p, bytes) ? save_entries(t, dir, base_name, p) : refuse_state(t, "train.p");
     lmf_free(t->ctx, p, bytes);
     return s;
 }
@@ -164,6 +169,8 @@ static lmf_status save_state(lmf_trainer *t, const char *dir)
         size_t bytes = lmf_format_bytes(s_t->v.fmt, lmf_view_count(&s_t->v));
         void *data = lmf_alloc(t->ctx, bytes);
         s = data ? lmf_plan_state_read(t->plan, s_t->name, data, bytes) : LMF_NO_MEMORY(t->ctx, bytes, "a checkpoint");
+        if (!s && strcmp(s_t->name, "train.g") && !lmf_floats_are_finite(s_t->v.dtype, data, bytes)) /* gradients are made anew */
+            s = refuse_state(t, s_t->name);
         if (!s)
             s = lmf_safetensors_write(w, data, bytes);
         lmf_free(t->ctx, data, bytes);
@@ -405,7 +412,7 @@ lmf_status lmf_trainer_save(lmf_trainer *t, const char *dir, int keep, const cha
 static lmf_status check_identity(lmf_trainer *t, const char *path, const json_t *theirs)
 {
     static const struct { const char *key, *what; } parts[] = { { "model", "another model file" }, { "data", "other training data" },
-                                                                { "options", "other options" }, { "plan", "another build, device or number of workers" } };
+                                                                { "options", "other options" }, { "plan", "another build, device, number of workers or longest evaluation row" } };
     json_t *ours;
     LMF_TRY(identity(t, &ours));
     lmf_status s = LMF_OK;
@@ -438,7 +445,7 @@ static lmf_status load(lmf_trainer *t, const char *path)
     if (!s)
         s = load_state(t, path);
     if (!s)
-        t->step = step, t->total_tok = tok, t->n_skipped = skipped;
+        t->step = step, t->total_tok = tok, t->n_skipped = skipped, t->n_bad = 0;
     return s;
 }
 

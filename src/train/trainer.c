@@ -2,6 +2,7 @@
 /* Rule: a step's result is a function of (weights, step number) alone; everything that lasts between steps is in the plan's STATE
  * tensors and in t->step and the counters beside it. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include "ops/accumulate/accumulate.h"
 #include "ops/adamw/adamw.h"
@@ -9,6 +10,8 @@
 #include "train/objective.h"
 #include "train/params.h"
 #include "train/trainer_internal.h"
+
+enum { MAX_BAD_STEPS = 3 };
 
 lmf_train_opts lmf_train_opts_default(void)
 {
@@ -28,23 +31,9 @@ static lmf_tensor *build_body(lmf_trainer *t, lmf_graph *g, int64_t T)
     return t->model->arch->body(g, &in, t->model->arch->embed(g, &in));
 }
 
-/* A head that shares its bytes with another role is that role, so that training all weights moves both uses. */
-static lmf_head_spec head_of(const lmf_trainer *t)
-{
-    lmf_head_spec head;
-    int layer;
-    t->model->arch->head(t->model->config, &head);
-    const lmf_weight_row *row = lmf_model_row(t->model, head.role, &layer);
-    const lmf_weight *own = lmf_weights_find(t->model->weights, head.role);
-    const lmf_weight *tied = row && row->tied ? lmf_weights_find(t->model->weights, row->tied) : NULL;
-    if (own && tied && own->v.data == tied->v.data)
-        head.role = row->tied;
-    return head;
-}
-
 static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
 {
-    lmf_head_spec head = head_of(t);
+    lmf_head_spec head = lmf_model_head(t->model);
     int64_t one = 1;
     float unit = 1;
     int n = t->params.n;
@@ -74,7 +63,7 @@ static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
 
 static lmf_status build_eval(lmf_trainer *t, lmf_graph *g, int64_t T)
 {
-    lmf_head_spec head = head_of(t);
+    lmf_head_spec head = lmf_model_head(t->model);
     t->objective->score(g, &head, build_body(t, g, T), t->opts.compute);
     return lmf_graph_finish(g);
 }
@@ -105,6 +94,13 @@ static lmf_status build_update(lmf_trainer *t, lmf_graph *g)
     return lmf_graph_finish(g);
 }
 
+/* Tokens of an evaluation graph: evaluation rows may be longer than those trained on, and a forward pass costs less memory. */
+static int64_t eval_size(const lmf_trainer *t, int i_bucket)
+{
+    int64_t n = t->batches.bucket[i_bucket], want = (t->opts.eval_tok + 15) / 16 * 16;
+    return i_bucket + 1 == t->batches.n_buckets && want > n ? want : n;
+}
+
 static lmf_status build(lmf_trainer *t)
 {
     int n = t->batches.n_buckets;
@@ -113,7 +109,7 @@ static lmf_status build(lmf_trainer *t)
         LMF_TRY(lmf_graph_create(t->ctx, &t->graphs[i]));
     for (int i = 0; i < n; i++) {
         LMF_TRY(build_step(t, t->graphs[i], t->batches.bucket[i]));
-        LMF_TRY(build_eval(t, t->graphs[n + i], t->batches.bucket[i]));
+        LMF_TRY(build_eval(t, t->graphs[n + i], eval_size(t, i)));
     }
     LMF_TRY(build_update(t, t->graphs[2 * n]));
     return lmf_plan_create(t->dev, t->graphs, t->n_graphs, &(lmf_plan_opts){ .profile = t->opts.profile }, &t->plan);
@@ -140,7 +136,8 @@ static lmf_status check_opts(lmf_ctx *ctx, const lmf_train_opts *o)
         return LMF_FAIL(ctx, LMF_E_ARG, "a LoRA rank of %d with alpha %g: rank 1 to 4096 and a positive alpha are possible", o->lora_r, o->lora_alpha);
     if (!(o->lr >= 0) || !(o->eps > 0) || !(o->beta1 >= 0 && o->beta1 < 1) || !(o->beta2 >= 0 && o->beta2 < 1) || !(o->max_grad_norm >= 0))
         return LMF_FAIL(ctx, LMF_E_ARG, "learning rate, betas, epsilon and the greatest norm must be positive, betas below 1");
-    if (o->batch_size < 1 || o->batch_size > LMF_MAX_STEP_ROWS || o->grad_accum < 1 || o->grad_accum > LMF_MAX_STEP_ROWS || o->micro_tok < 0)
+    if (o->batch_size < 1 || o->batch_size > LMF_MAX_STEP_ROWS || o->grad_accum < 1 || o->grad_accum > LMF_MAX_STEP_ROWS || o->micro_tok < 0 ||
+        o->eval_tok < 0 || o->eval_tok > 1 << 24)
         return LMF_FAIL(ctx, LMF_E_ARG, "a batch of %d rows, %d times a step, %d tokens at once: 1 to %d rows and times are possible, and no negative number of tokens",
                         o->batch_size, o->grad_accum, o->micro_tok, LMF_MAX_STEP_ROWS);
     if (o->max_steps < 0 || (!o->max_steps && !(o->epochs > 0 && o->epochs < 1e9)))
@@ -251,6 +248,18 @@ void lmf_trainer_stats(const lmf_trainer *t, lmf_train_stats *s)
                             .total_tok = t->total_tok, .n_skipped = t->n_skipped };
 }
 
+/* A bad row may be passed over; weights that give nothing finite would stay so for ever. */
+static lmf_status refuse_bad(lmf_trainer *t, double loss, double norm)
+{
+    char lines[128];
+    size_t at = 0;
+    for (int i = 0; i < t->now.n_samples && at + 32 < sizeof lines; i++)
+        at += (size_t)snprintf(lines + at, sizeof lines - at, "%s%lld", i ? ", " : "", (long long)t->batches.samples->items[t->now.sample[i]].line);
+    return LMF_FAIL(t->ctx, LMF_E_LIMIT, "step %lld: for %d steps in a row the gradients were not finite (loss %g, norm %g; data lines %s%s). They changed nothing: "
+                    "the weights are those of step %lld. Look at these rows, or start again with a lower learning rate", (long long)t->step, t->n_bad, loss, norm, lines,
+                    at + 32 < sizeof lines ? "" : " ...", (long long)t->step - t->n_bad);
+}
+
 bool lmf_trainer_is_done(const lmf_trainer *t) { return t->step >= t->batches.n_steps; }
 
 lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
@@ -278,17 +287,18 @@ lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
     float norm = *(float *)lmf_plan_io(t->plan, g, "grad_norm");
     t->step++;
     t->n_skipped += !isfinite(norm);
+    t->n_bad = isfinite(norm) ? 0 : t->n_bad + 1;
     t->total_tok += t->now.n_tok;
     *out = (lmf_train_stats){ .step = t->step, .n_steps = b->n_steps, .epoch = (double)t->step / (double)b->steps_per_epoch, .loss = loss, .lr = lr,
                               .grad_norm = (double)norm, .n_tok = t->now.n_tok, .n_learn = t->now.n_learn, .total_tok = t->total_tok, .n_skipped = t->n_skipped };
-    return LMF_OK;
+    return t->n_bad < MAX_BAD_STEPS ? LMF_OK : refuse_bad(t, loss, (double)norm);
 }
 
 lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *loss)
 {
     const lmf_batches *b = &t->batches;
     int last = b->n_buckets - 1;
-    int64_t cap = b->bucket[last], n_learn = 0, item[LMF_MAX_STEP_ROWS];
+    int64_t cap = eval_size(t, last), n_learn = 0, item[LMF_MAX_STEP_ROWS];
     double sum = 0;
     for (int64_t i = 0; i < samples->n;) {
         int n = 0;
@@ -299,11 +309,12 @@ lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *
             item[n++] = i++;
         }
         if (n == 0)
-            return LMF_FAIL(t->ctx, LMF_E_LIMIT, "an evaluation row of %d tokens is longer than the %lld of a training batch", samples->items[i].n, (long long)cap);
+            return LMF_FAIL(t->ctx, LMF_E_LIMIT, "an evaluation row of %d tokens is longer than the %lld that this trainer was made for (eval_tok)", samples->items[i].n,
+                            (long long)cap);
         int k = 0;
-        while (b->bucket[k] < tok)
+        while (eval_size(t, k) < tok)
             k++;
-        fill(t, b->n_buckets + k, b->bucket[k], samples, item, n, 1);
+        fill(t, b->n_buckets + k, eval_size(t, k), samples, item, n, 1);
         LMF_TRY(lmf_plan_run(t->plan, b->n_buckets + k));
         LMF_TRY(lmf_plan_wait(t->plan, b->n_buckets + k));
         const float *logp = lmf_plan_io(t->plan, b->n_buckets + k, "logp");

@@ -31,6 +31,7 @@ typedef struct lmf_train_opts {
     int32_t      batch_size;       /* rows an optimizer step: 4 */
     int32_t      grad_accum;       /* times that many: 4 */
     int32_t      micro_tok;        /* most tokens of one micro-batch; 0: one for the whole step up to 2,048 */
+    int32_t      eval_tok;         /* longest row that lmf_trainer_eval will be given, where it may be longer than those trained on */
     int64_t      max_steps;        /* 0: by epochs */
     double       epochs;           /* 1 */
     double       lr;               /* 2e-4 */
@@ -63,6 +64,7 @@ typedef struct lmf_train_stats {
 lmf_status lmf_trainer_create(lmf_ctx *ctx, const char *device, lmf_model *model, const lmf_samples *samples,
                               const lmf_train_opts *opts, lmf_trainer **out);
 void       lmf_trainer_destroy(lmf_trainer *t);
+/* A step whose gradients are not finite changes nothing and is counted; the third in a row is LMF_E_LIMIT, with its rows. */
 lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *stats);
 bool       lmf_trainer_is_done(const lmf_trainer *t);
 void       lmf_trainer_stats(const lmf_trainer *t, lmf_train_stats *stats); /* counters; loss, lr and norm are 0 */
@@ -72,7 +74,8 @@ lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *
 lmf_status lmf_trainer_save_adapter(lmf_trainer *t, const char *dir, const char *base_name);
 /* Puts a PEFT adapter's A and B in place of the initial ones. */
 lmf_status lmf_trainer_load_adapter(lmf_trainer *t, const char *dir);
-/* dir/checkpoint-N, whole or not at all; older ones beyond keep are removed once this one is verified. */
+/* dir/checkpoint-N, whole or not at all; older ones beyond keep are removed once this one is verified.
+ * Neither this nor save_adapter saves parameters or moments that are not finite. */
 lmf_status lmf_trainer_save(lmf_trainer *t, const char *dir, int keep, const char *base_name);
 /* The newest checkpoint in dir whose hashes hold; *skipped: how many newer ones did not (their reason is in the log line). Refuses one of
  * another model, data or options, and says which. LMF_E_NOT_FOUND: none. */

@@ -23,6 +23,7 @@ struct lmf_trainer {
     lmf_step_plan   now;             /* the step in progress */
     int64_t         step;            /* optimizer steps done */
     int64_t         total_tok, n_skipped;
+    int             n_bad;           /* skipped ones in a row, up to now */
     char            model_sha256[65]; /* of the model's weights, made when the first checkpoint is */
 };
 

@@ -172,6 +172,94 @@ static void skips_what_is_not_finite(void **state)
     teardown(&f);
 }
 
+/* The third in a row ends the run; the weights stay, and what is not finite is saved nowhere. */
+static void stops_where_nothing_is_finite(void **state)
+{
+    (void)state;
+    lmf_train_opts o = small_opts();
+    fixture f = setup(&o);
+    lmf_train_stats st;
+    size_t bytes = (size_t)f.t->params.n_total * sizeof(float);
+    float *p = malloc(bytes), *q = malloc(bytes), keep;
+    char dir[600], line[64];
+    snprintf(dir, sizeof dir, "%s", lmf_test_path("run"));
+    assert_ok(f.ctx, lmf_dir_create(f.ctx, dir));
+    assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+    assert_ok(f.ctx, lmf_trainer_save(f.t, dir, 1, "base"));
+    assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.p", p, bytes));
+    keep = p[0], p[0] = NAN;
+    for (int round = 0; round < 2; round++) { /* a good step between: counted anew */
+        assert_ok(f.ctx, lmf_plan_state_write(f.t->plan, "train.p", p, bytes));
+        assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+        assert_true(!isfinite(st.loss) || !isfinite(st.grad_norm));
+        if (round)
+            break;
+        p[0] = keep;
+        assert_ok(f.ctx, lmf_plan_state_write(f.t->plan, "train.p", p, bytes));
+        assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+        assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.p", p, bytes));
+        p[0] = NAN;
+    }
+    assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+    assert_refused(f.ctx, LMF_E_LIMIT, "step 6: for 3 steps in a row", lmf_trainer_step(f.t, &st));
+    assert_non_null(strstr(lmf_error(f.ctx), "the weights are those of step 3"));
+    snprintf(line, sizeof line, "data lines %lld, %lld", (long long)f.samples->items[f.t->now.sample[0]].line, (long long)f.samples->items[f.t->now.sample[1]].line);
+    assert_non_null(strstr(lmf_error(f.ctx), line));
+    assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.p", q, bytes));
+    assert_memory_equal(p, q, bytes);
+    assert_refused(f.ctx, LMF_E_LIMIT, "train.p is not finite", lmf_trainer_save(f.t, dir, 1, "base"));
+    assert_refused(f.ctx, LMF_E_LIMIT, "train.p is not finite", lmf_trainer_save_adapter(f.t, dir, "base"));
+    p[0] = keep;
+    assert_ok(f.ctx, lmf_plan_state_write(f.t->plan, "train.p", p, bytes));
+    p[1] = INFINITY;
+    assert_ok(f.ctx, lmf_plan_state_write(f.t->plan, "train.v", p, bytes));
+    assert_refused(f.ctx, LMF_E_LIMIT, "train.v is not finite", lmf_trainer_save(f.t, dir, 1, "base"));
+    assert_int_equal(lmf_checkpoint_newest(dir), 1);
+    int skipped;
+    assert_ok(f.ctx, lmf_trainer_resume(f.t, dir, &skipped));
+    assert_true(f.t->step == 1 && skipped == 0);
+    assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+    assert_true(isfinite(st.loss) && isfinite(st.grad_norm));
+    free(p);
+    free(q);
+    teardown(&f);
+}
+
+/* Evaluation rows may be longer than any that is trained on; the training does not notice. */
+static void evaluates_longer_rows(void **state)
+{
+    (void)state;
+    lmf_train_opts o = small_opts();
+    int32_t id[512];
+    uint8_t learn[512];
+    double got, want;
+    char plain[65], beside[65];
+    o.batch_size = 1;
+    fixture f = setup(&o);
+    lmf_sample item = { .id = id, .learn = learn, .n = f.samples->longest + 40, .n_learn = f.samples->longest + 39, .line = 1 };
+    lmf_samples one = { .items = &item, .n = 1, .longest = item.n };
+    assert_in_range(item.n, 41, 512);
+    for (int i = 0; i < item.n; i++)
+        id[i] = 7 * i % 250, learn[i] = i > 0;
+    assert_refused(f.ctx, LMF_E_LIMIT, "eval_tok", lmf_trainer_eval(f.t, &one, &got));
+    teardown(&f);
+    o.eval_tok = item.n;
+    f = setup(&o);
+    assert_ok(f.ctx, lmf_trainer_eval(f.t, &one, &got));
+    teardown(&f);
+    lmf_train_opts wide = small_opts();
+    wide.batch_size = 24; /* steps that are long enough without being told */
+    f = setup(&wide);
+    assert_ok(f.ctx, lmf_trainer_eval(f.t, &one, &want));
+    teardown(&f);
+    if (!(fabs(got - want) <= 1e-6 * want))
+        fail_msg("a row of %d tokens: %.9g, in a longer micro-batch %.9g", item.n, got, want);
+    train_to_hash(&o, 0, beside);
+    o.eval_tok = 0;
+    train_to_hash(&o, 0, plain);
+    assert_string_equal(plain, beside);
+}
+
 static void adapters_come_back(void **state)
 {
     (void)state;
@@ -299,5 +387,6 @@ static void each_call_fails(void **state)
 LMF_TESTS(trainer) = { { "packing and micro-batches change no loss", packing_changes_nothing }, { "accumulation is batch size", accumulation_is_batch_size },
                        { "packed evaluation is row by row", evaluation_row_by_row }, { "recomputation: the same bits", recomputation_gives_the_same_bits },
                        { "recomputation: less memory", recomputation_takes_less }, { "1, 2, 3 and 7 workers: the same bits", workers_give_the_same_bits },
-                       { "a step that is not finite", skips_what_is_not_finite }, { "adapters saved and loaded", adapters_come_back }, { "refusals", refusals },
+                       { "a step that is not finite", skips_what_is_not_finite }, { "three that are not", stops_where_nothing_is_finite },
+                       { "evaluation rows longer than trained ones", evaluates_longer_rows }, { "adapters saved and loaded", adapters_come_back }, { "refusals", refusals },
                        { "steps allocate nothing", steps_allocate_nothing }, { "each call fails once", each_call_fails }, { 0 } };

@@ -151,3 +151,53 @@ def test_earlier_run_is_not_lost(lmfast, model, tmp_path):
     assert r.returncode == 1 and "--resume last" in r.stderr
     r = lmfast(*args(model, out, "--lr", "5e-3", "--resume", "last"))
     assert r.returncode == 1 and "other options" in r.stderr
+
+
+def steps_of(out):
+    return [json.loads(line)["step"] for line in (out / "metrics.jsonl").open()]
+
+
+def test_redone_steps_are_logged_once(lmfast, model, tmp_path):
+    """The log of a run that was killed at step 10, past the checkpoint of step 8, in the middle of a line."""
+    out, whole = tmp_path / "o", tmp_path / "whole"
+    each = ["--logging-steps", "1"]
+    assert lmfast(*args(model, whole, *each)).returncode == 0
+    assert lmfast(*args(model, out, *each)).returncode == 0
+    log = (out / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (out / "metrics.jsonl").write_text("".join(log[:10]) + log[10][:30])
+    r = lmfast(*args(model, out, *each, "--resume", "last"))
+    assert r.returncode == 0 and steps_of(out) == list(range(1, 13)), r.stderr
+    without_time = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (f / "metrics.jsonl").open()] for f in (out, whole)]
+    assert without_time[0] == without_time[1]
+    (out / "metrics.jsonl").unlink()  # whoever threw it away gets the rest
+    assert lmfast(*args(model, out, *each, "--resume", "last")).returncode == 0 and steps_of(out) == [9, 10, 11, 12]
+
+
+def test_eval_rows_longer_than_trained_ones(lmfast, model, tmp_path):
+    row = '{"messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "b"}]}\n'
+    data, dev = tmp_path / "rows.jsonl", tmp_path / "dev.jsonl"
+    data.write_text(row % "a" * 4)
+    dev.write_text(row % "a" + row % ("a" * 200) + row % ("a" * 600))
+    out = ["--eval-data", str(dev), "--eval-steps", "1", "--micro-tokens", "32"]
+    r = lmfast(*args(model, tmp_path / "a", *out, data=data, steps=2))     # 600 are more than the model's context
+    assert r.returncode == 1 and f"--eval-data: {dev}, line 3: " in r.stderr and "--too-long" in r.stderr and not (tmp_path / "a" / "metrics.jsonl").exists(), r.stderr
+    r = lmfast(*args(model, tmp_path / "b", *out, "--too-long", "skip", data=data, steps=2))
+    assert r.returncode == 0 and f"{dev}: 1 rows were too long and left out" in r.stderr, r.stderr
+    assert all("eval_loss" in line for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines())
+    assert digest(tmp_path / "b") != "" and lmfast(*args(model, tmp_path / "c", "--micro-tokens", "32", data=data, steps=2)).returncode == 0
+    assert digest(tmp_path / "b") == digest(tmp_path / "c")                # who looks on changes nothing
+
+
+def test_stops_where_nothing_is_finite(lmfast, model, tmp_path):
+    """A last norm so large that logits overflow: three steps without a finite loss end the run, one or two do not."""
+    huge, out = formula.save(tmp_path / "huge"), tmp_path / "o"
+    tensors = formula.weights()
+    for i in range(formula.D):
+        tensors["model.norm.weight"][1][i] = 3e38
+    formula.save_safetensors(huge / "model.safetensors", tensors)
+    each = ["--save-steps", "1", "--logging-steps", "1", "--json"]
+    r = lmfast(*args(huge, out, *each))
+    assert r.returncode == 1 and "step 3: for 3 steps in a row the gradients were not finite" in r.stderr and "data lines " in r.stderr, r.stderr
+    assert steps_of(out) == [1, 2] and "null" in (out / "metrics.jsonl").read_text() and not (out / "adapter_model.safetensors").exists()
+    r = lmfast(*args(huge, tmp_path / "short", *each, steps=2))
+    assert r.returncode == 0 and json.loads(r.stdout)["final_loss"] is None and json.loads(r.stdout)["steps_skipped"] == 2, r.stderr

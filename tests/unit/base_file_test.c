@@ -94,7 +94,9 @@ static void refuses_what_is_no_file(void **state)
     assert_refused(ctx, LMF_E_LIMIT, "4999 bytes is too long", lmf_writer_open(ctx, long_path, &w));
     lmf_writer_abandon(&w);
     assert_refused(ctx, LMF_E_NOT_FOUND, "can't create", lmf_file_write(ctx, "/nowhere/at/all", "x", 1));
-    assert_refused(ctx, LMF_E_IO, "rename", lmf_file_write(ctx, dir, "x", 1)); /* the target is a folder */
+    assert_refused(ctx, LMF_E_EXISTS, "no regular file", lmf_file_write(ctx, dir, "x", 1));
+    assert_refused(ctx, LMF_E_EXISTS, "no regular file", lmf_file_write(ctx, fifo, "x", 1)); /* nor is it replaced */
+    assert_int_equal(lmf_path_stat(fifo), LMF_PATH_OTHER);
     lmf_test_ctx_done(ctx);
 }
 
