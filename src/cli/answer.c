@@ -2,6 +2,7 @@
 /* Rule: text leaves as whole characters, and no part of a stop text ever leaves. */
 #include "cli/answer.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -200,13 +201,22 @@ void lmf__answer_print_profile(const lmf_answer *a)
                     (long long)rows[i].n_calls, 1e-9 * rows[i].flops / rows[i].seconds, 1e-9 * rows[i].bytes / rows[i].seconds, rows[i].op, rows[i].row);
 }
 
+/* A signal may come just before the waiting or go to another thread, where it wakes nobody: so it is looked for ten times a second. */
+static int next_char(void)
+{
+    struct pollfd in = { .fd = 0, .events = POLLIN };
+    while (!lmf_cli_interrupted() && poll(&in, 1, 100) == 0)
+        ;
+    return lmf_cli_interrupted() ? EOF : getc(stdin);
+}
+
 bool lmf__answer_read_line(lmf_answer *a, lmf_buf *line, lmf_status *status)
 {
     int c;
     lmf_buf_truncate(line, 0);
     *status = LMF_OK;
     errno = 0;
-    while ((c = getc(stdin)) != EOF && c != '\n')
+    while ((c = next_char()) != EOF && c != '\n')
         if (line->n < MAX_LINE)
             *status = lmf_buf_putc(line, (char)c);
         else

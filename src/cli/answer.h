@@ -56,7 +56,8 @@ lmf_status lmf__answer_say(lmf_answer *a, bool quiet_stdout);
 double     lmf__answer_rate(const lmf_answer *a);  /* tokens a second after the first */
 void       lmf__answer_print_rate(const lmf_answer *a);
 void       lmf__answer_print_profile(const lmf_answer *a);
-/* A line of standard input without its end into line. False: no more, or a signal came. At most 1 MiB: *status says so. */
+/* A line of standard input without its end into line. False: no more, or a signal came. At most 1 MiB: *status says so.
+ * Standard input is unbuffered by then: poll sees what was not read, not what stdio holds. */
 bool       lmf__answer_read_line(lmf_answer *a, lmf_buf *line, lmf_status *status);
 
 #endif

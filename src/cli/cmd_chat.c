@@ -145,6 +145,7 @@ static lmf_status run(lmf_cli *cli, void *p)
     chat c = { .messages = json_array(), .shown = isatty(0) && !cli->json };
     lmf_buf line;
     lmf_buf_init(&line, cli->ctx, (size_t)1 << 20);
+    setvbuf(stdin, NULL, _IONBF, 0);
     lmf_status s = c.messages ? LMF_OK : LMF_NO_MEMORY(cli->ctx, 64, "a conversation");
     if (!s)
         s = lmf__answer_open(cli, &args->answer, &c.a);
