@@ -38,9 +38,8 @@ $name: $verdict, $seconds s"
 run "device, rows, failures (test_cuda)" 120 "$dir/test_cuda"
 if [ -x "$dir/lmf_tests" ]; then
     run "op cases through a plan (lmf_tests --device cuda)" 150 "$dir/lmf_tests" --device cuda --verbose src/ops
-    if [ -e "$dir/liblmfast-onednn.so" ]; then # this machine's processor may have bf16 units that others lack
-        run "products by oneDNN (lmf_tests matmul_onednn)" 25 "$dir/lmf_tests" --workers 2 matmul_onednn
-    fi
+    # this machine's processor may have bf16 units that others lack
+    run "products by oneDNN and in bf16 (lmf_tests matmul_large gemm_bf16 src/ops/lora src/ops/head_nll)" 40 "$dir/lmf_tests" --workers 2 matmul_large gemm_bf16 src/ops/lora src/ops/head_nll
 fi
 echo "== summary$summary"
 exit $failed

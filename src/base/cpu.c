@@ -10,7 +10,7 @@
 #endif
 
 static const char *const feature_names[LMF_CPU_N_FEATURES] = {
-    "avx2", "avx-vnni", "avx512", "avx512-vnni", "avx512-bf16", "amx-bf16", "amx-int8",
+    "avx2", "avx-vnni", "avx512", "avx512-vnni", "avx512-bf16", "amx-bf16", "amx-int8", "avx512-bf16-fast",
 };
 
 const char *lmf_cpu_feature_name(int i)
@@ -37,6 +37,7 @@ uint64_t lmf_cpu_features(void)
 {
     uint32_t a, b, c, d, a1, b1, c1, d1;
     uint64_t f = 0;
+    bool amd = __get_cpuid(0, &a, &b, &c, &d) && b == signature_AMD_ebx;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE))
         return 0;
     uint64_t x = xgetbv0();
@@ -55,7 +56,7 @@ uint64_t lmf_cpu_features(void)
         if (c & 1u << 11)
             f |= LMF_CPU_AVX512_VNNI;
         if (a1 & 1u << 5)
-            f |= LMF_CPU_AVX512_BF16;
+            f |= LMF_CPU_AVX512_BF16 | (amd ? LMF_CPU_AVX512_BF16_FAST : 0);
         if (tile && (d & 1u << 24) && amx_permitted()) {
             if (d & 1u << 22)
                 f |= LMF_CPU_AMX_BF16;
@@ -72,7 +73,7 @@ uint64_t lmf_cpu_features(void) { return 0; }
 bool lmf_cpu_level(const char *name, uint64_t *features)
 {
     uint64_t avx2 = LMF_CPU_AVX2 | LMF_CPU_AVXVNNI;
-    uint64_t avx512 = avx2 | LMF_CPU_AVX512 | LMF_CPU_AVX512_VNNI | LMF_CPU_AVX512_BF16;
+    uint64_t avx512 = avx2 | LMF_CPU_AVX512 | LMF_CPU_AVX512_VNNI | LMF_CPU_AVX512_BF16 | LMF_CPU_AVX512_BF16_FAST;
     const struct { const char *name; uint64_t bits; } levels[] = {
         { "scalar", 0 }, { "avx2", avx2 }, { "avx512", avx512 }, { "amx", ~UINT64_C(0) }, { "native", ~UINT64_C(0) },
     };

@@ -13,7 +13,8 @@
 #define LMF_CPU_AVX512_BF16 (UINT64_C(1) << 4)
 #define LMF_CPU_AMX_BF16    (UINT64_C(1) << 5) /* tiles, and the kernel's permission to use them */
 #define LMF_CPU_AMX_INT8    (UINT64_C(1) << 6)
-enum { LMF_CPU_N_FEATURES = 7 };
+#define LMF_CPU_AVX512_BF16_FAST (UINT64_C(1) << 7) /* vdpbf16ps at f32's rate or above: AMD's; Intel's runs at half of it (bench/limits) */
+enum { LMF_CPU_N_FEATURES = 8 };
 
 uint64_t    lmf_cpu_features(void);             /* found on this machine; asks the kernel for AMX once */
 const char *lmf_cpu_feature_name(int i);        /* i-th bit: "avx2"; NULL past the end */

@@ -43,9 +43,11 @@ static const char *find_place(const place *list, size_t n)
     return NULL;
 }
 
-/* The set of kernels that rows of the CPU come from: sources are compiled once a level. */
+/* The best set of kernels that rows of the CPU come from: sources are compiled once a set. */
 static const char *row_level(uint64_t features)
 {
+    if (features & (LMF_CPU_AMX_BF16 | LMF_CPU_AVX512_BF16_FAST))
+        return features & LMF_CPU_AMX_BF16 ? "amx" : "avx512-bf16";
     return features & LMF_CPU_AVX512 ? "avx512" : features & LMF_CPU_AVX2 ? "avx2" : "scalar";
 }
 

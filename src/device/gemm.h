@@ -45,6 +45,7 @@ typedef struct lmf_gemm {
     float   alpha;
     const float *c; int64_t c_stride;
     float  *y; int64_t y_stride;
+    bool    turned;           /* y and c lie as [n, m]; of device/gemm_bf16.h alone */
 } lmf_gemm;
 
 #define LMF__GEMM_INLINE static inline __attribute__((always_inline))

@@ -2,7 +2,7 @@
 /* kernel: all that a kernel sees. Plain data: a view is one tensor, a call is one kernel row on one node, a worker
  * is who runs it. A row is one way to compute an op on one device; the first row that matches wins.
  *
- * Rows of <op>_cpu.c partition their *outputs* by worker (lmf_split), so that any worker count gives the same bits.
+ * Rows of <op>_cpu.c and <op>_bf16.c partition their *outputs* by worker (lmf_split), so that any worker count gives the same bits.
  * A view's data pointer is fixed from bind to destroy. run allocates nothing, waits for nothing, reads no clock. */
 #ifndef LMF_DEVICE_KERNEL_H
 #define LMF_DEVICE_KERNEL_H
@@ -64,7 +64,7 @@ struct lmf_cpu_rows {                /* ctx->tables->cpu_rows: ended by op NULL,
     const lmf_kernel *rows;
 };
 
-/* <op>_cpu.c is compiled once for each ISA level, with LMF_ISA naming it (scalar, avx2, avx512) and LMF_ISA_NEEDS its
+/* <op>_cpu.c is compiled once for each ISA level, with LMF_ISA naming it (scalar, avx2, avx512; <op>_bf16.c: avx512bf16, amx) and LMF_ISA_NEEDS its
  * feature bits: a row says .needs = LMF_ISA_NEEDS. The symbol is made by LMF_CPU_ROWS(op). */
 #define LMF_CAT2(a, b, c) a##_##b##_##c
 #define LMF_CAT(a, b, c) LMF_CAT2(a, b, c)

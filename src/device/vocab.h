@@ -9,12 +9,15 @@
  *     dw_v   = scale * sum over t of u_t ([v = target_t] - p_tv) x_t
  * A row counts if its weight is not 0 and its target is in [0, V). The others cost nothing; their results are 0.
  *
- * Rule: a row's bits depend on that row and w alone: not on worker, chunk or neighbours (device/gemm.h). dw sums rows in
+ * Rule: a row's bits depend on that row and w alone: not on worker, chunk or neighbours (device/gemm.h, gemm_bf16.h). dw sums rows in
  * chunks of LMF_VOCAB_ROWS counted rows, in order. */
 #ifndef LMF_DEVICE_VOCAB_H
 #define LMF_DEVICE_VOCAB_H
 #include "device/device.h"
 #include "device/gemm.h"
+#ifdef LMF_VOCAB_BF16 /* defined by <op>_bf16.c: products with factors in bf16 */
+#include "device/gemm_bf16.h"
+#endif
 
 enum { LMF_VOCAB_ROWS = 256, LMF_VOCAB_TILE = 384 };
 
@@ -57,21 +60,39 @@ static inline lmf_gemm lmf__vocab_dw(const lmf_vocab *h)
     return g;
 }
 
+/* One worker's product, and the floats that it needs. */
+#ifdef LMF_VOCAB_BF16
+static inline int64_t lmf__vocab_gemm_floats(const lmf_gemm *g) { return (int64_t)(lmf_gemm_bf16_bytes(&(lmf_gemm_bf16){ .y = *g }, 1) / sizeof(float)); }
+static inline void lmf__vocab_product(const lmf_gemm *g, float *scratch)
+{
+    lmf_gemm_bf16 o = { .y = *g };
+    lmf_gemm_bf16_pack(&o, scratch, 0, 1);
+    lmf_gemm_bf16_run(&o, scratch, 0, 1);
+}
+#else
+static inline int64_t lmf__vocab_gemm_floats(const lmf_gemm *g) { return lmf_gemm_floats(g); }
+static inline void lmf__vocab_product(const lmf_gemm *g, float *scratch) { lmf_gemm_part(g, 0, g->m, 0, g->n, scratch); }
+#endif
+
 typedef struct lmf__vocab_room { float *x, *sums, *tile, *w, *row, *gemm; int64_t floats; } lmf__vocab_room;
 static inline lmf__vocab_room lmf__vocab_layout(const lmf_vocab *h, float *scratch)
 {
     lmf__vocab_room r = { 0 };
-    lmf_gemm g = lmf__vocab_logits(h);
+    lmf_gemm logits = lmf__vocab_logits(h), sums = lmf__vocab_sums(h), dw = lmf__vocab_dw(h), f32 = logits;
     _Static_assert((int)LMF_VOCAB_ROWS > (int)LMF_GEMM_MC_TURNED, "else fewer columns would be packed at a time");
-    g.k = LMF_GEMM_KC, g.a.k_inner = false; /* what takes most: fewer k may mean longer blocks */
-    int64_t rows = lmf__gemm_up(LMF_VOCAB_ROWS * h->d, 16), at = 0;
+    f32.k = LMF_GEMM_KC, f32.a.k_inner = false; /* of f32 products what takes most: fewer k may mean longer blocks */
+    int64_t rows = lmf__gemm_up(LMF_VOCAB_ROWS * h->d, 16), at = 0, gemm = 0;
+    for (int i = 0; i < 4; i++) {
+        int64_t n = lmf__vocab_gemm_floats((const lmf_gemm *[]){ &logits, &sums, &dw, &f32 }[i]);
+        gemm = n > gemm ? n : gemm;
+    }
 #define LMF__VOCAB_PART(field, n) (r.field = scratch ? scratch + at : NULL, at += (n))
     LMF__VOCAB_PART(x, rows);
     LMF__VOCAB_PART(sums, rows);
     LMF__VOCAB_PART(tile, LMF_VOCAB_ROWS * LMF_VOCAB_TILE);
     LMF__VOCAB_PART(w, lmf__gemm_up(LMF_VOCAB_TILE * h->d, 16));
     LMF__VOCAB_PART(row, lmf__gemm_up(h->d, 16) + 3 * LMF_VOCAB_ROWS); /* one row of w; maximum, sum, target's logit */
-    LMF__VOCAB_PART(gemm, lmf__gemm_up(lmf_gemm_floats(&g), 16));
+    LMF__VOCAB_PART(gemm, lmf__gemm_up(gemm, 16));
 #undef LMF__VOCAB_PART
     r.floats = at;
     return r;
@@ -165,7 +186,7 @@ static inline void lmf__vocab_chunk(const lmf_vocab *h, int64_t begin, int64_t n
         logits.n = sums.k = nv;
         logits.b.data = sums.b.data = lmf__vocab_tile_w(h, v0, nv, r->w, &logits.b.stride);
         sums.b.stride = logits.b.stride;
-        lmf_gemm_part(&logits, 0, n, 0, nv, r->gemm);
+        lmf__vocab_product(&logits, r->gemm);
         for (int64_t i = 0; i < n; i++) {
             float *l = r->tile + i * LMF_VOCAB_TILE;
             int64_t at = h->target[live[i]] - v0;
@@ -181,7 +202,7 @@ static inline void lmf__vocab_chunk(const lmf_vocab *h, int64_t begin, int64_t n
         }
         sums.c = v0 ? r->sums : NULL;
         if (h->dx)
-            lmf_gemm_part(&sums, 0, n, 0, h->d, r->gemm);
+            lmf__vocab_product(&sums, r->gemm);
     }
     for (int64_t i = 0; i < n; i++) {
         int64_t t = live[i];
@@ -228,7 +249,7 @@ static inline void lmf_vocab_weights(const lmf_vocab *h, int i_worker, int n_wor
             int64_t n = n_live - first < LMF_VOCAB_ROWS ? n_live - first : LMF_VOCAB_ROWS;
             logits.m = dw.k = n;
             lmf__vocab_gather(h, first, n, r.x);
-            lmf_gemm_part(&logits, 0, n, 0, nv, r.gemm);
+            lmf__vocab_product(&logits, r.gemm);
             for (int64_t i = 0; i < n; i++) {
                 int64_t t = h->live[1 + first + i], at = h->target[t] - v0;
                 float *l = r.tile + i * LMF_VOCAB_TILE, u = h->sign * h->u[t];
@@ -237,7 +258,7 @@ static inline void lmf_vocab_weights(const lmf_vocab *h, int i_worker, int n_wor
                     l[at] += u;
             }
             dw.c = first ? dw.y : NULL;
-            lmf_gemm_part(&dw, 0, nv, 0, h->d, r.gemm);
+            lmf__vocab_product(&dw, r.gemm);
         }
     }
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "ops/kv_append/kv_append.h"
+#include "ops/lora/lora.h"
 #include "ops/lora_gate/lora_gate.h"
 #include "ops/matmul/matmul.h"
 
@@ -64,15 +65,14 @@ lmf_tensor *(lmf_linear)(lmf_graph *g, lmf_tensor *x, const char *role)
     lmf_tensor *w = lmf_nn_weight(g, role, false), *bias = find_weight(g, full_name(g, name, role, "_bias"));
     lmf_tensor *a = find_weight(g, full_name(g, name, role, ".lora_a")), *b = find_weight(g, full_name(g, name, role, ".lora_b"));
     lmf_graph_at(g, file, line);
-    lmf_tensor *y = (lmf_matmul)(g, x, w, bias, (lmf_matmul_attrs){ .tb = 1, .alpha = 1, .compute = nn->compute });
+    if (a && b && !nn->adapters)
+        return (lmf_lora)(g, x, w, a, b, bias, (lmf_lora_attrs){ 1, nn->lora_scale, nn->compute });
+    lmf_matmul_attrs attrs = { .tb = 1, .alpha = 1, .compute = nn->compute };
+    lmf_tensor *y = (lmf_matmul)(g, x, w, bias, attrs);
     if (!a || !b || !y)
         return y;
-    lmf_tensor *u = (lmf_matmul)(g, x, a, NULL, (lmf_matmul_attrs){ .tb = 1, .alpha = 1 });
-    if (nn->adapters) {
-        u = (lmf_lora_gate)(g, u, lmf_graph_find(g, "seq"), lmf_graph_find(g, "adapter"), nn->slot_rank);
-        return (lmf_matmul)(g, u, b, y, (lmf_matmul_attrs){ .tb = 1, .alpha = 1 });
-    }
-    return (lmf_matmul)(g, u, b, y, (lmf_matmul_attrs){ .tb = 1, .alpha = nn->lora_scale });
+    lmf_tensor *u = (lmf_lora_gate)(g, (lmf_matmul)(g, x, a, NULL, attrs), lmf_graph_find(g, "seq"), lmf_graph_find(g, "adapter"), nn->slot_rank);
+    return (lmf_matmul)(g, u, b, y, attrs);
 }
 
 static lmf_tensor *cache_tensor(lmf_graph *g, const lmf_batch *in, const char *role, int64_t width)

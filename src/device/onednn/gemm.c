@@ -4,7 +4,6 @@
 #include "device/onednn/onednn.h"
 #include <oneapi/dnnl/dnnl.h>
 #include <string.h>
-#include "base/team.h"
 
 /* Of libgomp, which oneDNN runs on. base/team.c alone includes omp.h. */
 void omp_set_num_threads(int n);
@@ -14,7 +13,6 @@ enum { A, B, C, Y, SCRATCH, N_MEMORIES };
 
 struct lmf_dnn {
     lmf_ctx         *ctx;
-    lmf_team        *team;
     int              n_workers, n_args;
     dnnl_engine_t    engine;
     dnnl_stream_t    stream;
@@ -38,13 +36,12 @@ static void threads_end(int before, int n)
 
 static dnnl_status_t describe(const lmf_dnn_gemm *g, dnnl_memory_desc_t md[4])
 {
-    dnnl_data_type_t t = g->bf16 ? dnnl_bf16 : dnnl_f32;
     dnnl_dims_t mk = { g->m, g->k }, kn = { g->k, g->n }, mn = { g->m, g->n }, row = { 1, g->n };
     dnnl_dims_t a = { g->a_stride[0], g->a_stride[1] }, b = { g->b_stride[0], g->b_stride[1] };
     dnnl_dims_t y = { g->y_stride, 1 }, c = { g->c_stride ? g->c_stride : g->n, 1 };
-    dnnl_status_t s = dnnl_memory_desc_init_by_strides(&md[A], 2, mk, t, a);
+    dnnl_status_t s = dnnl_memory_desc_init_by_strides(&md[A], 2, mk, dnnl_f32, a);
     if (!s)
-        s = dnnl_memory_desc_init_by_strides(&md[B], 2, kn, t, b);
+        s = dnnl_memory_desc_init_by_strides(&md[B], 2, kn, dnnl_f32, b);
     if (!s)
         s = dnnl_memory_desc_init_by_strides(&md[C], 2, g->c_stride ? mn : row, dnnl_f32, c);
     if (!s)
@@ -122,7 +119,6 @@ void lmf_dnn_destroy(lmf_dnn *d)
         dnnl_stream_destroy(d->stream);
     if (d->engine)
         dnnl_engine_destroy(d->engine);
-    lmf_team_destroy(d->team);
     lmf_delete(d->ctx, d);
 }
 
@@ -158,15 +154,13 @@ lmf_status lmf_dnn_create(lmf_ctx *ctx, const lmf_dnn_gemm *g, lmf_dnn **out)
         return LMF_NO_MEMORY(ctx, sizeof *d, "a oneDNN product");
     d->ctx = ctx;
     d->n_workers = g->n_workers;
-    lmf_status s = lmf_team_create(ctx, g->n_workers, &d->team);
-    if (!s) {
-        int before = threads_begin(g->n_workers);
-        dnnl_status_t r = lmf_shim(ctx, LMF_SITE_DEVICE) ? dnnl_runtime_error : make(d, g);
-        threads_end(before, g->n_workers);
-        if (r)
-            s = LMF_FAIL(ctx, r == dnnl_out_of_memory ? LMF_E_MEMORY : LMF_E_DEVICE, "oneDNN can't make the product [%lld, %lld] by [%lld, %lld] in %s "
-                         "(its status %d)", (long long)g->m, (long long)g->k, (long long)g->k, (long long)g->n, g->bf16 ? "bf16" : "f32", (int)r);
-    }
+    int before = threads_begin(g->n_workers);
+    dnnl_status_t r = lmf_shim(ctx, LMF_SITE_DEVICE) ? dnnl_runtime_error : make(d, g);
+    threads_end(before, g->n_workers);
+    lmf_status s = LMF_OK;
+    if (r)
+        s = LMF_FAIL(ctx, r == dnnl_out_of_memory ? LMF_E_MEMORY : LMF_E_DEVICE, "oneDNN can't make the product [%lld, %lld] by [%lld, %lld] "
+                     "(its status %d)", (long long)g->m, (long long)g->k, (long long)g->k, (long long)g->n, (int)r);
     if (s)
         lmf_dnn_destroy(d);
     else
@@ -188,9 +182,4 @@ lmf_status lmf_dnn_run(lmf_dnn *d, const void *a, const void *b, const float *c,
         s = dnnl_stream_wait(d->stream);
     threads_end(before, d->n_workers);
     return s ? LMF_E_DEVICE : LMF_OK;
-}
-
-void lmf_dnn_team(lmf_dnn *d, void (*fn)(void *arg, int i_worker, int n_workers), void *arg)
-{
-    lmf_team_run(d->team, fn, arg);
 }

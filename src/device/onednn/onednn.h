@@ -11,14 +11,13 @@
 
 #define LMF_ONEDNN_ROWS(op) const lmf_kernel lmf_onednn_rows_##op[]
 
-typedef struct lmf_dnn_gemm {        /* y[m, n] = alpha * sum over k of a[m, k] b[k, n] + c[m, n] */
+typedef struct lmf_dnn_gemm {        /* in f32: y[m, n] = alpha * sum over k of a[m, k] b[k, n] + c[m, n] */
     int64_t m, n, k;                 /* all above 0 */
     int64_t a_stride[2], b_stride[2];/* elements, of (m, k) and of (k, n); one of each is 1 */
     int64_t y_stride;                /* of m */
     bool    has_c;
     int64_t c_stride;                /* of m; 0: one row for all */
     float   alpha;
-    bool    bf16;                    /* a and b are bf16, else f32; c and y are f32, sums too */
     int     n_workers;
 } lmf_dnn_gemm;
 
@@ -29,8 +28,6 @@ bool       lmf_dnn_supports(const lmf_dnn_gemm *g, size_t *scratch_bytes);
 lmf_status lmf_dnn_create(lmf_ctx *ctx, const lmf_dnn_gemm *g, lmf_dnn **out);
 void       lmf_dnn_destroy(lmf_dnn *d);                                  /* NULL is fine */
 lmf_status lmf_dnn_run(lmf_dnn *d, const void *a, const void *b, const float *c, float *y, void *scratch);
-/* fn(arg, i_worker, n_workers) on as many workers: for what comes before the product. */
-void       lmf_dnn_team(lmf_dnn *d, void (*fn)(void *arg, int i_worker, int n_workers), void *arg);
 
 extern const struct lmf_cpu_rows lmf_onednn_tables[];                    /* generated: one a LMF_ONEDNN_ROWS(op) */
 

@@ -13,10 +13,6 @@ static lmf_status init(lmf_ctx *ctx)
 {
     if (!(ctx->cpu_features & LMF_CPU_AVX512))
         (void)dnnl_set_max_cpu_isa(ctx->cpu_features & LMF_CPU_AVX2 ? dnnl_cpu_isa_avx2 : dnnl_cpu_isa_sse41);
-    else if (!(ctx->cpu_features & (LMF_CPU_AVX512_BF16 | LMF_CPU_AMX_BF16)))
-        (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core_vnni);
-    else if (!(ctx->cpu_features & LMF_CPU_AMX_BF16))
-        (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core_bf16);
     return LMF_OK;
 }
 

@@ -76,9 +76,9 @@ static lmf_status grad(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out
     else if (a->needs_grad)
         LMF_TRY(add_product(g, n, 0, b, dy, (lmf_matmul_attrs){ t->tb, 1, t->alpha, t->compute }, d_in));
     if (b->needs_grad && t->tb)
-        LMF_TRY(add_product(g, n, 1, dy, a, (lmf_matmul_attrs){ 1, t->ta, t->alpha, 0 }, d_in));
+        LMF_TRY(add_product(g, n, 1, dy, a, (lmf_matmul_attrs){ 1, t->ta, t->alpha, t->compute }, d_in));
     else if (b->needs_grad)
-        LMF_TRY(add_product(g, n, 1, a, dy, (lmf_matmul_attrs){ !t->ta, 0, t->alpha, 0 }, d_in));
+        LMF_TRY(add_product(g, n, 1, a, dy, (lmf_matmul_attrs){ !t->ta, 0, t->alpha, t->compute }, d_in));
     if (c && c->needs_grad)
         lmf_grad_add(g, &d_in[2], lmf_same_shape(c, dy) ? dy : (lmf_sum_rows)(g, dy));
     return g->status;

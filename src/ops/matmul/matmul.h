@@ -9,14 +9,15 @@
  *   ta, tb         0 or 1
  *   alpha          scale of the product, finite; lmf_matmul_nt sets 1. Not applied to c
  *   compute        0: f32 products and sums. 1: rows may be faster and coarser: activations in 8 bits on block formats
+ *                  for up to 16 rows, both factors in bf16 (sums in f32) for more where the processor multiplies bf16
  * Block formats are blocked along their innermost dimension.
- * Keeps nothing for backward. Gradients: of a, a matmul that adds to the gradient so far as it computes (compute is
- * inherited); of b, a matmul with compute 0; of c, dy or its sum over rows. A gradient of an a or b of three dims that
+ * Keeps nothing for backward. Gradients: of a and b, a matmul that adds to the gradient so far as it computes and
+ * inherits compute; of c, dy or its sum over rows. A gradient of an a or b of three dims that
  * is not y-shaped is refused, and so is one of a block format.
  * compute 0: sums in f32, in k order within blocks of at most 576 (or one format block) of K, blocks in order; error at
  * most K * 2^-24 of the sum of magnitudes. Same bits for any worker count; a row of y depends on that row of a alone, however
  * many rows there are. compute 1: the same bits for 1 to 16 rows (8 where the format has no dot), others for more;
- * on block formats the error of 8-bit activations (quant/act.h), about 0.4 % of the norm.
+ * on block formats the error of 8-bit activations (quant/act.h), about 0.4 % of the norm; in bf16, 2^-8 of each factor.
  * Refuses LMF_E_SHAPE where K, N or c don't fit, LMF_E_DTYPE for integers or a c that is not f32. */
 #ifndef LMF_OPS_MATMUL_H
 #define LMF_OPS_MATMUL_H

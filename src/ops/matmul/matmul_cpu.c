@@ -3,43 +3,10 @@
  * rows before it are only for compute = 1 and few rows of a, where reading the weights once is all that counts. */
 #include "ops/matmul/matmul.h"
 #include "device/device.h"
-#include "device/gemm.h"
+#include "ops/matmul/matmul_gemm.h"
 #include "quant/act.h"
 
 enum { MOST_DOT = 16, MOST_LANES = 8, LANE_ROWS = 4 };
-
-/* True if all rows are one stride apart, so that leading dims collapse. */
-static bool row_stride(const lmf_view *v, int64_t *stride)
-{
-    int64_t width = v->dim[v->n_dims - 1], next = 0;
-    *stride = width;
-    if (width > 1 && v->stride[v->n_dims - 1] != 1)
-        return false;
-    for (int i = v->n_dims - 2; i >= 0; i--) {
-        if (v->dim[i] == 1)
-            continue;
-        if (!next)
-            *stride = v->stride[i];
-        else if (v->stride[i] != next)
-            return false;
-        next = v->stride[i] * v->dim[i];
-    }
-    return *stride % v->fmt->block == 0;
-}
-
-static bool describe(const lmf_call *call, lmf_gemm *g)
-{
-    const lmf_matmul_attrs *t = call->attrs;
-    const lmf_view *a = &call->in[0], *b = &call->in[1], *c = call->n_in > 2 && call->in[2].n_dims ? &call->in[2] : NULL, *y = &call->out[0];
-    *g = (lmf_gemm){ .m = lmf_view_rows(y), .n = y->dim[y->n_dims - 1], .k = t->tb ? b->dim[b->n_dims - 1] : lmf_view_rows(b),
-                     .a = { a->data, a->fmt, 0, !t->ta }, .b = { b->data, b->fmt, 0, t->tb }, .alpha = t->alpha, .y = y->data };
-    if (!a->fmt->unpack || !b->fmt->unpack || !row_stride(a, &g->a.stride) || !row_stride(b, &g->b.stride) || !row_stride(y, &g->y_stride))
-        return false;
-    if (!c)
-        return true;
-    g->c = c->data;
-    return row_stride(c, &g->c_stride) && (c->n_dims > 1 || y->n_dims == 1 || (g->c_stride = 0, true));
-}
 
 static float *share(const lmf_call *call, int i_worker, int64_t floats) { return (float *)call->scratch + i_worker * lmf__gemm_up(floats, 16); }
 
@@ -48,17 +15,17 @@ static bool blocked_fits(const lmf_call *call, const lmf_device *dev)
 {
     lmf_gemm g;
     (void)dev;
-    return describe(call, &g);
+    return lmf__matmul_gemm(call, &g);
 }
 static size_t blocked_scratch(const lmf_call *call, const lmf_device *dev)
 {
     lmf_gemm g;
-    return describe(call, &g) ? (size_t)lmf__gemm_up(lmf_gemm_floats(&g), 16) * sizeof(float) * (size_t)dev->n_workers : 0;
+    return lmf__matmul_gemm(call, &g) ? (size_t)lmf__gemm_up(lmf_gemm_floats(&g), 16) * sizeof(float) * (size_t)dev->n_workers : 0;
 }
 static lmf_status blocked(const lmf_call *call, const lmf_worker *wk)
 {
     lmf_gemm g;
-    if (!describe(call, &g))
+    if (!lmf__matmul_gemm(call, &g))
         return LMF_E_INTERNAL;
     lmf_gemm_run(&g, wk->i_worker, wk->n_workers, share(call, wk->i_worker, lmf_gemm_floats(&g)));
     return LMF_OK;
@@ -68,7 +35,7 @@ static lmf_status blocked(const lmf_call *call, const lmf_worker *wk)
 static bool few_rows(const lmf_call *call, int64_t most, lmf_gemm *g)
 {
     const lmf_matmul_attrs *t = call->attrs;
-    return t->compute == 1 && t->tb && !t->ta && call->in[0].dtype == LMF_F32 && describe(call, g) && g->m <= most;
+    return t->compute == 1 && t->tb && !t->ta && call->in[0].dtype == LMF_F32 && lmf__matmul_gemm(call, g) && g->m <= most;
 }
 static bool dot_fits(const lmf_call *call, const lmf_device *dev)
 {
@@ -89,7 +56,7 @@ static inline void put(const lmf_gemm *g, int64_t i, int64_t j, float x)
 static lmf_status dot(const lmf_call *call, const lmf_worker *wk)
 {
     lmf_gemm g;
-    if (!describe(call, &g))
+    if (!lmf__matmul_gemm(call, &g))
         return LMF_E_INTERNAL;
     lmf_act *act = call->scratch;
     int64_t blocks = g.k / LMF_ACT_BLOCK, begin, end;
@@ -146,7 +113,7 @@ static inline __attribute__((always_inline)) void lanes_n(const float *w, const 
 static lmf_status lanes(const lmf_call *call, const lmf_worker *wk)
 {
     lmf_gemm g;
-    if (!describe(call, &g))
+    if (!lmf__matmul_gemm(call, &g))
         return LMF_E_INTERNAL;
     int64_t begin, end;
     float *room = share(call, wk->i_worker, g.k);
