@@ -21,8 +21,8 @@ check: build          # the gates: layers, sizes, globals, completeness, banned 
 demo: build           # fine-tune a small model to call tools, and show that it learnt
 	@python3 tools/demo --build $(BUILD)
 
-bench: build          # speed, with the machine's own limits measured in the same run
-	@for b in $(BUILD)/bench_*; do [ ! -x "$$b" ] || { echo "== $${b##*/}"; "$$b" || exit 1; }; done
+bench: build          # speed beside transformers + PEFT, llama.cpp and HF tokenizers, and the machine's limits; about 12 minutes
+	@bench/run.sh $(BUILD)
 
 soak: build           # long runs; soak-NAME is one of them
 	@tools/soak.sh $(BUILD)

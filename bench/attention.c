@@ -9,51 +9,12 @@
 #include "base/team.h"
 #include "device/device.h"
 #include "ops/attention/attention.h"
+#include "peak.h"
 #include "registry/registry.h"
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#define TARGET(isa) __attribute__((target(isa)))
 enum { HEADS = 9, KV_HEADS = 3, SIZE = 64, QW = HEADS * SIZE, KW = KV_HEADS * SIZE, PAGE = 16 };
-
-static double now(void) /* CPU time of worker 0, which has an equal share: on a busy machine the clock shows others' work */
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* FLOP/s of n independent chains of multiply-add, in registers. */
-#define PEAK(name, width, n, isa)                                                         \
-    typedef float name##_v __attribute__((vector_size(width)));                           \
-    isa static double name(void)                                                          \
-    {                                                                                     \
-        name##_v a[n] = { 0 }, x = a[0] + 0.999f, y = a[0] + 1e-3f;                       \
-        enum { STEPS = 100000 };                                                          \
-        double best = 0;                                                                  \
-        for (int r = 0; r < 40; r++) {                                                    \
-            double t = now();                                                             \
-            for (int s = 0; s < STEPS; s++) {                                             \
-                _Pragma("GCC unroll 20") for (int i = 0; i < n; i++) a[i] = a[i] * x + y; \
-                __asm__ volatile("" : "+x"(x), "+x"(y));                                  \
-            }                                                                             \
-            t = 2.0 * STEPS * n * (width / 4) / (now() - t);                              \
-            best = t > best ? t : best;                                                   \
-        }                                                                                 \
-        volatile float keep = 0;                                                          \
-        for (int i = 0; i < n; i++)                                                       \
-            keep += a[i][0];                                                              \
-        return best;                                                                      \
-    }
-#pragma GCC push_options
-#pragma GCC optimize("fp-contract=fast", "O3")
-#ifdef __x86_64__
-PEAK(peak_avx512, 64, 20, TARGET("avx512f"))
-PEAK(peak_avx2, 32, 12, TARGET("avx2,fma"))
-#endif
-PEAK(peak_plain, 16, 12, )
-#pragma GCC pop_options
 
 typedef struct bench {
     lmf_ctx *ctx;
@@ -208,10 +169,7 @@ int main(int argc, char **argv)
     b.ctx->n_workers = n_workers;
     if (lmf_device_open(b.ctx, "cpu", &b.dev))
         return fprintf(stderr, "%s\n", lmf_error(b.ctx)), 1;
-    b.peak = peak_plain();
-#ifdef __x86_64__
-    b.peak = b.ctx->cpu_features & LMF_CPU_AVX512 ? peak_avx512() : b.ctx->cpu_features & LMF_CPU_AVX2 ? peak_avx2() : b.peak;
-#endif
+    b.peak = peak_for(b.ctx->cpu_features)();
     b.read = read_speed(bytes, n);
     free(bytes);
     lmf_cpu_model(model, sizeof model);

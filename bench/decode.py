@@ -11,7 +11,7 @@ import json
 
 import report
 
-TRIAL_FLAGS = [(), ("-fa", "on"), ("-fa", "off"), ("-lm", "none"), ("-nr",), ("-fa", "off", "-lm", "none"), ("-ub", "256")]
+TRIAL_FLAGS = [(), ("-fa", "on"), ("-fa", "off"), ("-lm", "none"), ("-nr",)]
 USUAL = "llama-batched-bench"
 SPARE = 64  # its warm-up needs room in each sequence
 

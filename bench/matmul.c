@@ -8,49 +8,10 @@
 #include "base/team.h"
 #include "device/device.h"
 #include "ops/matmul/matmul.h"
+#include "peak.h"
 #include "registry/registry.h"
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-#define TARGET(isa) __attribute__((target(isa)))
-static double now(void) /* CPU time of worker 0, which has an equal share: on a busy machine the clock shows others' work */
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* FLOP/s of n independent chains of multiply-add, in registers. */
-#define PEAK(name, width, n, isa)                                                         \
-    typedef float name##_v __attribute__((vector_size(width)));                           \
-    isa static double name(void)                                                          \
-    {                                                                                     \
-        name##_v a[n] = { 0 }, x = a[0] + 0.999f, y = a[0] + 1e-3f;                       \
-        enum { STEPS = 100000 };                                                          \
-        double best = 0;                                                                  \
-        for (int r = 0; r < 40; r++) {                                                    \
-            double t = now();                                                             \
-            for (int s = 0; s < STEPS; s++) {                                             \
-                _Pragma("GCC unroll 20") for (int i = 0; i < n; i++) a[i] = a[i] * x + y; \
-                __asm__ volatile("" : "+x"(x), "+x"(y));                                  \
-            }                                                                             \
-            t = 2.0 * STEPS * n * (width / 4) / (now() - t);                              \
-            best = t > best ? t : best;                                                   \
-        }                                                                                 \
-        volatile float keep = 0;                                                          \
-        for (int i = 0; i < n; i++)                                                       \
-            keep += a[i][0];                                                              \
-        return best;                                                                      \
-    }
-#pragma GCC push_options
-#pragma GCC optimize("fp-contract=fast", "O3")
-#ifdef __x86_64__
-PEAK(peak_avx512, 64, 20, TARGET("avx512f"))
-PEAK(peak_avx2, 32, 12, TARGET("avx2,fma"))
-#endif
-PEAK(peak_plain, 16, 12, )
-#pragma GCC pop_options
 
 typedef struct machine { lmf_team *team; double (*peak)(void); double flops[256]; const char *bytes; size_t n_bytes; double read; } machine;
 
@@ -175,10 +136,7 @@ int main(int argc, char **argv)
         return fprintf(stderr, "out of memory\n"), 1;
     ctx->cpu_features &= allowed;
     ctx->n_workers = n_workers;
-    machine m = { .peak = peak_plain, .n_bytes = (size_t)128 << 20 };
-#ifdef __x86_64__
-    m.peak = ctx->cpu_features & LMF_CPU_AVX512 ? peak_avx512 : ctx->cpu_features & LMF_CPU_AVX2 ? peak_avx2 : peak_plain;
-#endif
+    machine m = { .peak = peak_for(ctx->cpu_features), .n_bytes = (size_t)128 << 20 };
     char *bytes = malloc(m.n_bytes), model[128];
     if (!bytes || lmf_team_create(ctx, n_workers, &m.team) || lmf_device_open(ctx, "cpu", &dev))
         return fprintf(stderr, "%s\n", lmf_error(ctx)), 1;

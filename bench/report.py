@@ -58,7 +58,7 @@ class Machine:
     def __init__(self, args):
         doctor = call_json(args.build / "lmfast", "doctor", "--json")
         self.cpu, self.threads = doctor["cpu"]["model"], args.threads or doctor["use"]["workers"]
-        self.isa, self.load, self.version = doctor["use"]["isa"], os.getloadavg()[0], doctor["version"]
+        self.isa, self.features, self.load, self.version = doctor["use"]["isa"], set(doctor["use"]["features"]), os.getloadavg()[0], doctor["version"]
         self.limits = json.loads(args.limits.read_text()) if args.limits else call_json(args.build / "bench_limits", "--json", "--workers", self.threads)
         git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.commit = git.stdout.strip() or f"v{self.version}"
@@ -115,7 +115,7 @@ def print_table(machine, versions, rounds, results, losses=None, memory_bytes=No
     for n, x in (losses or {}).items():
         print(f"- {n}: loss {x[0]:.3f} -> {x[-1]:.3f}, {memory_bytes[n] / 1e6:.0f} MB {'asked of the device' if n.startswith('lmfast') else 'at most (RSS)'}")
     for n, seconds in (left_out_seconds or {}).items():
-        print(f"- {n}: left out, its first step took {seconds:.1f} s, several times the quickest peer's")
+        print(f"- {n}: left out, its first step took more than {seconds:.1f} s, several times the quickest peer's")
 
 
 def print_saved(path):

