@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gemm_bf16: the product of gemm.h with factors rounded to bf16 and sums in f32, for *_bf16.c files, compiled for sets that
- * multiply bf16: AMX tiles, or AVX-512's vdpbf16ps. Elsewhere a plain kernel stands in, so that all else is tested everywhere.
+ * multiply bf16: AMX tiles, or AVX-512's vdpbf16ps. Elsewhere a plain kernel stands in, so that all else is tested everywhere: in gemm_bf16_test.c, and by rows in
+ * sanitized builds (LMF_BF16_PLAIN).
  *
  *     lmf_gemm_bf16 o = { .y = g };
  *     lmf_gemm_bf16_pack(&o, scratch, i_worker, n_workers);   // lmf_gemm_bf16_bytes(&o, n_workers) bytes, 64-byte aligned
@@ -26,10 +27,20 @@
 #include <immintrin.h>
 #endif
 
-enum { LMF_BF16_PANEL = 32, LMF_BF16_STEP = 32, LMF_BF16_TILE = 512, /* bf16 of a tile */
+#if defined(__AMX_BF16__)
+#define LMF_BF16_SET "bf16_amx" /* how rows are called after it */
+#elif defined(__AVX512BF16__)
+#define LMF_BF16_SET "bf16_avx512"
+#else
+#define LMF_BF16_SET "bf16_plain"
+#endif
+
+enum { LMF_BF16_LEAST = 128 * 128 * 128, /* m * n * k: below, packing costs more than it saves */
+       LMF_BF16_PANEL = 32, LMF_BF16_STEP = 32, LMF_BF16_TILE = 512, /* bf16 of a tile */
        LMF_BF16_PIECE = 512,      /* elements unpacked at a time; a multiple of every block */
        LMF_BF16_ROOM = 2 * (LMF_BF16_PIECE + 2 * 256) + 16 * LMF_BF16_PIECE / 2, /* floats: two pieces, whole blocks around them; 16 rows of bf16 */
        LMF_BF16_L2 = 1 << 19 };   /* bf16 of packed b that stay in L2 */
+static inline bool lmf_gemm_bf16_pays(const lmf_gemm *g) { return (double)g->m * (double)g->n * (double)g->k >= LMF_BF16_LEAST; }
 
 typedef struct lmf_gemm_bf16 {
     lmf_gemm y;
@@ -293,13 +304,15 @@ LMF__GEMM_INLINE void lmf__bf16_block(const uint16_t *a, const uint16_t *b, int6
 LMF__GEMM_INLINE void lmf__bf16_block(const uint16_t *a, const uint16_t *b, int64_t steps, float *out)
 {
     for (int i = 0; i < 32; i++)
-        for (int j = 0; j < 32; j++) {
-            float sum = 0;
+        for (int half = 0; half < 2; half++) {
+            lmf__bf16_f16 sum = { 0 };
             for (int64_t s = 0; s < steps; s++)
-                for (int k = 0; k < 32; k++)
-                    sum += lmf_bf16_to_f32(a[s * 2 * LMF_BF16_TILE + i * 32 + k]) *
-                           lmf_bf16_to_f32(b[s * 2 * LMF_BF16_TILE + j / 16 * LMF_BF16_TILE + k / 2 * 32 + j % 16 * 2 + k % 2]);
-            out[i * 32 + j] = sum;
+                for (int p = 0; p < 16; p++) {
+                    const uint16_t *pair = a + s * 2 * LMF_BF16_TILE + i * 32 + 2 * p;
+                    lmf__bf16_u16 x = *(const lmf__bf16_u16 *)(const void *)(b + (s * 2 + half) * LMF_BF16_TILE + p * 32);
+                    sum += lmf_bf16_to_f32(pair[0]) * (lmf__bf16_f16)(x << 16) + lmf_bf16_to_f32(pair[1]) * (lmf__bf16_f16)(x & 0xffff0000u);
+                }
+            *(lmf__bf16_f16 *)(out + i * 32 + half * 16) = sum;
         }
 }
 #endif

@@ -12,7 +12,7 @@ BUILD = pathlib.Path(os.environ.get("LMFAST_BUILD", ROOT / "build" / "release"))
 
 def runner(program):
     def run(*args, **options):
-        options.setdefault("timeout", 60)
+        options.setdefault("timeout", 120)
         return subprocess.run([str(program), *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
     run.path = str(program)
     return run

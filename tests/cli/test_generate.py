@@ -80,7 +80,7 @@ def base(tmp_path_factory):
 
 
 def run(lmfast, *args, stdin="", **options):
-    return subprocess.run([lmfast.path, *map(str, args)], input=stdin.encode() if isinstance(stdin, str) else stdin, capture_output=True, timeout=60, **options)
+    return subprocess.run([lmfast.path, *map(str, args)], input=stdin.encode() if isinstance(stdin, str) else stdin, capture_output=True, timeout=120, **options)
 
 
 def answer(lmfast, model, *args, **options):
@@ -140,14 +140,14 @@ def test_raw_and_system(lmfast, model, base):
                         (["-m", model, "-p", "x" * 600], b"do not fit in a context of 512"), (["-m", model, "-p", "x", "--context", 513], b"513 is more than the 512"),
                         (["-m", model, "-p", "x", "--adapter", "/nowhere"], b"/nowhere"), (["-m", "/nowhere.gguf", "-p", "x"], b"/nowhere.gguf"),
                         (["-m", model, "-p", "x", "--device", "abacus"], b"abacus")):
-        r = subprocess.run([lmfast.path, "generate", *[a if isinstance(a, bytes) else str(a) for a in args]], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        r = subprocess.run([lmfast.path, "generate", *[a if isinstance(a, bytes) else str(a) for a in args]], stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
         assert r.returncode == 1 and words in r.stderr and r.stdout == b"", (args, r)
     assert run(lmfast, "generate", "-m", model, "-p", "x", "--top-p", 2).returncode == 2
 
 
 def test_full_disk(lmfast, model):
     with open("/dev/full", "wb") as full:
-        r = subprocess.run([lmfast.path, "generate", "-m", model, "-p", "x"], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        r = subprocess.run([lmfast.path, "generate", "-m", model, "-p", "x"], stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, timeout=120)
     assert r.returncode == 1 and b"No space left" in r.stderr
 
 
@@ -156,7 +156,7 @@ def test_interrupt_while_reading(lmfast, model):
                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     time.sleep(1)
     p.send_signal(signal.SIGINT)
-    out, _ = p.communicate(timeout=30)
+    out, _ = p.communicate(timeout=120)
     assert p.returncode == 130 and json.loads(out)["error"]["status"] == "E_CANCELLED"
 
 

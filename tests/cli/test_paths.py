@@ -43,7 +43,7 @@ def test_data(lmfast, model, tmp_path, kind):
     why = KINDS[kind] or "holds no rows"
     for command, flag in ((["train", "-m", model, "-o", out], "--data"), (["train", "-m", model, "-o", out, "--data", ROWS], "--eval-data"),
                           (["plan", "-m", model], "--data"), (["eval", "-m", model], "--data"), (["eval", "-m", model], "--text")):
-        r = lmfast(*command, flag, path, "--quiet", timeout=20)
+        r = lmfast(*command, flag, path, "--quiet", timeout=120)
         refused(r, f"{flag}: " if flag != "--text" or kind != "empty" else f"{flag} ", path, why if flag != "--text" or kind != "empty" else "has 0 tokens")
 
 
@@ -51,10 +51,10 @@ def test_data(lmfast, model, tmp_path, kind):
 def test_models_and_adapters(lmfast, model, tmp_path, kind):
     path, prompt = make(kind, tmp_path), ["-p", "x", "-n", "1"]
     for command in (["info", path], ["generate", *prompt, "-m", path], ["eval", "--text", ROWS, "-m", path], ["train", "--data", ROWS, "-o", tmp_path / "o", "-m", path]):
-        refused(lmfast(*command, "--quiet", timeout=20), path, {"folder": "no config.json", "empty": "is empty"}.get(kind, KINDS[kind]))
+        refused(lmfast(*command, "--quiet", timeout=120), path, {"folder": "no config.json", "empty": "is empty"}.get(kind, KINDS[kind]))
     for command in (["generate", *prompt, "-m", model, "-a", path], ["eval", "--text", ROWS, "-m", model, "-a", path], ["plan", "--serve", "-m", model, "-a", path],
                     ["train", "--data", ROWS, "-o", tmp_path / "o", "-m", model, "--init-adapter", path]):
-        refused(lmfast(*command, "--quiet", timeout=20), path, "adapter_config.json" if kind in ("folder", "none") else "is no folder; a LoRA adapter is the folder")
+        refused(lmfast(*command, "--quiet", timeout=120), path, "adapter_config.json" if kind in ("folder", "none") else "is no folder; a LoRA adapter is the folder")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "empty", "folder"])
@@ -63,9 +63,9 @@ def test_outputs(lmfast, model, tmp_path, kind):
     before = os.lstat(path)
     for more in ([], ["--resume", "last"], ["--overwrite"]):
         if kind != "folder":  # an empty folder is what train wants
-            refused(lmfast("train", "-m", model, "-d", ROWS, "-o", path, "--quiet", *more, timeout=20), f"--output {path}", "is no folder")
+            refused(lmfast("train", "-m", model, "-d", ROWS, "-o", path, "--quiet", *more, timeout=120), f"--output {path}", "is no folder")
     if kind != "empty":       # an empty file is replaced
-        refused(lmfast("eval", "-m", model, "-d", ROWS, "--answers", path, "--quiet", timeout=20), f"--answers {path}", "give the name of a file")
-    refused(lmfast("export", "-m", model, "-o", path, "--quiet", *(["--overwrite"] if kind == "fifo" else []), timeout=20), f"--output {path}")
+        refused(lmfast("eval", "-m", model, "-d", ROWS, "--answers", path, "--quiet", timeout=120), f"--answers {path}", "give the name of a file")
+    refused(lmfast("export", "-m", model, "-o", path, "--quiet", *(["--overwrite"] if kind == "fifo" else []), timeout=120), f"--output {path}")
     after = os.lstat(path)
     assert stat.S_IFMT(before.st_mode) == stat.S_IFMT(after.st_mode) and before.st_ino == after.st_ino

@@ -30,8 +30,8 @@ LMF_OP_CASES(head_nll) = {
     { "head_nll", "float targets", "x:f32[5,24] w:f32[19,24] target:f32[5] weight:f32[5]", "scale=1 compute=0", "refused:E_DTYPE" },
     { "head_nll", "integer w", "x:f32[5,24] w:i32[19,24]<9 target:i32[5]<19 weight:f32[5]", "scale=1 compute=0", "refused:E_DTYPE" },
     { "head_nll", "fast, chunks and tiles", "x:f32[300,40] w:f32[500,40] target:i32[300]<500 weight:f32[300]", "scale=0.2 compute=1", "normal" },
-    { "head_nll", "fast, q8_0 w", "x!:f32[5,64] w:q8_0[39,64] target:i32[5]<39 weight:f32[5]", "scale=0.2 compute=1", "normal" },
-    { "head_nll", "fast, no row counts", "x:f32[3,24] w:f32[19,24] target:i32[3]<19 weight:f32[3]=0", "scale=1 compute=1", "normal" },
-    { "head_nll_w", "fast", "x!:f32[40,24] w!:f32[419,24] target:i32[40]<419 weight:f32[40]", "scale=0.5 compute=1", "normal" },
+    { "head_nll", "fast, q8_0 w", "x:f32[70,64] w:q8_0[500,64] target:i32[70]<500 weight:f32[70]=1", "scale=0.2 compute=1", "normal" },
+    { "head_nll", "fast, no row counts", "x:f32[130,40] w:f32[500,40] target:i32[130]<500 weight:f32[130]=0", "scale=1 compute=1", "normal" },
+    { "head_nll_w", "fast", "x:f32[130,40] w:f32[419,40] target:i32[130]<419 weight:f32[130]", "scale=0.2 compute=1", "normal" },
     { 0 }
 };

@@ -4,17 +4,11 @@
 #include "device/gemm_bf16.h"
 #include "ops/lora/lora_gemm.h"
 
-#if defined(__AMX_BF16__)
-#define NAME "lora_fwd_bf16_amx"
-#else
-#define NAME "lora_fwd_bf16_avx512"
-#endif
-
 static bool fits(const lmf_call *call, const lmf_device *dev)
 {
     lora_products p;
     (void)dev;
-    return ((const lmf_lora_attrs *)call->attrs)->compute == 1 && lora_describe(call, &p);
+    return ((const lmf_lora_attrs *)call->attrs)->compute == 1 && lora_describe(call, &p) && lmf_gemm_bf16_pays(&p.y);
 }
 static size_t scratch(const lmf_call *call, const lmf_device *dev)
 {
@@ -35,6 +29,6 @@ static lmf_status run(const lmf_call *call, const lmf_worker *wk)
 }
 
 LMF_CPU_ROWS(lora) = {
-    { .name = NAME, .flags = LMF_ROW_ANY_WORKERS, .n_phases = 2, .needs = LMF_ISA_NEEDS, .match = fits, .scratch = scratch, .run = run },
+    { .name = "lora_fwd_" LMF_BF16_SET, .flags = LMF_ROW_ANY_WORKERS, .n_phases = 2, .needs = LMF_ISA_NEEDS, .match = fits, .scratch = scratch, .run = run },
     { 0 }
 };

@@ -6,11 +6,6 @@
 #include "ops/matmul/matmul_gemm.h"
 
 enum { FEW = 16 };
-#if defined(__AMX_BF16__)
-#define NAME "matmul_fwd_bf16_amx"
-#else
-#define NAME "matmul_fwd_bf16_avx512"
-#endif
 
 /* Where a lies k outermost and is the larger side (the gradient of LoRA's B), y's transpose is computed: then a is read along its rows, once. */
 static bool describe(const lmf_call *call, lmf_gemm_bf16 *o)
@@ -32,7 +27,7 @@ static bool fits(const lmf_call *call, const lmf_device *dev)
     const lmf_matmul_attrs *t = call->attrs;
     lmf_gemm_bf16 o;
     (void)dev;
-    return t->compute == 1 && describe(call, &o) && (t->ta || o.y.m > FEW);
+    return t->compute == 1 && describe(call, &o) && (t->ta || o.y.m > FEW) && lmf_gemm_bf16_pays(&o.y);
 }
 static size_t scratch(const lmf_call *call, const lmf_device *dev)
 {
@@ -52,6 +47,6 @@ static lmf_status run(const lmf_call *call, const lmf_worker *wk)
 }
 
 LMF_CPU_ROWS(matmul) = {
-    { .name = NAME, .flags = LMF_ROW_ANY_WORKERS, .n_phases = 2, .needs = LMF_ISA_NEEDS, .match = fits, .scratch = scratch, .run = run },
+    { .name = "matmul_fwd_" LMF_BF16_SET, .flags = LMF_ROW_ANY_WORKERS, .n_phases = 2, .needs = LMF_ISA_NEEDS, .match = fits, .scratch = scratch, .run = run },
     { 0 }
 };
