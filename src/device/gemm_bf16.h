@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gemm_bf16: the product of gemm.h with factors rounded to bf16 and sums in f32, for *_bf16.c files, compiled for sets that
- * multiply bf16: AMX tiles, or AVX-512's vdpbf16ps. Elsewhere a plain kernel stands in, so that all else is tested everywhere: in gemm_bf16_test.c, and by rows in
- * sanitized builds (LMF_BF16_PLAIN).
+ * multiply bf16: AMX tiles, or AVX-512's vdpbf16ps. Elsewhere a plain kernel stands in, so that all else is tested
+ * everywhere: in gemm_bf16_test.c, and by rows in sanitized builds (LMF_BF16_PLAIN).
  *
  *     lmf_gemm_bf16 o = { .y = g };
  *     lmf_gemm_bf16_pack(&o, scratch, i_worker, n_workers);   // lmf_gemm_bf16_bytes(&o, n_workers) bytes, 64-byte aligned
@@ -35,11 +35,12 @@
 #define LMF_BF16_SET "bf16_plain"
 #endif
 
-enum { LMF_BF16_LEAST = 128 * 128 * 128, /* m * n * k: below, packing costs more than it saves */
+enum { LMF_BF16_LEAST = 128 * 128 * 128, /* m * n * k: below, packing would be most of the work */
        LMF_BF16_PANEL = 32, LMF_BF16_STEP = 32, LMF_BF16_TILE = 512, /* bf16 of a tile */
        LMF_BF16_PIECE = 512,      /* elements unpacked at a time; a multiple of every block */
        LMF_BF16_ROOM = 2 * (LMF_BF16_PIECE + 2 * 256) + 16 * LMF_BF16_PIECE / 2, /* floats: two pieces, whole blocks around them; 16 rows of bf16 */
-       LMF_BF16_L2 = 1 << 19 };   /* bf16 of packed b that stay in L2 */
+       LMF_BF16_L2 = 1 << 19,     /* bf16 of packed b that stay in L2 */
+       LMF_BF16_MOST = 64 << 20 };/* bytes of scratch: a head of 50,000 rows just fits, larger ones stay with other rows */
 static inline bool lmf_gemm_bf16_pays(const lmf_gemm *g) { return (double)g->m * (double)g->n * (double)g->k >= LMF_BF16_LEAST; }
 
 typedef struct lmf_gemm_bf16 {

@@ -7,8 +7,8 @@
 static bool fits(const lmf_call *call, const lmf_device *dev)
 {
     lora_products p;
-    (void)dev;
-    return ((const lmf_lora_attrs *)call->attrs)->compute == 1 && lora_describe(call, &p) && lmf_gemm_bf16_pays(&p.y);
+    return ((const lmf_lora_attrs *)call->attrs)->compute == 1 && lora_describe(call, &p) && lmf_gemm_bf16_pays(&p.y) &&
+           lmf_gemm_bf16_bytes(&(lmf_gemm_bf16){ p.y, &p.u, &p.low }, dev->n_workers) <= LMF_BF16_MOST;
 }
 static size_t scratch(const lmf_call *call, const lmf_device *dev)
 {

@@ -17,11 +17,12 @@ static inline bool lora_describe(const lmf_call *call, lora_products *o)
         if (call->in[i].n_dims && !lmf_view_is_dense(&call->in[i]))
             return false;
     int64_t t = x->dim[0], k = x->dim[1], n = y->dim[1], r = u->dim[1];
-    o->u = (lmf_gemm){ .m = t, .n = r, .k = k, .a = { x->data, x->fmt, k, true }, .b = { p->data, p->fmt, p->dim[1], a->tb }, .alpha = 1, .y = u->data, .y_stride = r };
-    o->y = (lmf_gemm){ .m = t, .n = n, .k = k, .a = o->u.a, .b = { w->data, w->fmt, w->dim[1], a->tb }, .alpha = 1, .c = c ? c->data : NULL,
-                       .c_stride = c && c->n_dims > 1 ? n : 0, .y = y->data, .y_stride = n };
-    o->low = (lmf_gemm){ .m = t, .n = n, .k = r, .a = { u->data, u->fmt, r, true }, .b = { q->data, q->fmt, q->dim[1], a->tb }, .alpha = a->scale, .c = y->data,
-                         .c_stride = n, .y = y->data, .y_stride = n };
+    o->u = (lmf_gemm){ .m = t, .n = r, .k = k, .a = { x->data, x->fmt, k, true }, .b = { p->data, p->fmt, p->dim[1], a->tb },
+                       .alpha = 1, .y = u->data, .y_stride = r };
+    o->y = (lmf_gemm){ .m = t, .n = n, .k = k, .a = o->u.a, .b = { w->data, w->fmt, w->dim[1], a->tb },
+                       .alpha = 1, .c = c ? c->data : NULL, .c_stride = c && c->n_dims > 1 ? n : 0, .y = y->data, .y_stride = n };
+    o->low = (lmf_gemm){ .m = t, .n = n, .k = r, .a = { u->data, u->fmt, r, true }, .b = { q->data, q->fmt, q->dim[1], a->tb },
+                         .alpha = a->scale, .c = y->data, .c_stride = n, .y = y->data, .y_stride = n };
     return lmf_view_is_dense(y) && lmf_view_is_dense(u);
 }
 

@@ -26,8 +26,8 @@ static bool fits(const lmf_call *call, const lmf_device *dev)
 {
     const lmf_matmul_attrs *t = call->attrs;
     lmf_gemm_bf16 o;
-    (void)dev;
-    return t->compute == 1 && describe(call, &o) && (t->ta || o.y.m > FEW) && lmf_gemm_bf16_pays(&o.y);
+    return t->compute == 1 && describe(call, &o) && (t->ta || o.y.m > FEW) && lmf_gemm_bf16_pays(&o.y) &&
+           lmf_gemm_bf16_bytes(&o, dev->n_workers) <= LMF_BF16_MOST;
 }
 static size_t scratch(const lmf_call *call, const lmf_device *dev)
 {

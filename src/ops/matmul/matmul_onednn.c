@@ -48,7 +48,8 @@ static bool f32_fits(const lmf_call *call, const lmf_device *dev)
     lmf_dnn_gemm g;
     size_t bytes;
     const lmf_matmul_attrs *t = call->attrs;
-    return !t->tb && !(dev->ctx->cpu_features & (LMF_CPU_AMX_BF16 | LMF_CPU_AVX512_BF16_FAST)) && call->in[0].dtype == LMF_F32 && call->in[1].dtype == LMF_F32 && arrange(call, dev, &g, &bytes);
+    bool bf16 = dev->ctx->cpu_features & (LMF_CPU_AMX_BF16 | LMF_CPU_AVX512_BF16_FAST);
+    return !bf16 && !t->tb && call->in[0].dtype == LMF_F32 && call->in[1].dtype == LMF_F32 && arrange(call, dev, &g, &bytes);
 }
 static size_t f32_scratch(const lmf_call *call, const lmf_device *dev)
 {
