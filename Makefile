@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # The verbs. What they do stands in CMakeLists.txt and tools/. SAN=asan|ubsan|tsan picks a sanitized build of its own.
+# CUDA=OFF leaves the plug-in for GPUs out, ON insists on it; it is built where nvcc is found.
 PRESET := $(if $(SAN),$(SAN),release)
 BUILD  := build/$(PRESET)
-.PHONY: all build setup test check demo bench soak clean help
+.PHONY: all build cuda setup test check demo bench soak clean help
 all: build
 
-build: setup          # the program: build/release/lmfast
-	@[ -e $(BUILD)/build.ninja ] || cmake --preset $(PRESET) -Wno-dev >/dev/null
+build: setup          # the program: build/release/lmfast, first; then tests and plug-ins
+	@[ -e $(BUILD)/build.ninja -a -z "$(CUDA)" ] || cmake --preset $(PRESET) -Wno-dev $(if $(CUDA),-DLMF_CUDA=$(CUDA)) >/dev/null
+	@ninja -C $(BUILD) --quiet lmfast
 	@ninja -C $(BUILD) --quiet
+
+cuda: setup           # the plug-in for NVIDIA GPUs alone
+	@cmake --preset $(PRESET) -Wno-dev -DLMF_CUDA=ON >/dev/null
+	@ninja -C $(BUILD) --quiet lmfast_cuda
 
 setup:                # packages that are missing; needs no network when none is
 	@tools/setup

@@ -51,7 +51,7 @@ static double run(bench *b, const char *op, lmf_call *calls, int n)
 {
     lmf_program *program = NULL;
     lmf_call *c = &calls[0];
-    const lmf_kernel *row = lmf_device_match(b->dev, op, c);
+    const lmf_kernel *row = lmf_device_match(b->dev, op, c, 0);
     size_t bytes = row->scratch ? row->scratch(c, b->dev) : 0;
     char *scratch = lmf_arena_alloc(&b->arena, bytes + 128);
     for (int i = 0; i < n && scratch; i++)

@@ -91,7 +91,7 @@ static lmf_status bench(lmf_ctx *ctx, lmf_device *dev, const shape *h, double pe
         lmf_view_set_dense(&in[i]);
     lmf_view_set_dense(&out);
     in[0].data = a, in[1].data = b, in[2].data = c, out.data = y;
-    call.row = lmf_device_match(dev, "matmul", &call);
+    call.row = lmf_device_match(dev, "matmul", &call, 0);
     call.scratch_bytes = call.row->scratch ? call.row->scratch(&call, dev) : 0;
     call.scratch = aligned_alloc(64, (call.scratch_bytes + 127) / 64 * 64);
     if (!a || !b || !c || !y || !row || !call.scratch)

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # liblmfast-cuda.so: src/device/cuda, every src/ops/*/*_cuda.c, and one embedded fatbin for each src/ops/*/*_cuda.cu. Only
-# nvcc and cuda.h are needed to build it, nothing of CUDA is linked. Without nvcc all else is built.
+# nvcc and cuda.h are needed to build it, nothing of CUDA is linked. LMF_CUDA: AUTO builds it where nvcc is found, OFF leaves
+# it out (kernels for five chips take minutes), ON stops where nvcc is missing. `ninja lmfast_cuda` builds it alone.
 # LMF_CUDA_ARCHS: compute capabilities that get machine code; the last one of LMF_CUDA_PTX gets PTX for what comes later.
 # A second set for older drivers would be a second list of fatbins, chosen in src/device/cuda/program.c.
+set(LMF_CUDA AUTO CACHE STRING "the CUDA plug-in: AUTO, ON or OFF")
+set_property(CACHE LMF_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(LMF_CUDA_ARCHS "75;80;86;89;90a" CACHE STRING "compute capabilities to make SASS for")
 set(LMF_CUDA_PTX 90 CACHE STRING "compute capability to make PTX for")
 
@@ -20,7 +23,7 @@ foreach(kind good bytes hash view nosymbol name null)
 endforeach()
 set_property(SOURCE src/device/cuda/plugin_test.c APPEND PROPERTY COMPILE_DEFINITIONS LMF_FAKE_PLUGINS="${LMF_FAKE_PLUGINS}")
 
-if(LMF_SAN) # host code of sanitized builds has no need of device code
+if(LMF_SAN OR (NOT LMF_CUDA AND NOT LMF_CUDA STREQUAL AUTO)) # host code of sanitized builds has no need of device code
   set(LMF_NVCC LMF_NVCC-NOTFOUND)
 else()
   find_program(LMF_NVCC nvcc HINTS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXES bin)
@@ -43,7 +46,7 @@ function(lmf_cuda_finish)
     # build/<preset>/gpu: all that a GPU machine needs, tools/gpu_check.sh runs it there
     set(dir ${CMAKE_CURRENT_BINARY_DIR}/gpu)
     set(targets lmfast_cuda test_cuda)
-    foreach(t lmf_tests lmfast_onednn)
+    foreach(t lmfast lmf_tests lmfast_onednn)
       if(TARGET ${t})
         list(APPEND targets ${t})
       endif()
@@ -61,7 +64,10 @@ endfunction()
 cmake_language(DEFER CALL lmf_cuda_finish)
 
 if(NOT LMF_NVCC OR NOT LMF_CUDA_INCLUDE)
-  message(STATUS "CUDA plug-in: not built (no nvcc found)")
+  if(LMF_CUDA STREQUAL ON AND NOT LMF_SAN)
+    message(FATAL_ERROR "LMF_CUDA is ON, and no nvcc with cuda.h was found: install the CUDA toolkit, or name it with -DLMF_NVCC=PATH")
+  endif()
+  message(STATUS "CUDA plug-in: not built (LMF_CUDA is ${LMF_CUDA}; nvcc is needed)")
   return()
 endif()
 message(STATUS "CUDA plug-in: ${LMF_NVCC}, SASS for ${LMF_CUDA_ARCHS}, PTX for ${LMF_CUDA_PTX}")
@@ -134,7 +140,7 @@ if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/tests/gpu/cuda_test.c AND NOT LMF_SAN)
   add_executable(test_cuda EXCLUDE_FROM_ALL tests/gpu/cuda_test.c $<TARGET_OBJECTS:lmf_objects> ${LMF_CPU_OBJECTS})
   target_include_directories(test_cuda PRIVATE src include ${gen})
   target_compile_definitions(test_cuda PRIVATE ${LMF_DEFS} LMF_VERSION="${PROJECT_VERSION}")
-  target_link_libraries(test_cuda PRIVATE -l:libjansson.a -l:libutf8proc.a -l:libcrypto.a ${LMF_GOMP} pthread dl m)
+  target_link_libraries(test_cuda PRIVATE -l:libjansson.a -l:libutf8proc.a -l:libcrypto.a -l:libz.a ${LMF_GOMP} pthread dl m)
   set_target_properties(test_cuda PROPERTIES ENABLE_EXPORTS ON)
   add_dependencies(test_cuda lmf_gen)
 endif()

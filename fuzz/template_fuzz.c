@@ -2,7 +2,7 @@
 /* Fuzz target: any bytes as a chat template, over a fixed conversation, with small budgets. A template that renders
  * must render to the same bytes again. */
 #include <string.h>
-#include "text/template.h"
+#include "text/template/template.h"
 
 static const char vars_text[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"h\\u00e9 <b>\"}, {\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"function\": "
     "{\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5, null, true]}}}]}], \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\"}}], \"n\": 7, \"s\": \"Hello\", \"t\": true}";

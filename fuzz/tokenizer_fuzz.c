@@ -2,7 +2,7 @@
 /* tokenizer_fuzz: the first bytes make a vocabulary, the rest is text for it. What create accepts must give back the text
  * byte for byte (less what has no token), whole UTF-8 from the stream, and no control token unless asked. */
 #include <string.h>
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 extern const lmf_tables lmf_all_tables;

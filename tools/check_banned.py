@@ -12,7 +12,7 @@ import tree
 LIBRARY = re.compile(r"(?<![\w.>])(exit|_exit|quick_exit|abort|printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|perror|malloc|calloc|realloc|free|"
                      r"reallocarray|aligned_alloc|posix_memalign|strdup|strndup|asprintf|vasprintf)\s*\(")
 EVERYWHERE = re.compile(r"(?<![\w.>])(strcpy|strcat|stpcpy|sprintf|vsprintf|gets|strtok|alloca|__builtin_alloca|atoi|atol|atoll|atof|rand|srand|"
-                        r"mktemp|tmpnam|system|popen)\s*\(")
+                        r"mktemp|tmpnam|system|popen|sscanf|vsscanf|scanf|fscanf)\s*\(")
 NO_END = re.compile(r"(?<!\w)strto(l|ll|ul|ull|d|f|ld|imax|umax)\s*\([^,]*,\s*(NULL|0)\s*[,)]")
 OMP = re.compile(r"#\s*include\s*<omp\.h>|#\s*pragma\s+omp")
 OMP_CALL = re.compile(r"(?<!\w)omp_\w+\s*\(")

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Includes point down only: a file includes headers of its own folder or of lower tiers, never of a folder beside it.
 
-Inside ops/, quant/ and device/ each subfolder stands alone: it sees the headers that lie directly in its parent; x.c of an op
-may also see other ops' contract headers, because gradients are made of them, but files of rows (x_cpu, x_bf16, x_cuda, x_onednn) only their own."""
+Inside a folder each subfolder stands alone: it sees the headers that lie directly in its parent. Rooms of text/ see each other's one
+public header (text/x/x.h). So does x.c of an op, because gradients are made of other ops; its files of rows (x_cpu, x_bf16, x_cuda,
+x_onednn) see only their own."""
 import re
 
 import tree
@@ -27,7 +28,7 @@ def judge(path, target):
         return f"the folder {target[0]}/ has no tier"
     if target[0] == path[0]:
         if len(path) > 2 and len(target) > 2 and path[1] != target[1]:
-            if path[0] == "ops" and not re.search(r"_(cpu|bf16|cuda|onednn)\.(c|cu|h)$", path[-1]) and target[2] == target[1] + ".h":
+            if path[0] in ("ops", "text") and not re.search(r"_(cpu|bf16|cuda|onednn)\.(c|cu|h)$", path[-1]) and target[2] == target[1] + ".h":
                 return None
             return f"{path[0]}/{path[1]} may not see {target[0]}/{target[1]}"
         if len(path) == 2 and len(target) > 2:

@@ -25,6 +25,7 @@ CLEAN = {
     "src/base/team.c": LINE + "#include <omp.h>\n",
     "fuzz/gguf_fuzz.c": LINE + "int LLVMFuzzerTestOneInput(void);\n",
     "fuzz/corpus/gguf/seed": "GGUF",
+    "tools/old.py": "# SPDX-License-Identifier: Apache-2.0 " + "x" * 140 + "\n", "tools/columns.txt": "1 tools/old.py\n",
 }
 LONG = "int f(int a,\n      int b)\n{\n" + "    a++;\n" * 99 + "}\n"
 # gate, file, its text (None: the file is removed), what the gate says
@@ -32,6 +33,7 @@ FAULTS = [
     ("layers", "src/base/x.c", '#include "ops/add/add.h"\n', "base (tier 0) may not see ops"),
     ("layers", "src/ops/x/x.c", '#include "data/rows.h"\n', "ops and data are of one tier"),
     ("layers", "src/ops/mul/mul_cpu.c", '#include "ops/add/add.h"\n', "ops/mul may not see ops/add"),
+    ("layers", "src/text/chat/chat.c", '#include "text/template/value.h"\n', "text/chat may not see text/template"),
     ("layers", "src/ops/mul/mul_cuda.cu", '#include "ops/add/add.h"\n', "ops/mul may not see ops/add"),
     ("layers", "src/quant/q9/q9.c", '#include "quant/q8/q8.h"\n', "quant/q9 may not see quant/q8"),
     ("layers", "src/graph/x.h", '#include "plan.h"\n', "written from src/"),
@@ -57,6 +59,7 @@ FAULTS = [
     ("banned", "src/text/x.c", "void *f(void) { return malloc(1); }\n", "malloc() is not for the library"),
     ("banned", "src/cli/x.c", "void f(char *a) { strcpy(a, a); }\n", "strcpy() is banned"),
     ("banned", "src/cli/x.c", 'int f(void) { return atoi("1"); }\n', "atoi() is banned"),
+    ("banned", "src/base/x.c", 'int f(char *s, int *n) { return sscanf(s, "%d", n); }\n', "sscanf() is banned"),
     ("banned", "src/base/x.c", "long f(char *s) { return strtol(s, NULL, 10); }\n", "without looking where it ends"),
     ("banned", "src/cli/x.c", "#include <omp.h>\n", "OpenMP belongs to base/team.c"),
     ("banned", "src/device/onednn/gemm.c", "#include <omp.h>\n", "OpenMP belongs to base/team.c"),
@@ -65,6 +68,8 @@ FAULTS = [
     ("banned", "tools/x.sh", "cd /w" "ork/main\n", "path of one machine"),
     ("banned", "README.md", "See /r" "oot/.cache for more\n", "path of one machine"),
     ("banned", "README.md", "from https:/" "/p" "ypi.org/simple\n", "names the host"),
+    ("columns", "src/cli/x.c", "/*" + "x" * 139 + "*/\n", "1 lines over 140 columns, 0 were there: lines 2"),
+    ("columns", "tools/old.py", "#" * 141 + "\n" + "#" * 200 + "\n", "2 lines over 140 columns, 1 were there"),
     ("banned", "src/cli/x.c", None, "no line \"SPDX"),
 ]
 GLOBALS = [
@@ -110,7 +115,7 @@ def main():
         if (code != 0) != want_code or words not in text:
             faults.append(f"{what}: status {code}, wanted {'a fault' if want_code else 'none'} that says \"{words}\"; it said:\n{text}")
 
-    for name in ("layers", "size", "complete", "banned"):
+    for name in ("layers", "size", "complete", "banned", "columns"):
         with tempfile.TemporaryDirectory() as folder:
             write(pathlib.Path(folder), CLEAN)
             expect(f"{name} on a clean tree", *gate(name, pathlib.Path(folder), folder), False)

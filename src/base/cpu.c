@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/cpu.h"
+#include "base/number.h"
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -104,17 +105,17 @@ void lmf_cpu_model(char *text, size_t n)
 }
 
 /* Reads "max" or a number from a one-line file; -1 where there is none. */
-static long long read_number(const char *path, long long *second)
+static int64_t read_number(const char *path, int64_t *second)
 {
     char line[128];
     FILE *f = fopen(path, "r");
     if (!f)
         return -1;
-    long long a = -1;
-    if (fgets(line, sizeof line, f) && strncmp(line, "max", 3)) {
-        int n = sscanf(line, "%lld %lld", &a, second ? second : &(long long){ 0 });
-        if (n < 1)
-            a = -1;
+    int64_t a = -1;
+    const char *p = fgets(line, sizeof line, f);
+    if (p && lmf_number_read(&p, &a) && *p == ' ' && second) {
+        p++;
+        lmf_number_read(&p, second); /* where there is none it stays */
     }
     fclose(f);
     return a;
@@ -126,7 +127,7 @@ int lmf_cpu_workers(void)
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         n = CPU_COUNT(&set);
-    long long period = 100000, quota = read_number("/sys/fs/cgroup/cpu.max", &period);
+    int64_t period = 100000, quota = read_number("/sys/fs/cgroup/cpu.max", &period);
     if (quota > 0 && period > 0 && (quota + period - 1) / period < n)
         n = (long)((quota + period - 1) / period);
     return n < 1 ? 1 : n > 256 ? 256 : (int)n;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/cpu.h"
+#include "base/plain.h"
 
 const char *lmf_status_name(lmf_status s)
 {
@@ -65,23 +66,29 @@ lmf_status lmf_fail_at(lmf_ctx *ctx, const char *file, int line, lmf_status s, c
     ctx->error.file = file;
     ctx->error.line = line;
     va_start(ap, fmt);
-    vsnprintf(ctx->error.text, sizeof ctx->error.text, fmt, ap);
+    char text[sizeof ctx->error.text];
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    lmf_plain_text(text, ctx->error.text, sizeof ctx->error.text);
     pthread_mutex_unlock(&ctx->lock);
     return s;
 }
 
 lmf_status lmf_fail_prefix(lmf_ctx *ctx, lmf_status s, const char *fmt, ...)
 {
-    char old[sizeof ctx->error.text];
+    char old[sizeof ctx->error.text], text[sizeof old];
     va_list ap;
     pthread_mutex_lock(&ctx->lock);
     memcpy(old, ctx->error.text, sizeof old);
     va_start(ap, fmt);
-    int n = vsnprintf(ctx->error.text, sizeof ctx->error.text, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof old)
-        snprintf(ctx->error.text + n, sizeof old - (size_t)n, ": %s", old);
+    lmf_plain_text(text, ctx->error.text, sizeof ctx->error.text);
+    size_t n = strlen(ctx->error.text);
+    if (n + 3 < sizeof old) {
+        memcpy(ctx->error.text + n, ": ", 3);
+        lmf_plain_text(old, ctx->error.text + n + 2, sizeof old - n - 2);
+    }
     pthread_mutex_unlock(&ctx->lock);
     return s;
 }
@@ -122,4 +129,22 @@ void lmf_free(lmf_ctx *ctx, void *p, size_t bytes)
     pthread_mutex_lock(&ctx->lock);
     ctx->live_bytes -= bytes;
     pthread_mutex_unlock(&ctx->lock);
+}
+
+__attribute__((weak)) _Noreturn void lmf_assert_failed(const char *condition, const char *file, int line)
+{
+    (void)condition, (void)file, (void)line; /* for the debugger */
+    abort();
+}
+
+lmf_status lmf_opts_take(lmf_ctx *ctx, const char *name, void *to, const void *from, size_t bytes)
+{
+    size_t theirs = bytes;
+    if (from)
+        memcpy(&theirs, from, sizeof theirs);
+    if (theirs != bytes)
+        return LMF_FAIL(ctx, LMF_E_ARG, "%s has %zu bytes here, %zu in the caller: start from %s_default", name, bytes, theirs, name);
+    if (from)
+        memcpy(to, from, bytes);
+    return LMF_OK;
 }

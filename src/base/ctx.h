@@ -87,7 +87,13 @@ lmf_status lmf_fail_prefix(lmf_ctx *ctx, lmf_status s, const char *fmt, ...) LMF
 #define LMF_TRY_TO(label, call) do { s = (call); if (s) goto label; } while (0)
 
 /* For our own bugs only; bytes from outside never reach one. */
-#define LMF_ASSERT(cond) do { if (!(cond)) abort(); } while (0)
+#define LMF_ASSERT(cond) do { if (!(cond)) lmf_assert_failed(#cond, __FILE__, __LINE__); } while (0)
+/* Ends the program. The library's own says nothing, as nothing prints there; a program defines its own and says what and where. */
+_Noreturn void lmf_assert_failed(const char *condition, const char *file, int line);
+
+/* Option structs begin with their size, which lmf_x_opts_default() sets. Copies *from, where not NULL, onto the defaults in *to; a
+ * struct of another size is of another version, and is refused by name. */
+lmf_status lmf_opts_take(lmf_ctx *ctx, const char *name, void *to, const void *from, size_t bytes) LMF_MUST_USE;
 
 int   lmf_shim(lmf_ctx *ctx, lmf_site site); /* 0, or the errno to fail with */
 /* Zeroed memory, or NULL with nothing recorded: callers say for what with LMF_NO_MEMORY. bytes > 0. */

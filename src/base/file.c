@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: after a failed fsync the file is lost, never retried: the kernel may have dropped its pages. */
 #include "base/file.h"
+#include "base/output.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,26 +108,43 @@ lmf_status lmf_file_read(lmf_ctx *ctx, const char *path, size_t max, char **data
     return s;
 }
 
-static void temporary_name(const lmf_writer *w, char *text, size_t n)
+/* The maker's lock on a temporary says that it lives. A cleaner that came between open and lock has removed it: then again. */
+static int open_temporary(lmf_writer *w)
 {
-    snprintf(text, n, "%s.tmp", w->path);
+    struct stat st;
+    for (int i = 0; i < 8; i++) {
+        if (lmf_output_temporary(w->ctx, w->path, w->temporary, sizeof w->temporary))
+            return -1;
+        w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (w->fd < 0 && errno != EEXIST)
+            return -1;
+        if (w->fd >= 0 && (flock(w->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) && fstat(w->fd, &st) == 0 && st.st_nlink)
+            return 0;
+        if (w->fd >= 0)
+            close(w->fd);
+    }
+    w->fd = -1;
+    return errno = EEXIST, -1;
 }
 
 lmf_status lmf_writer_open(lmf_ctx *ctx, const char *path, lmf_writer *w)
 {
-    char tmp[sizeof w->path + 8];
+    struct stat st;
     w->ctx = ctx;
     w->fd = -1;
     w->n = 0;
     if (strlen(path) >= sizeof w->path)
         return LMF_FAIL(ctx, LMF_E_LIMIT, "a path of %zu bytes is too long: %.60s...", strlen(path), path);
-    /* renaming would put a file in the place of a fifo or a device */
-    if (lmf_path_stat(path) == LMF_PATH_DIR || lmf_path_stat(path) == LMF_PATH_OTHER)
+    /* renaming would put a file in the place of a fifo, a device or a link */
+    lmf_output_kind kind = lmf_output_stat(path);
+    if (kind == LMF_OUTPUT_LINK)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is a link; it is left alone, choose another name", path);
+    if (kind == LMF_OUTPUT_DIR || (kind == LMF_OUTPUT_OTHER && lmf_path_stat(path) == LMF_PATH_OTHER))
         return LMF_FAIL(ctx, LMF_E_EXISTS, "%s exists and is no regular file; it is left alone, choose another name", path);
     memcpy(w->path, path, strlen(path) + 1);
-    temporary_name(w, tmp, sizeof tmp);
-    w->fd = SHIMMED(ctx, LMF_SITE_OPEN, open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-    return w->fd < 0 ? fail_errno(ctx, errno, "create", tmp) : LMF_OK;
+    w->is_new = kind != LMF_OUTPUT_FILE;
+    w->inode = !w->is_new && lstat(path, &st) == 0 ? st.st_ino : 0;
+    return SHIMMED(ctx, LMF_SITE_OPEN, open_temporary(w)) ? fail_errno(ctx, errno, "create", w->path) : LMF_OK;
 }
 
 lmf_status lmf_writer_write(lmf_writer *w, const void *p, size_t n)
@@ -152,31 +171,37 @@ static lmf_status sync_parent(lmf_ctx *ctx, const char *path)
     return lmf_dir_sync(ctx, dir);
 }
 
+static lmf_status take_name(lmf_writer *w)
+{
+    struct stat st;
+    if (w->is_new)
+        return lmf_output_place(w->ctx, w->temporary, w->path, false);
+    if (lstat(w->path, &st) == 0 && (!S_ISREG(st.st_mode) || st.st_ino != w->inode))
+        return LMF_FAIL(w->ctx, LMF_E_EXISTS, "%s was replaced while this was written; it is left alone", w->path);
+    return lmf_path_rename(w->ctx, w->temporary, w->path);
+}
+
 lmf_status lmf_writer_commit(lmf_writer *w)
 {
-    char tmp[sizeof w->path + 8];
-    temporary_name(w, tmp, sizeof tmp);
     if (SHIMMED(w->ctx, LMF_SITE_SYNC, fsync(w->fd)))
         return fail_errno(w->ctx, errno, "make durable", w->path);
+    lmf_status s = take_name(w); /* before close: the lock holds until it has its name */
     int r = close(w->fd);
     w->fd = -1;
-    lmf_status s = r ? fail_errno(w->ctx, errno, "close", w->path) : lmf_path_rename(w->ctx, tmp, w->path);
     if (s) {
-        unlink(tmp);
+        unlink(w->temporary);
         return s;
     }
-    return sync_parent(w->ctx, w->path);
+    return r ? fail_errno(w->ctx, errno, "close", w->path) : sync_parent(w->ctx, w->path);
 }
 
 void lmf_writer_abandon(lmf_writer *w)
 {
-    char tmp[sizeof w->path + 8];
     if (w->fd < 0)
         return;
+    unlink(w->temporary);
     close(w->fd);
     w->fd = -1;
-    temporary_name(w, tmp, sizeof tmp);
-    unlink(tmp);
 }
 
 lmf_status lmf_file_write(lmf_ctx *ctx, const char *path, const void *p, size_t n)
@@ -248,26 +273,6 @@ lmf_status lmf_path_rename(lmf_ctx *ctx, const char *from, const char *to)
 lmf_status lmf_path_unlink(lmf_ctx *ctx, const char *path)
 {
     return SHIMMED(ctx, LMF_SITE_UNLINK, unlink(path)) ? fail_errno(ctx, errno, "remove", path) : LMF_OK;
-}
-
-lmf_status lmf_dir_remove(lmf_ctx *ctx, const char *path)
-{
-    char text[4096];
-    DIR *d = opendir(path);
-    if (!d)
-        return fail_errno(ctx, errno, "open the folder", path);
-    lmf_status s = LMF_OK;
-    for (struct dirent *e; !s && (e = readdir(d));) {
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-            continue;
-        s = lmf_path_join(ctx, text, sizeof text, path, e->d_name);
-        if (!s)
-            s = lmf_path_unlink(ctx, text);
-    }
-    closedir(d);
-    if (!s && SHIMMED(ctx, LMF_SITE_UNLINK, rmdir(path)))
-        s = fail_errno(ctx, errno, "remove the folder", path);
-    return s;
 }
 
 lmf_status lmf_path_join(lmf_ctx *ctx, char *text, size_t n, const char *dir, const char *name)

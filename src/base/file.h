@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* file: the calls on files that can fail, each through the context's shim, each with a sentence that names the
  * path. Reading is by mapping; writing is to a temporary name, made durable, then renamed: a reader sees the
- * old file or the new one, never half of one. Neither touches what is no regular file (directory, fifo, device). */
+ * old file or the new one, never half of one. Neither touches what is no regular file (directory, fifo, device), and writing neither
+ * follows nor replaces a link. Whose a file is that would be replaced is the caller's to know (base/output.h). */
 #ifndef LMF_BASE_FILE_H
 #define LMF_BASE_FILE_H
 #include "base/ctx.h"
@@ -20,7 +21,9 @@ typedef struct lmf_writer {    /* a file being written under a temporary name */
     lmf_ctx *ctx;
     int      fd;               /* -1 when closed */
     uint64_t n;                /* bytes written */
-    char     path[4096];       /* final name; the temporary one adds ".tmp" */
+    bool     is_new;           /* nothing had the name at open: nothing is replaced at commit either */
+    uint64_t inode;            /* of the file that is replaced */
+    char     path[4096], temporary[4096];
 } lmf_writer;
 
 lmf_status lmf_writer_open(lmf_ctx *ctx, const char *path, lmf_writer *w);
@@ -36,8 +39,11 @@ lmf_status lmf_dir_create(lmf_ctx *ctx, const char *path);                   /* 
 lmf_status lmf_dir_sync(lmf_ctx *ctx, const char *path);
 lmf_status lmf_path_rename(lmf_ctx *ctx, const char *from, const char *to);
 lmf_status lmf_path_unlink(lmf_ctx *ctx, const char *path);
-/* Removes a folder and the plain files in it, one level deep. */
-lmf_status lmf_dir_remove(lmf_ctx *ctx, const char *path);
+/* Removes a folder and its files, those of a NULL-ended list of names and temporaries, names[0] last; names NULL: any regular file. With
+ * anything else in it, LMF_E_EXISTS, and nothing is removed. */
+lmf_status lmf_dir_remove(lmf_ctx *ctx, const char *path, const char *const *names);
+/* LMF_E_EXISTS names the first entry that is none of these files. */
+lmf_status lmf_dir_holds_only(lmf_ctx *ctx, const char *path, const char *const *names);
 /* dir + "/" + name into text of n bytes. LMF_E_LIMIT if it does not fit. */
 lmf_status lmf_path_join(lmf_ctx *ctx, char *text, size_t n, const char *dir, const char *name);
 

@@ -6,7 +6,13 @@
 #define LMF_BASE_PHILOX_H
 #include <stdint.h>
 
-static inline void lmf_philox4x32(uint64_t key, uint64_t ctr_lo, uint64_t ctr_hi, uint32_t out[4])
+#ifdef __CUDACC__ /* kernels draw the same numbers */
+#define LMF_ALSO_ON_GPU __host__ __device__
+#else
+#define LMF_ALSO_ON_GPU
+#endif
+
+LMF_ALSO_ON_GPU static inline void lmf_philox4x32(uint64_t key, uint64_t ctr_lo, uint64_t ctr_hi, uint32_t out[4])
 {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     uint32_t c0 = (uint32_t)ctr_lo, c1 = (uint32_t)(ctr_lo >> 32), c2 = (uint32_t)ctr_hi, c3 = (uint32_t)(ctr_hi >> 32);
@@ -20,7 +26,7 @@ static inline void lmf_philox4x32(uint64_t key, uint64_t ctr_lo, uint64_t ctr_hi
 }
 
 /* (step << 32 | stream) in the high half, index in the low half. */
-static inline uint32_t lmf_random_u32(uint64_t seed, uint32_t step, uint32_t stream, uint64_t index)
+LMF_ALSO_ON_GPU static inline uint32_t lmf_random_u32(uint64_t seed, uint32_t step, uint32_t stream, uint64_t index)
 {
     uint32_t r[4];
     lmf_philox4x32(seed, index >> 2, (uint64_t)step << 32 | stream, r);
@@ -28,7 +34,7 @@ static inline uint32_t lmf_random_u32(uint64_t seed, uint32_t step, uint32_t str
 }
 
 /* Uniform in [0, 1): 24 random bits, exact in f32. */
-static inline float lmf_random_f32(uint64_t seed, uint32_t step, uint32_t stream, uint64_t index)
+LMF_ALSO_ON_GPU static inline float lmf_random_f32(uint64_t seed, uint32_t step, uint32_t stream, uint64_t index)
 {
     return (float)(lmf_random_u32(seed, step, stream, index) >> 8) * 0x1p-24f;
 }

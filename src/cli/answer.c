@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: text leaves as whole characters, and no part of a stop text ever leaves. */
+/* Rule: only what text/stream lets go is shown. */
 #include "cli/answer.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include "text/stream/stream.h"
 
 enum { MAX_PROMPT = 1 << 20, MAX_TEXT = 1 << 24, DEFAULT_CONTEXT = 4096, MAX_LINE = 1 << 20, PREFILL_ROWS = 256 };
 
@@ -14,6 +15,9 @@ lmf_status lmf__answer_open(lmf_cli *cli, const lmf_answer_args *args, lmf_answe
     lmf_ids_init(&a->ids, cli->ctx, MAX_PROMPT);
     lmf_buf_init(&a->text, cli->ctx, MAX_TEXT);
     LMF_TRY(lmf_model_open(cli->ctx, args->model, &a->model));
+    LMF_TRY(lmf__conversation_use_template(cli, a->model, args->chat_template));
+    a->model->chat.now_unix = lmf__conversation_now();
+    a->model->chat.control = lmf__conversation_control(args->control);
     if (!a->model->tokenizer)
         return LMF_FAIL(cli->ctx, LMF_E_UNSUPPORTED, "%s: the model has no tokenizer", args->model);
     return LMF_OK;
@@ -42,7 +46,7 @@ lmf_status lmf__answer_add_message(lmf_answer *a, json_t *messages, const char *
 lmf_status lmf__answer_encode_chat(lmf_answer *a, json_t *messages)
 {
     a->ids.n = 0;
-    if (!a->model->chat_template)
+    if (!a->model->chat_template && !a->model->chat.broken)
         return LMF_FAIL(a->cli->ctx, LMF_E_UNSUPPORTED, "%s has no chat template; lmfast generate --raw continues plain text", a->args->model);
     json_t *vars = json_pack("{s:O}", "messages", messages);
     if (!vars)
@@ -70,6 +74,7 @@ lmf_status lmf__answer_start_engine(lmf_answer *a, int64_t least_context)
     opts.profile = args->profile;
     opts.adapters = &args->adapter;
     opts.n_adapters = args->adapter != NULL;
+    opts.mask = a->mask;
     LMF_TRY(lmf_engine_create(a->cli->ctx, a->model, &opts, &a->engine));
     return lmf_session_create(a->engine, &(lmf_session_opts){ sizeof(lmf_session_opts), args->adapter ? 0 : -1 }, &a->session);
 }
@@ -95,52 +100,28 @@ static lmf_status load_prompt(lmf_answer *a)
     return lmf_session_append(a->session, a->ids.data + same, (int)(a->ids.n - (size_t)same), NULL);
 }
 
-/* Bytes at the end of text that may be the beginning of the stop text. */
-static size_t held_back(const lmf_buf *text, const char *stop)
+static lmf_status show(lmf_answer *a, lmf_fresh fresh, bool quiet)
 {
-    size_t n = stop ? strlen(stop) : 0;
-    for (size_t k = n ? n - 1 : 0; k > 0; k--)
-        if (k <= text->n && memcmp(text->data + text->n - k, stop, k) == 0)
-            return k;
-    return 0;
-}
-
-/* Where the stop text begins, looking from byte `from` on; SIZE_MAX: nowhere. */
-static size_t find_stop(const lmf_buf *text, size_t from, const char *stop)
-{
-    const char *at = stop && *stop && text->n > from ? memmem(text->data + from, text->n - from, stop, strlen(stop)) : NULL;
-    return at ? (size_t)(at - text->data) : SIZE_MAX;
-}
-
-typedef struct stream { lmf_decode_stream decode; size_t n_out; bool quiet, stopped; } stream;
-
-static lmf_status put_text(lmf_answer *a, stream *st, bool last)
-{
-    size_t cut = find_stop(&a->text, st->n_out, a->args->stop);
-    if (cut != SIZE_MAX) {
-        lmf_buf_truncate(&a->text, cut);
-        st->stopped = last = true;
-    }
-    size_t end = a->text.n - (last ? 0 : held_back(&a->text, a->args->stop));
-    if (!st->quiet && end > st->n_out && (fwrite(a->text.data + st->n_out, 1, end - st->n_out, stdout) != end - st->n_out || fflush(stdout)))
+    if (!quiet && fresh.n && (fwrite(fresh.data, 1, fresh.n, stdout) != fresh.n || fflush(stdout)))
         return LMF_FAIL(a->cli->ctx, LMF_E_IO, "standard output could not be written: %s", strerror(errno));
-    if (end > st->n_out)
-        st->n_out = end;
     return LMF_OK;
 }
 
-static lmf_status take_tokens(lmf_answer *a, stream *st, const lmf_token *tok, int n)
+static lmf_status take_tokens(lmf_answer *a, lmf_text_stream *st, bool quiet, const lmf_token *tok, int n)
 {
-    for (int i = 0; i < n && !st->stopped; i++) {
+    lmf_fresh fresh;
+    for (int i = 0; i < n && st->i_stop < 0; i++) {
         bool ends = tok[i].finish == LMF_FINISH_STOP;
         a->n_completion += tok[i].id >= 0;
-        if (tok[i].id >= 0 && !ends)
-            LMF_TRY(lmf_decode_stream_push(&st->decode, a->model->tokenizer, tok[i].id, LMF_DECODE_SKIP_SPECIAL, &a->text));
+        if (tok[i].id >= 0 && !ends) {
+            LMF_TRY(lmf_text_stream_push(st, a->model->tokenizer, tok[i].id, &a->text, &fresh));
+            LMF_TRY(show(a, fresh, quiet));
+        }
         if (tok[i].finish) {
-            LMF_TRY(lmf_decode_stream_end(&st->decode, &a->text));
+            LMF_TRY(lmf_text_stream_end(st, &a->text, &fresh));
+            LMF_TRY(show(a, fresh, quiet));
             a->finish = ends ? "stop" : tok[i].finish == LMF_FINISH_LENGTH ? "length" : "cancelled";
         }
-        LMF_TRY(put_text(a, st, tok[i].finish != 0));
     }
     return LMF_OK;
 }
@@ -149,26 +130,27 @@ lmf_status lmf__answer_say(lmf_answer *a, bool quiet_stdout)
 {
     const lmf_answer_args *args = a->args;
     lmf_gen_opts gen = lmf_gen_opts_default();
-    stream st = { .quiet = quiet_stdout };
+    lmf_text_stream st;
     lmf_token tok[16];
     gen.max_tok = (int32_t)args->max_tokens, gen.temperature = (float)args->temperature, gen.top_k = (int32_t)args->top_k;
     gen.top_p = (float)args->top_p, gen.min_p = (float)args->min_p, gen.repetition_penalty = (float)args->repetition_penalty;
-    gen.seed = (uint64_t)args->seed;
+    gen.seed = (uint64_t)args->seed, gen.grammar = a->grammar;
     lmf_buf_truncate(&a->text, 0);
     a->n_completion = 0, a->finish = "", a->prefill_seconds = a->decode_seconds = 0;
+    LMF_TRY(lmf_text_stream_init(&st, a->cli->ctx, &args->stop, args->stop && *args->stop)); /* an empty one: none */
     LMF_TRY(load_prompt(a));
     LMF_TRY(lmf_session_generate(a->session, &gen));
     double start = lmf_cli_seconds(), first = 0;
     for (int live = 1, n = 1; live || n;) {
-        if (lmf_cli_interrupted() || st.stopped)
+        if (lmf_cli_interrupted() || st.i_stop >= 0)
             lmf_session_cancel(a->session);
         LMF_TRY(lmf_engine_step(a->engine, &live));
         LMF_TRY(lmf_session_read(a->session, tok, 16, &n));
         if (n && first == 0)
             first = lmf_cli_seconds();
-        LMF_TRY(take_tokens(a, &st, tok, n));
+        LMF_TRY(take_tokens(a, &st, quiet_stdout, tok, n));
     }
-    if (st.stopped)
+    if (st.i_stop >= 0)
         a->finish = "stop";
     first = first == 0 ? lmf_cli_seconds() : first;
     a->prefill_seconds = first - start;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/cpu.h"
 #include "cli/cli.h"
+#include "device/device.h"
 #include "registry/registry.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128, MAX_COMMANDS = 64 };
@@ -34,13 +35,35 @@ static lmf_status unknown_command(lmf_ctx *ctx, const char *name)
     return LMF_FAIL(ctx, LMF_E_ARG, "unknown command %.64s; lmfast --help lists the commands", name);
 }
 
+/* jansson escapes C0 alone. What else a terminal could take for a command is only found within strings: \uXXXX there. */
+static bool put_json(const char *text)
+{
+    for (size_t k; *text; text += k) {
+        unsigned char p[3] = { (unsigned char)text[0] };
+        k = lmf_utf8_length(text, 4);
+        k = k ? k : 1;
+        if (!lmf_utf8_is_command(text, k)) {
+            fwrite(text, 1, k, stdout);
+            continue;
+        }
+        for (size_t i = 1; i < k; i++)
+            p[i] = (unsigned char)text[i];
+        printf("\\u%04x", k == 1 ? p[0] : k == 2 ? (p[0] & 0x1Fu) << 6 | (p[1] & 0x3Fu) : (p[0] & 0xFu) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu));
+    }
+    return putchar('\n') == EOF || ferror(stdout);
+}
+
 lmf_status lmf_cli_print_json(lmf_cli *cli, json_t *object)
 {
     if (!object)
-        return LMF_FAIL(cli->ctx, LMF_E_MEMORY, "out of memory while building the JSON answer");
-    int bad = json_dumpf(object, stdout, JSON_REAL_PRECISION(12) | JSON_COMPACT);
+        return LMF_FAIL(cli->ctx, LMF_E_MEMORY, "the JSON answer could not be built: a value in it is no finite number, or there is no memory");
+    char *text = json_dumps(object, JSON_REAL_PRECISION(12) | JSON_COMPACT);
     json_decref(object);
-    if (bad || putchar('\n') == EOF)
+    if (!text)
+        return LMF_NO_MEMORY(cli->ctx, 4096, "the JSON answer");
+    bool bad = put_json(text);
+    free(text);
+    if (bad)
         return LMF_FAIL(cli->ctx, LMF_E_IO, "the JSON answer could not be written to standard output: %s", strerror(errno));
     return LMF_OK;
 }
@@ -77,16 +100,17 @@ static lmf_status apply(lmf_ctx *ctx, const lmf_cli_globals *globals)
     uint64_t allowed;
     if (!lmf_cpu_level(globals->isa, &allowed))
         return LMF_FAIL(ctx, LMF_E_ARG, "--isa %s is unknown", globals->isa);
+    LMF_TRY(lmf_device_check_name(ctx, globals->device));
     ctx->cpu_features &= allowed;
     if (globals->threads)
         ctx->n_workers = (int)globals->threads;
     return LMF_OK;
 }
 
-static lmf_status show_help(lmf_cli *cli, const lmf_command *cmd)
+static lmf_status show_help(lmf_cli *cli, lmf_arena *a, const lmf_command *cmd)
 {
     if (cli->json)
-        return lmf_cli_print_json(cli, lmf__cli_help_json(cmd));
+        return lmf_cli_print_json(cli, lmf__cli_help_json(a, cmd));
     if (cmd)
         lmf__cli_help_command(stdout, cmd);
     else
@@ -121,7 +145,7 @@ static int command_index(int argc, char **argv)
 }
 
 /* lmfast help [COMMAND], lmfast --help, lmfast --version: what needs no command. */
-static int run_bare(lmf_cli *cli, lmf_cli_globals *globals, int argc, char **argv, int at)
+static int run_bare(lmf_cli *cli, lmf_arena *a, lmf_cli_globals *globals, int argc, char **argv, int at)
 {
     static const lmf_command bare = { .name = "help", .summary = "shows what commands and flags there are" };
     lmf_ctx *ctx = cli->ctx;
@@ -139,14 +163,16 @@ static int run_bare(lmf_cli *cli, lmf_cli_globals *globals, int argc, char **arg
         if (s)
             note_json(globals, argc, argv);
         cli->json = globals->json;
+        if (!s && cmd && !(cmd = lmf__cli_whole(a, cmd)))
+            s = LMF_NO_MEMORY(ctx, sizeof *cmd, "the flags");
         if (!s)
-            s = show_help(cli, cmd);
+            s = show_help(cli, a, cmd);
         return finish(globals, s, lmf_error(ctx), EXIT_USAGE);
     }
     if (!s && globals->version)
         s = show_version(cli);
     else if (!s && globals->help)
-        s = show_help(cli, NULL);
+        s = show_help(cli, a, NULL);
     else if (!s) {
         lmf__cli_help(stderr);
         s = LMF_FAIL(ctx, LMF_E_ARG, "no command was given");
@@ -154,13 +180,15 @@ static int run_bare(lmf_cli *cli, lmf_cli_globals *globals, int argc, char **arg
     return finish(globals, s, lmf_error(ctx), EXIT_USAGE);
 }
 
-static int run_command(lmf_cli *cli, lmf_cli_globals *globals, int argc, char **argv, int at)
+static int run_command(lmf_cli *cli, lmf_arena *a, lmf_cli_globals *globals, int argc, char **argv, int at)
 {
     lmf_ctx *ctx = cli->ctx;
     const lmf_command *cmd = lmf__cli_find(argv[at]);
     void *args = NULL;
     int code = EXIT_USAGE;
     lmf_status s = cmd ? LMF_OK : unknown_command(ctx, argv[at]);
+    if (!s && !(cmd = lmf__cli_whole(a, cmd)))
+        s = LMF_NO_MEMORY(ctx, sizeof *cmd, "the flags"), code = EXIT_FAILED;
     if (!s && cmd->args_bytes && !(args = lmf_alloc(ctx, cmd->args_bytes)))
         s = LMF_NO_MEMORY(ctx, cmd->args_bytes, "the arguments"), code = EXIT_FAILED;
     if (!s)
@@ -176,7 +204,7 @@ static int run_command(lmf_cli *cli, lmf_cli_globals *globals, int argc, char **
     if (!s)
         s = apply(ctx, globals);
     if (!s && globals->help)
-        s = show_help(cli, cmd);
+        s = show_help(cli, a, cmd);
     else if (!s && globals->version)
         s = show_version(cli);
     else if (!s) {
@@ -200,15 +228,18 @@ int lmf_cli_main(int argc, char **argv)
     if (s)
         return finish(&globals, s, "", EXIT_FAILED);
     cli.ctx = ctx;
+    lmf_arena arena;
+    lmf_arena_init(&arena, ctx, (size_t)1 << 20);
     lmf__cli_catch_signals();
     int code, at = command_index(argc, argv);
     s = lmf__cli_defaults(ctx, lmf__cli_global_flags, &globals);
     if (s)
         code = finish(&globals, s, lmf_error(ctx), EXIT_FAILED);
     else if (at >= argc || (strcmp(argv[at], "help") == 0 && !lmf__cli_find("help")))
-        code = run_bare(&cli, &globals, argc, argv, at);
+        code = run_bare(&cli, &arena, &globals, argc, argv, at);
     else
-        code = run_command(&cli, &globals, argc, argv, at);
+        code = run_command(&cli, &arena, &globals, argc, argv, at);
+    lmf_arena_clear(&arena);
     lmf_ctx_destroy(ctx);
     return code;
 }

@@ -22,11 +22,13 @@ lmf_status lmf__cli_defaults(lmf_ctx *ctx, const lmf_flag *flags, void *args);
 lmf_status lmf__cli_parse(lmf_ctx *ctx, const lmf_command *cmd, int argc, char **argv, lmf_cli_globals *globals, void *args);
 /* The name nearest to word among n, or NULL when none is near. */
 const char *lmf__cli_nearest(const char *word, const char *const *names, int n);
+/* The command with the flags that `more` adds; itself where there is none. NULL: no memory. Lives in a. */
+const lmf_command *lmf__cli_whole(lmf_arena *a, const lmf_command *cmd);
 const lmf_command *lmf__cli_find(const char *name);        /* by name or alias; NULL: none */
 
 void lmf__cli_help(FILE *out);                             /* all commands */
 void lmf__cli_help_command(FILE *out, const lmf_command *cmd);
-json_t *lmf__cli_help_json(const lmf_command *cmd);        /* NULL cmd: all commands; the caller's reference */
+json_t *lmf__cli_help_json(lmf_arena *a, const lmf_command *cmd); /* NULL cmd: all commands; the caller's reference */
 
 void lmf__cli_catch_signals(void);
 int  lmf__cli_signal(void);                                /* the signal that came, or 0 */

@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "base/philox.h"
 #include "cli/command.h"
+#include "format/json.h"
 #include "infer/engine.h"
 
 enum { MAX_STREAMS = 256, MAX_KINDS = 16, MAX_RUNS = 100 };
@@ -22,7 +23,7 @@ typedef struct bench_args {
 static const lmf_flag flags[] = {
     { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
     { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapter: a PEFT folder" },
-    { "prompts", 'n', LMF_FLAG_INT, AT(prompts), 1, 1e6, "10", .help = "prompts a run: as many waves of N streams as fit, one at least" },
+    { "prompts", 0, LMF_FLAG_INT, AT(prompts), 1, 1e6, "10", .help = "prompts a run: as many waves of N streams as fit, one at least" },
     { "runs", 'r', LMF_FLAG_INT, AT(runs), 1, MAX_RUNS, "3", .help = "runs; what is shown is their median" },
     { "prompt-tokens", 0, LMF_FLAG_INT, AT(prompt_tokens), 1, 1 << 20, "512", .help = "tokens of each prompt" },
     { "new-tokens", 0, LMF_FLAG_INT, AT(new_tokens), 1, 1 << 20, "64", .help = "tokens of each answer" },
@@ -227,8 +228,8 @@ static lmf_status report_json(bench *b)
                                               "decode_tokens_per_second", median(k->decode, runs), "prefill_runs", list_of(k->prefill, runs),
                                               "decode_runs", list_of(k->decode, runs)));
     }
-    return lmf_cli_print_json(b->cli, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "version", LMF_VERSION, "model", a->model,
-        "cpu", cpu, "device", b->cli->device, "workers", b->cli->ctx->n_workers, "compute", a->compute, "runs", (json_int_t)a->runs, "prompt_tokens",
+    return lmf_cli_print_json(b->cli, json_pack("{s:s, s:o, s:o, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "version", LMF_VERSION, "model", lmf_json_string(a->model),
+        "cpu", lmf_json_string(cpu), "device", b->cli->device, "workers", b->cli->ctx->n_workers, "compute", a->compute, "runs", (json_int_t)a->runs, "prompt_tokens",
         (json_int_t)a->prompt_tokens, "new_tokens", (json_int_t)a->new_tokens, "load_seconds", b->load, "engine_seconds", b->create,
         "first_token_seconds", b->first, "results", rows));
 }

@@ -11,14 +11,15 @@
 
 typedef struct chat_args { lmf_answer_args answer; } chat_args;
 
-static const lmf_flag flags[] = { LMF_ANSWER_FLAGS(chat_args), { 0 } };
+static const lmf_flag flags[] = { LMF_ANSWER_FLAGS(chat_args, "0"), { 0 } };
 
 enum { LEAST_ANSWER = 16 }; /* tokens that a turn leaves room for */
 
 typedef struct chat {
     lmf_answer  a;
     json_t     *messages;
-    bool        shown;          /* a person types */
+    bool        typed;          /* by a person: lines may be commands */
+    bool        shown;          /* and sees the answers as text */
     int         n_interrupts;   /* Ctrl-C at an empty prompt, one behind the other */
     int         n_answers;
 } chat;
@@ -97,7 +98,7 @@ static lmf_status command(chat *c, const chat_args *args, const char *line, bool
         fputs("[a new conversation]\n", stderr);
     } else {
         if (strcmp(line, "/help"))
-            fprintf(stderr, "[there is no %.40s]\n", line);
+            fprintf(stderr, "[there is no %s]\n", lmf_plain_text(line, (char[48]){ 0 }, 48));
         fputs("[/clear begins a new conversation, /exit or Ctrl-D leaves, Ctrl-C stops an answer]\n", stderr);
     }
     return LMF_OK;
@@ -129,7 +130,7 @@ static lmf_status talk(chat *c, const chat_args *args, lmf_buf *line)
         if (!more)
             break;
         c->n_interrupts = 0;
-        if (line->n && line->data[0] == '/')
+        if (c->typed && line->n && line->data[0] == '/')
             LMF_TRY(command(c, args, line->data, &end));
         else if (line->n)
             LMF_TRY(turn(c, line));
@@ -142,19 +143,21 @@ static lmf_status talk(chat *c, const chat_args *args, lmf_buf *line)
 static lmf_status run(lmf_cli *cli, void *p)
 {
     chat_args *args = p;
-    chat c = { .messages = json_array(), .shown = isatty(0) && !cli->json };
+    chat c = { .messages = json_array(), .typed = isatty(0), .shown = isatty(0) && !cli->json };
     lmf_buf line;
     lmf_buf_init(&line, cli->ctx, (size_t)1 << 20);
     setvbuf(stdin, NULL, _IONBF, 0);
     lmf_status s = c.messages ? LMF_OK : LMF_NO_MEMORY(cli->ctx, 64, "a conversation");
     if (!s)
         s = lmf__answer_open(cli, &args->answer, &c.a);
-    if (!s && !c.a.model->chat_template)
+    if (!s && c.a.model->chat.broken)
+        s = LMF_FAIL(cli->ctx, LMF_E_UNSUPPORTED, "the model's chat template can't be used: %s", c.a.model->chat.broken);
+    else if (!s && !c.a.model->chat_template)
         s = LMF_FAIL(cli->ctx, LMF_E_UNSUPPORTED, "%s has no chat template; lmfast generate --raw continues plain text", args->answer.model);
     if (!s)
         s = clear(&c, args);
     if (!s && c.shown && !cli->quiet)
-        fprintf(stderr, "[%s; /help shows the commands]\n", c.a.model->name[0] ? c.a.model->name : args->answer.model);
+        fprintf(stderr, "[%s; /help shows the commands]\n", lmf_plain_text(c.a.model->name[0] ? c.a.model->name : args->answer.model, (char[512]){ 0 }, 512));
     if (!s)
         s = talk(&c, args, &line);
     if (args->answer.profile)

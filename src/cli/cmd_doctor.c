@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "device/plugin.h"
+#include "format/json.h"
 
 /* An environment is known by a variable or by a file that only it has. */
 typedef struct place { const char *name, *variable, *value, *path; } place;
@@ -64,7 +65,7 @@ static json_t *cpu_json(void)
 {
     char model[256];
     lmf_cpu_model(model, sizeof model);
-    return json_pack("{s:s, s:o, s:i, s:i, s:I}", "model", model, "features", feature_list(lmf_cpu_features()), "processors",
+    return json_pack("{s:o, s:o, s:i, s:i, s:I}", "model", lmf_json_string(model), "features", feature_list(lmf_cpu_features()), "processors",
                      (int)sysconf(_SC_NPROCESSORS_ONLN), "workers", lmf_cpu_workers(), "memory_bytes", (json_int_t)lmf_memory_limit());
 }
 

@@ -1,25 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/file.h"
-#include "cli/command.h"
+#include "base/output.h"
+#include "cli/conversation.h"
 #include "eval/answers.h"
 #include "eval/perplexity.h"
 
 typedef struct eval_args {
-    const char *model, *adapter, *data, *text, *answers, *compute;
+    const char *model, *adapter, *data, *text, *answers, *compute, *chat_template, *control, *bad_rows;
     int64_t     context, max_tok, max_new_tok, batch_size;
+    bool        overwrite;
 } eval_args;
 
 #define AT(member) offsetof(eval_args, member)
 static const lmf_flag flags[] = {
     { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
     { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapter on top: a PEFT folder" },
-    { "data", 'd', LMF_FLAG_STRING, AT(data), .help = "JSON Lines of test rows: answers are made and judged" },
+    { "data", 'd', LMF_FLAG_STRING, AT(data),
+      .help = "test rows, JSON Lines or an array, also gzip; - is standard input: answers are made and judged" },
+    LMF_BAD_ROWS_FLAG(AT(bad_rows)),
+    LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
+    LMF_CONTROL_FLAG(AT(control)),
     { "answers", 0, LMF_FLAG_STRING, AT(answers), .help = "with --data: file for the answers, one JSON object a row" },
+    { "overwrite", 0, LMF_FLAG_BOOL, AT(overwrite), .help = "with --answers: replace the answers of an earlier eval, and nothing else" },
     { "max-new-tokens", 0, LMF_FLAG_INT, AT(max_new_tok), 1, 1 << 20, .fallback = "96", .help = "with --data: longest answer" },
     { "batch-size", 'b', LMF_FLAG_INT, AT(batch_size), 1, 256, .fallback = "8", .help = "with --data: rows answered at once" },
-    { "text", 't', LMF_FLAG_STRING, AT(text), .help = "text file whose perplexity is measured" },
+    { "text", 0, LMF_FLAG_STRING, AT(text), .help = "text file whose perplexity is measured" },
     { "context", 'c', LMF_FLAG_INT, AT(context), 4, 1 << 24, .fallback = "512", .help = "with --text: tokens of a window" },
     { "max-tokens", 0, LMF_FLAG_INT, AT(max_tok), 0, 9e15, .fallback = "0", .help = "with --text: tokens used; 0: all" },
     { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast", .help = "f32: all products in f32; fast: bf16 or int8 where the processor has it" },
@@ -57,6 +64,8 @@ static lmf_status eval_text(lmf_cli *cli, const eval_args *a, const lmf_model *m
     lmf_scorer_destroy(scorer);
     lmf_free(cli->ctx, text, n + 1);
     LMF_TRY(s);
+    if (!isfinite(st.perplexity) || !isfinite(st.mean_nll))
+        return LMF_FAIL(cli->ctx, LMF_E_LIMIT, "--text %s: the perplexity is not finite: the model gives values that are no numbers, its weights are damaged or too large", a->text);
     if (cli->json)
         return lmf_cli_print_json(cli, json_pack("{s:f, s:f, s:I, s:I, s:I, s:i}", "perplexity", st.perplexity, "mean_nll", st.mean_nll, "tokens", (json_int_t)st.n_tok,
                                                  "scored_tokens", (json_int_t)st.n_scored, "windows", (json_int_t)st.n_windows, "context", (int)a->context));
@@ -64,40 +73,56 @@ static lmf_status eval_text(lmf_cli *cli, const eval_args *a, const lmf_model *m
     return LMF_OK;
 }
 
-typedef struct scores { int64_t n_valid, n_name, n_exact, n_cut; double loss; } scores;
+typedef struct scores { int64_t n_valid, n_name, n_exact, n_cut, n_bad; double loss; } scores;
 
-/* Judges all answers; lines of --answers go to out. */
-static lmf_status judge(lmf_cli *cli, const lmf_rows *rows, const lmf_answer *answer, lmf_buf *out, scores *sc)
+/* One answer: its verdict, and its line of --answers behind out. */
+static lmf_status judge_one(lmf_cli *cli, const lmf_rows *rows, const lmf_model *m, int64_t i, const lmf_answer *answer,
+                            lmf_buf *reference, lmf_buf *out, scores *sc)
 {
-    for (int64_t i = 0; i < rows->n; i++) {
-        const json_t *row = rows->items[i].json, *messages = json_object_get(row, "messages"), *id = json_object_get(row, "id");
-        size_t last = json_array_size(messages);
-        while (last && strcmp(json_string_value(json_object_get(json_array_get(messages, last - 1), "role")), "assistant"))
-            last--;
-        const char *reference = messages ? json_string_value(json_object_get(json_array_get(messages, last - 1), "content")) : json_string_value(json_object_get(row, "completion"));
-        lmf_verdict v = lmf_answer_judge(row, reference, answer[i].text, answer[i].n);
-        sc->n_valid += v.valid, sc->n_name += v.name, sc->n_exact += v.exact, sc->n_cut += answer[i].cut;
-        json_t *text = json_stringn(answer[i].text, answer[i].n); /* NULL: an answer that is not UTF-8 */
-        json_t *line = json_pack("{s:O*, s:I, s:o?, s:b, s:b, s:b, s:b}", "id", id, "line", (json_int_t)rows->items[i].line, "answer", text, "valid", v.valid, "name", v.name, "exact", v.exact,
-                                 "cut", answer[i].cut);
+    json_t *row;
+    LMF_TRY(lmf_row_get(rows, i, &row));
+    lmf_status s = lmf_row_reference(rows, &m->chat, row, reference);
+    if (!s) {
+        lmf_verdict v = lmf_answer_judge(row, lmf_buf_str(reference), answer->text, answer->n);
+        sc->n_valid += v.valid, sc->n_name += v.name, sc->n_exact += v.exact, sc->n_cut += answer->cut;
+        json_t *text = json_stringn(answer->text, answer->n); /* NULL: an answer that is not UTF-8 */
+        json_t *line = json_pack("{s:O*, s:I, s:o?, s:b, s:b, s:b, s:b}", "id", json_object_get(row, "id"), "line",
+                                 (json_int_t)rows->items[i].line, "answer", text,
+                                 "valid", v.valid, "name", v.name, "exact", v.exact, "cut", answer->cut);
         char *dump = line ? json_dumps(line, JSON_COMPACT) : NULL;
-        lmf_status s = dump ? lmf_buf_printf(out, "%s\n", dump) : LMF_NO_MEMORY(cli->ctx, answer[i].n, "an answer");
+        s = dump ? lmf_buf_printf(out, "%s\n", dump) : LMF_NO_MEMORY(cli->ctx, answer->n, "an answer");
         free(dump);
         json_decref(line);
-        LMF_TRY(s);
     }
-    return LMF_OK;
+    json_decref(row);
+    return s;
 }
 
-static lmf_status measure_loss(lmf_cli *cli, const eval_args *a, const lmf_model *m, const lmf_lora *lora, const lmf_rows *rows, double *loss)
+static lmf_status judge(lmf_cli *cli, const lmf_rows *rows, const lmf_model *m, const lmf_answer *answer, lmf_buf *out, scores *sc)
+{
+    lmf_buf reference;
+    lmf_status s = LMF_OK;
+    lmf_buf_init(&reference, cli->ctx, (size_t)1 << 28);
+    for (int64_t i = 0; !s && i < rows->n; i++)
+        s = judge_one(cli, rows, m, i, &answer[i], &reference, out, sc);
+    lmf_buf_clear(&reference);
+    return s;
+}
+
+static lmf_status measure_loss(lmf_cli *cli, const eval_args *a, const lmf_model *m, const lmf_lora *lora, lmf_rows *rows, double *loss)
 {
     lmf_samples *samples;
     lmf_scorer *scorer = NULL;
     lmf_progress bar;
-    LMF_TRY(lmf_samples_create(rows, &m->chat, lmf_model_config(m)->context, LMF_LONG_ERROR, &samples));
+    lmf_status s = lmf_samples_create(rows, &m->chat, lmf_model_config(m)->context, LMF_LONG_ERROR, &samples);
+    if (s)
+        return lmf__conversation_hint(cli, s, a->bad_rows);
+    lmf__conversation_report(lmf_plain_text(rows->path, (char[1024]){ 0 }, 1024), samples);
+    s = rows->skip_bad ? lmf_rows_keep(rows, samples) : LMF_OK;
     lmf_scorer_opts o = { .device = cli->device, .lora = lora, .compute = strcmp(a->compute, "f32") != 0, .max_tok = samples->longest < 2 ? 2 : samples->longest };
     lmf_progress_start(&bar, cli, "loss", samples->n);
-    lmf_status s = lmf_scorer_create(cli->ctx, m, &o, &scorer);
+    if (!s)
+        s = lmf_scorer_create(cli->ctx, m, &o, &scorer);
     if (!s)
         s = lmf_answers_loss(scorer, cli->ctx, samples, progress, &bar, loss);
     lmf_progress_end(&bar);
@@ -121,11 +146,52 @@ static lmf_status print_scores(lmf_cli *cli, const eval_args *a, int64_t n_rows,
 {
     double n = (double)n_rows, valid = (double)sc->n_valid / n, name = (double)sc->n_name / n, exact = (double)sc->n_exact / n;
     if (cli->json)
-        return lmf_cli_print_json(cli, json_pack("{s:I, s:f, s:f, s:f, s:f, s:I}", "rows", (json_int_t)n_rows, "valid", valid, "name", name, "exact", exact, "loss", sc->loss,
+        return lmf_cli_print_json(cli, json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:I}", "rows", (json_int_t)n_rows, "bad_rows",
+                                                 (json_int_t)sc->n_bad, "valid", valid, "name", name, "exact", exact, "loss", sc->loss,
                                                  "cut_answers", (json_int_t)sc->n_cut));
-    printf("%s: %lld rows\nvalid  %.3f  one JSON object\nname   %.3f  the right function\nexact  %.3f  every value right\nloss   %.4f  mean of the answers' tokens\n", a->data,
+    printf("%s: %lld rows\nvalid  %.3f  one JSON object\nname   %.3f  the right function\nexact  %.3f  every value right\nloss   %.4f  mean of the answers' tokens\n", lmf_plain_text(a->data, (char[1024]){ 0 }, 1024),
            (long long)n_rows, valid, name, exact, sc->loss);
     return LMF_OK;
+}
+
+/* Whether each line is one that judge makes. */
+static bool are_answers(const char *text, size_t n)
+{
+    static const char *const keys[] = { "line", "answer", "valid", "name", "exact", "cut", NULL };
+    bool ours = n > 0 && text[n - 1] == '\n';
+    for (size_t at = 0; ours && at < n;) {
+        const char *end = memchr(text + at, '\n', n - at);
+        json_t *line = json_loadb(text + at, (size_t)(end - text) - at, 0, NULL);
+        for (const char *const *k = keys; ours && *k; k++)
+            ours = json_object_get(line, *k) != NULL;
+        ours = ours && json_object_size(line) == 6 + (json_object_get(line, "id") != NULL);
+        json_decref(line);
+        at = (size_t)(end - text) + 1;
+    }
+    return ours;
+}
+
+/* --answers is a new name, or with --overwrite a file of answers. */
+static lmf_status check_answers(lmf_cli *cli, const eval_args *a)
+{
+    char *text;
+    size_t n;
+    if (!a->answers)
+        return LMF_OK;
+    lmf_output_kind kind = lmf_output_stat(a->answers);
+    lmf_output_clean_beside(cli->ctx, a->answers, NULL);
+    if (kind == LMF_OUTPUT_NONE)
+        return LMF_OK;
+    if (kind != LMF_OUTPUT_FILE)
+        return LMF_FAIL(cli->ctx, LMF_E_EXISTS, "--answers %s is %s; give the name of a file that is not there yet", a->answers, lmf_output_word(kind));
+    lmf_status s = lmf_file_read(cli->ctx, a->answers, (size_t)1 << 32, &text, &n);
+    if (s)
+        return lmf_fail_prefix(cli->ctx, s, "--answers");
+    bool ours = are_answers(text, n);
+    lmf_free(cli->ctx, text, n + 1);
+    if (!ours)
+        return LMF_FAIL(cli->ctx, LMF_E_EXISTS, "--answers %s exists and holds no answers of an eval; it is left alone, choose another name", a->answers);
+    return a->overwrite ? LMF_OK : LMF_FAIL(cli->ctx, LMF_E_EXISTS, "--answers %s exists; --overwrite replaces it", a->answers);
 }
 
 static lmf_status eval_rows(lmf_cli *cli, const eval_args *a, const lmf_model *m, const lmf_lora *lora)
@@ -134,20 +200,25 @@ static lmf_status eval_rows(lmf_cli *cli, const eval_args *a, const lmf_model *m
     lmf_arena arena;
     lmf_buf out;
     scores sc = { 0 };
-    lmf_status s = lmf_rows_open(cli->ctx, a->data, &rows);
+    lmf_status s = lmf_rows_open_with(cli->ctx, a->data, lmf__conversation_skips(a->bad_rows), &rows);
     if (s)
-        return lmf_fail_prefix(cli->ctx, s, "--data");
+        return lmf_fail_prefix(cli->ctx, lmf__conversation_hint(cli, s, a->bad_rows), "--data");
     lmf_arena_init(&arena, cli->ctx, (size_t)1 << 32);
     lmf_buf_init(&out, cli->ctx, (size_t)1 << 32);
     lmf_answer *answer = lmf_arena_array(&arena, (size_t)rows.n, sizeof *answer);
     s = answer ? measure_loss(cli, a, m, lora, &rows, &sc.loss) : LMF_NO_MEMORY(cli->ctx, (size_t)rows.n * sizeof *answer, "answers");
+    if (!s && !isfinite(sc.loss))
+        s = LMF_FAIL(cli->ctx, LMF_E_LIMIT, "--data %s: the loss is not finite: the model gives values that are no numbers, its weights are damaged or too large", a->data);
     if (!s)
         s = make_answers(cli, a, m, &rows, &arena, answer);
     if (!s)
-        s = judge(cli, &rows, answer, &out, &sc);
+        s = judge(cli, &rows, m, answer, &out, &sc);
+    if (!s && a->answers)
+        s = check_answers(cli, a); /* again: some time has passed */
     if (!s && a->answers)
         s = lmf_file_write(cli->ctx, a->answers, lmf_buf_str(&out), out.n);
     int64_t n = rows.n;
+    sc.n_bad = rows.n_bad;
     lmf_buf_clear(&out);
     lmf_arena_clear(&arena);
     lmf_rows_close(&rows);
@@ -161,10 +232,14 @@ static lmf_status run(lmf_cli *cli, void *args)
     lmf_lora lora = { 0 };
     if (!a->data == !a->text)
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "give one of --data ROWS.jsonl (answers and loss) and --text FILE (perplexity)");
-    lmf_path_kind kind = a->answers ? lmf_path_stat(a->answers) : LMF_PATH_NONE;
-    if (kind == LMF_PATH_DIR || kind == LMF_PATH_OTHER)
-        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--answers %s is %s; give the name of a file", a->answers, kind == LMF_PATH_DIR ? "a folder" : "a fifo, device or socket");
+    LMF_TRY(check_answers(cli, a));
     lmf_status s = lmf_model_open(cli->ctx, a->model, &m);
+    if (!s)
+        s = lmf__conversation_use_template(cli, m, a->chat_template);
+    if (!s) {
+        m->chat.now_unix = lmf__conversation_now();
+        m->chat.control = lmf__conversation_control(a->control);
+    }
     if (!s && a->adapter)
         s = lmf_lora_open(cli->ctx, m, a->adapter, &lora);
     if (!s)

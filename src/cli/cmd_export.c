@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
-#include "cli/command.h"
+#include "cli/conversation.h"
 #include "export/export.h"
+#include "format/json.h"
 
 typedef struct export_args {
-    const char *model, *adapter, *output, *format, *quant;
+    const char *model, *adapter, *output, *format, *quant, *chat_template;
     bool        overwrite, verify;
 } export_args;
 
@@ -15,12 +16,31 @@ static const lmf_flag flags[] = {
     { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapter to merge: a PEFT folder" },
     { "output", 'o', LMF_FLAG_STRING, AT(output), .required = true, .help = "file (gguf) or folder (hf) to write" },
     { "format", 'f', LMF_FLAG_CHOICE, AT(format), .fallback = "gguf", .choices = "gguf|hf", .help = "gguf: one file for llama.cpp and others; hf: folder for transformers" },
-    { "quant", 'q', LMF_FLAG_CHOICE, AT(quant), .fallback = "copy", .choices = "copy|f32|f16|bf16|q8_0|q6_k|q5_0|q4_k|q4_1|q4_0",
-      .help = "type of the weights; copy: as they are stored; norms stay f32" },
-    { "overwrite", 0, LMF_FLAG_BOOL, AT(overwrite), .help = "replace a GGUF file, or a folder that an export wrote" },
-    { "verify", 0, LMF_FLAG_BOOL, AT(verify), .fallback = "true", .help = "open what was written and compare it with the model" },
+    { "overwrite", 0, LMF_FLAG_BOOL, AT(overwrite), .help = "replace what an earlier export wrote, and nothing else" },
+    { "verify", 0, LMF_FLAG_BOOL, AT(verify), .fallback = "true", .help = "open what was written and compare it with the model",
+      .no_help = "don't open what was written and compare it with the model" },
+    LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
     { 0 }
 };
+
+/* --quant, from the table of formats. */
+static int quant_flag(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int n)
+{
+    const lmf_format *f[LMF_FLAG_MAX_CHOICES - 1];
+    int n_formats = lmf_export_formats(tables, f, LMF_FLAG_MAX_CHOICES - 1);
+    char *choices = lmf_arena_strdup(a, "copy"), *help;
+    help = lmf_arena_strdup(a, "type of the weights and its bits each; norms stay f32. copy: as they are stored");
+    if (n < 1 || n_formats > LMF_FLAG_MAX_CHOICES - 1)
+        return -1;
+    for (int i = 0; i < n_formats && choices && help; i++) {
+        choices = lmf_arena_printf(a, "%s|%s", choices, f[i]->name);
+        help = lmf_arena_printf(a, "%s; %s: %.3g bits, %s", help, f[i]->name, 8.0 * f[i]->block_bytes / f[i]->block, f[i]->written.summary);
+    }
+    if (!choices || !help)
+        return -1;
+    *out = (lmf_flag){ "quant", 0, LMF_FLAG_CHOICE, AT(quant), .fallback = "copy", .choices = choices, .help = help };
+    return 1;
+}
 
 static bool progress(void *user, int64_t done, int64_t total)
 {
@@ -33,12 +53,17 @@ static lmf_status print_report(lmf_cli *cli, const export_args *a, const lmf_exp
     if (cli->json) {
         json_t *verify = r->verified ? json_pack("{s:b, s:i, s:f, s:i, s:f, s:f, s:f, s:f, s:f}", "passed", 1, "texts", r->n_texts, "max_tensor_error", r->max_error, "prompt_tokens", r->n_prompt_tok, "max_dlogit", r->max_dlogit,
                                                  "mean_kl", r->mean_kl, "same_top", r->same_top, "dlogit_limit", r->dlogit_limit, "kl_limit", r->kl_limit) : json_null();
-        return lmf_cli_print_json(cli, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:f, s:o}", "output", a->output, "format", a->format, "quant", a->quant, "tensors", (json_int_t)r->n_tensors,
-                                                 "fallback_tensors", (json_int_t)r->n_fallback, "bytes", (json_int_t)r->n_bytes, "notes", r->notes, "seconds", seconds, "verify", verify));
+        return lmf_cli_print_json(cli, json_pack("{s:o, s:s, s:s, s:I, s:I, s:I, s:o, s:o, s:f, s:o}", "output", lmf_json_string(a->output),
+                                                 "format", a->format, "quant", a->quant, "tensors", (json_int_t)r->n_tensors,
+                                                 "fallback_tensors", (json_int_t)r->n_fallback, "bytes", (json_int_t)r->n_bytes, "notes",
+                                                 lmf_json_string(r->notes), "losses", lmf_json_string(r->losses), "seconds", seconds, "verify", verify));
     }
     if (r->n_fallback)
         fprintf(stderr, "%lld of %lld tensors: %s\n", (long long)r->n_fallback, (long long)r->n_tensors, r->notes);
-    printf("%s: %lld tensors, %.1f MB\n", a->output, (long long)r->n_tensors, (double)r->n_bytes / 1e6);
+    char name[1024], losses[2 * LMF_EXPORT_LOSSES];
+    if (*r->losses)
+        fprintf(stderr, "%s has no place for: %s\n", lmf_plain_text(a->output, name, sizeof name), lmf_plain_text(r->losses, losses, sizeof losses));
+    printf("%s: %lld tensors, %.1f MB\n", lmf_plain_text(a->output, name, sizeof name), (long long)r->n_tensors, (double)r->n_bytes / 1e6);
     if (r->verified)
         printf("verified: tensors to %.2g, %d texts, chat template; logits of %d tokens differ by at most %.3g, mean KL %.3g, likeliest token equal in %.0f %%\n", r->max_error, r->n_texts, r->n_prompt_tok, r->max_dlogit,
                r->mean_kl, 100 * r->same_top);
@@ -61,12 +86,16 @@ static lmf_status run(lmf_cli *cli, void *args)
     o.skip_verify = !a->verify;
     o.progress = progress;
     o.user = &bar;
-    lmf_progress_start(&bar, cli, "writing", m->weights->n);
-    lmf_status s = lmf_export(cli->ctx, m, a->output, &o, &report);
-    lmf_progress_end(&bar);
+    lmf_status s = lmf__conversation_use_template(cli, m, a->chat_template);
+    if (!s) {
+        lmf_progress_start(&bar, cli, "writing", m->weights->n);
+        s = lmf_export(cli->ctx, m, a->output, &o, &report);
+        lmf_progress_end(&bar);
+    }
     lmf_model_close(m);
     return s ? s : print_report(cli, a, &report, lmf_cli_seconds() - start);
 }
 
 const lmf_command lmf_command_export = { "export", "write a model, an adapter merged in, as GGUF or for transformers", flags, sizeof(export_args), run,
-    .example = "lmfast export --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter my_adapter --output tuned.gguf --quant q8_0" };
+    .example = "lmfast export --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter my_adapter --output tuned.gguf --quant q8_0",
+    .more = quant_flag };

@@ -5,15 +5,19 @@
 #include <string.h>
 #include <unistd.h>
 #include "cli/answer.h"
+#include "cli/constraint.h"
+#include "format/json.h"
 
 typedef struct generate_args {
     lmf_answer_args answer;
+    lmf_constraint_args constraint;
     const char *prompt;
     bool raw, interactive;
 } generate_args;
 
 static const lmf_flag flags[] = {
-    LMF_ANSWER_FLAGS(generate_args),
+    LMF_ANSWER_FLAGS(generate_args, "0.7"),
+    LMF_CONSTRAINT_FLAGS(generate_args),
     { "prompt", 'p', LMF_FLAG_STRING, offsetof(generate_args, prompt), .help = "what to answer; - or none: all of standard input" },
     { "raw", 0, LMF_FLAG_BOOL, offsetof(generate_args, raw), .help = "continue the prompt as it is, without a chat template" },
     { "interactive", 'i', LMF_FLAG_BOOL, offsetof(generate_args, interactive), .help = "answer each line of standard input" },
@@ -26,7 +30,7 @@ static lmf_status encode(lmf_answer *a, const generate_args *args, const char *p
         if (args->answer.system)
             return LMF_FAIL(a->cli->ctx, LMF_E_ARG, "--system needs a chat template, which --raw leaves out");
         a->ids.n = 0;
-        LMF_TRY(lmf_tokenizer_encode(a->model->tokenizer, prompt, n, LMF_ENCODE_DEFAULTS, &a->ids));
+        LMF_TRY(lmf_chat_encode_plain(&a->model->chat, prompt, n, LMF_ENCODE_DEFAULTS, &a->ids));
         return a->ids.n ? LMF_OK : LMF_FAIL(a->cli->ctx, LMF_E_ARG, "the prompt is empty");
     }
     json_t *messages = json_array();
@@ -43,7 +47,7 @@ static lmf_status encode(lmf_answer *a, const generate_args *args, const char *p
 
 static json_t *report(const lmf_answer *a)
 {
-    return json_pack("{s:s%, s:i, s:i, s:s, s:f, s:f, s:f}", "text", lmf_buf_str(&a->text), a->text.n, "prompt_tokens", (int)a->ids.n,
+    return json_pack("{s:o, s:i, s:i, s:s, s:f, s:f, s:f}", "text", lmf_json_stringn(lmf_buf_str(&a->text), a->text.n), "prompt_tokens", (int)a->ids.n,
                      "completion_tokens", a->n_completion, "finish", a->finish, "prefill_seconds", a->prefill_seconds,
                      "decode_seconds", a->decode_seconds, "tokens_per_second", lmf__answer_rate(a));
 }
@@ -53,6 +57,7 @@ static lmf_status answer_one(lmf_answer *a, const generate_args *args, const cha
     lmf_cli *cli = a->cli;
     LMF_TRY(encode(a, args, prompt, n));
     LMF_TRY(lmf__answer_start_engine(a, (int64_t)a->ids.n + args->answer.max_tokens));
+    LMF_TRY(lmf__constraint_begin(a));
     lmf_status s = lmf__answer_say(a, cli->json);
     if (!cli->json && (!s || a->text.n))
         putchar('\n');
@@ -103,6 +108,7 @@ static lmf_status run(lmf_cli *cli, void *p)
 {
     generate_args *args = p;
     lmf_answer a;
+    lmf_constraint constraint = { 0 };
     lmf_buf text;
     lmf_buf_init(&text, cli->ctx, (size_t)1 << 22);
     bool from_stdin = !args->prompt || strcmp(args->prompt, "-") == 0;
@@ -110,6 +116,7 @@ static lmf_status run(lmf_cli *cli, void *p)
     if (from_stdin && !args->interactive && isatty(0))
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "give a --prompt, pipe one in, or ask for --interactive");
     LMF_TRY_TO(done, lmf__answer_open(cli, &args->answer, &a));
+    LMF_TRY_TO(done, lmf__constraint_open(&args->constraint, &constraint, &a));
     if (args->interactive)
         s = interact(&a, args, &text);
     else if (from_stdin && !(s = read_all(&a, &text)))
@@ -119,6 +126,7 @@ static lmf_status run(lmf_cli *cli, void *p)
     if (args->answer.profile)
         lmf__answer_print_profile(&a);
 done:
+    lmf__constraint_close(&constraint);
     lmf__answer_close(&a);
     lmf_buf_clear(&text);
     return s;

@@ -3,11 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/command.h"
+#include "cli/objective_flags.h"
 #include "infer/engine.h"
+#include "train/objective.h"
 #include "train/trainer.h"
 
 typedef struct plan_args {
-    const char *model, *data, *target_modules, *too_long, *compute, *adapter;
+    const char *model, *data, *target_modules, *too_long, *compute, *adapter, *objective;
     int64_t     rows, max_steps, batch_size, grad_accum, lora_r, seq_len, micro_tok, seed, context, max_seqs;
     double      epochs;
     bool        recompute, shuffle, serve;
@@ -29,7 +31,7 @@ static const lmf_flag flags[] = {
     { "lora-r", 0, LMF_FLAG_INT, AT(lora_r), 1, 4096, .fallback = "16", .help = "LoRA rank" },
     { "target-modules", 0, LMF_FLAG_STRING, AT(target_modules), .fallback = "all-linear", .help = "modules to adapt: q_proj,v_proj,..." },
     { "seed", 0, LMF_FLAG_INT, AT(seed), 0, 9e15, .fallback = "42", .help = "of the order of rows, which decides how they are packed" },
-    { "shuffle", 0, LMF_FLAG_BOOL, AT(shuffle), .fallback = "true", .help = "shuffle rows each epoch" },
+    { "shuffle", 0, LMF_FLAG_BOOL, AT(shuffle), .fallback = "true", .help = "shuffle rows each epoch", .no_help = "take rows in the order of the file" },
     { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast", .help = "f32: all products in f32; fast: bf16 where the processor has it" },
     { "serve", 0, LMF_FLAG_BOOL, AT(serve), .help = "plan for answering instead of training" },
     { "context", 'c', LMF_FLAG_INT, AT(context), 0, 1 << 24, .fallback = "0", .help = "with --serve: tokens of a conversation; 0: the model's, at most 2048" },
@@ -37,6 +39,11 @@ static const lmf_flag flags[] = {
     { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "with --serve: LoRA adapter" },
     { 0 }
 };
+
+static int more_flags(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int n)
+{
+    return lmf__objective_flags(a, tables, AT(objective), SIZE_MAX, out, n);
+}
 
 enum { N_LARGEST = 8, MAX_GROUPS = 256 };
 
@@ -121,14 +128,16 @@ static lmf_status print_plan(lmf_cli *cli, const char *what, const lmf_memory *m
     return LMF_OK;
 }
 
-/* Rows that are all as long as they may be. */
-static lmf_status even_samples(lmf_cli *cli, int64_t n, int32_t len, lmf_samples **out)
+/* n rows whose sequences are all as long as they may be. */
+static lmf_status even_samples(lmf_cli *cli, int64_t n, int32_t group_size, int32_t len, lmf_samples **out)
 {
     lmf_samples *s = lmf_new(cli->ctx, lmf_samples);
     *out = s;
     if (!s)
         return LMF_NO_MEMORY(cli->ctx, sizeof *s, "samples");
     s->ctx = cli->ctx;
+    s->group_size = group_size;
+    n *= group_size;
     lmf_arena_init(&s->arena, cli->ctx, (size_t)1 << 36);
     int32_t *id = lmf_arena_array(&s->arena, (size_t)len, sizeof *id);
     uint8_t *learn = lmf_arena_alloc(&s->arena, (size_t)len);
@@ -137,20 +146,22 @@ static lmf_status even_samples(lmf_cli *cli, int64_t n, int32_t len, lmf_samples
         return LMF_NO_MEMORY(cli->ctx, (size_t)n * sizeof *s->items, "samples");
     learn[len - 1] = 1;
     for (int64_t i = 0; i < n; i++)
-        s->items[i] = (lmf_sample){ id, learn, len, 1, i + 1 };
+        s->items[i] = (lmf_sample){ id, learn, len, 1, i / group_size + 1 };
     s->n = n, s->n_tok = n * len, s->n_learn = n, s->longest = len;
     return LMF_OK;
 }
 
-static lmf_status load_samples(lmf_cli *cli, const plan_args *a, const lmf_model *m, lmf_samples **out)
+static lmf_status load_samples(lmf_cli *cli, const plan_args *a, const lmf_model *m, const lmf_objective *o, lmf_samples **out)
 {
     lmf_rows rows;
     int32_t longest = (int32_t)(a->seq_len < lmf_model_config(m)->context ? a->seq_len : lmf_model_config(m)->context);
     if (a->rows)
-        return even_samples(cli, a->rows, longest, out);
+        return even_samples(cli, a->rows, o->group_size, longest, out);
+    lmf_too_long policy = !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP :
+                          !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE : LMF_LONG_ERROR;
     lmf_status s = lmf_rows_open(cli->ctx, a->data, &rows);
     if (!s)
-        s = lmf_samples_create(&rows, &m->chat, longest, !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP : !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE : LMF_LONG_ERROR, out);
+        s = lmf_samples_create_of(&rows, &m->chat, o->takes, longest, policy, out);
     lmf_rows_close(&rows);
     return s ? lmf_fail_prefix(cli->ctx, s, "--data") : LMF_OK;
 }
@@ -161,6 +172,9 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)
     lmf_trainer *t = NULL;
     lmf_train_stats st;
     lmf_train_opts o = lmf_train_opts_default();
+    const lmf_objective *objective;
+    LMF_TRY(lmf_objective_find(cli->ctx, a->objective, &objective));
+    o.objective = a->objective;
     if (!a->data == !a->rows)
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "give one of --data ROWS.jsonl and --rows N (with --seq-len), or --serve");
     o.lora_r = (int32_t)a->lora_r;
@@ -175,13 +189,14 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)
     o.compute = strcmp(a->compute, "f32") != 0;
     o.recompute = a->recompute;
     o.plan_only = true;
-    lmf_status s = load_samples(cli, a, m, &samples);
+    lmf_status s = load_samples(cli, a, m, objective, &samples);
     if (!s)
         s = lmf_trainer_create(cli->ctx, cli->device, m, samples, &o, &t);
     if (!s) {
         lmf_trainer_stats(t, &st);
         s = print_plan(cli, "train", lmf_trainer_memory(t), json_pack("{s:I, s:I, s:I, s:I, s:I}", "trainable_parameters", (json_int_t)lmf_trainer_n_params(t), "host_copy_bytes", (json_int_t)lmf_trainer_n_params(t) * 4, "steps", (json_int_t)st.n_steps,
-                                                                       "rows", (json_int_t)samples->n, "tokens", (json_int_t)samples->n_tok),
+                                                                       "rows", (json_int_t)lmf_samples_n_groups(samples), "tokens",
+                                                                           (json_int_t)samples->n_tok),
                        peak_json(lmf_trainer_plan(t), 2 * lmf_trainer_n_buckets(t) + 1));
     }
     lmf_trainer_destroy(t);
@@ -221,5 +236,5 @@ static lmf_status run(lmf_cli *cli, void *args)
     return s;
 }
 
-const lmf_command lmf_command_plan = { "plan", "say how much memory a run will take", flags, sizeof(plan_args), run,
+const lmf_command lmf_command_plan = { "plan", "say how much memory a run will take", flags, sizeof(plan_args), run, .more = more_flags,
     .example = "lmfast plan --model SmolLM2-135M-Instruct.Q4_1.gguf --data rows.jsonl --batch-size 8" };

@@ -11,7 +11,10 @@
 #ifndef LMF_CLI_COMMAND_H
 #define LMF_CLI_COMMAND_H
 #include <jansson.h>
-#include "base/ctx.h"
+#include "base/arena.h"
+#include "base/plain.h"
+
+enum { LMF_FLAG_MAX_CHOICES = 48 };
 
 typedef enum lmf_flag_kind { LMF_FLAG_BOOL, LMF_FLAG_INT, LMF_FLAG_DOUBLE, LMF_FLAG_STRING, LMF_FLAG_CHOICE } lmf_flag_kind;
 
@@ -24,7 +27,9 @@ typedef struct lmf_flag {
     const char   *fallback;    /* text of the default, parsed like a value; NULL: zero */
     const char   *choices;     /* CHOICE: "linear|cosine|constant" */
     bool          required, positional;
+    bool          late;        /* DOUBLE: NaN unless it was given; who reads it knows the default, fallback is for help */
     const char   *help;
+    const char   *no_help;     /* BOOL that is on by default: what --no-name does */
 } lmf_flag;
 
 typedef struct lmf_cli {       /* what every command gets */
@@ -42,6 +47,8 @@ typedef struct lmf_command {
     lmf_status    (*run)(lmf_cli *cli, void *args);
     const char     *example;        /* shown by --help */
     const char     *alias;          /* other name, or NULL */
+    /* Flags that tables of the library add, behind the others: returns how many of at most n. Their texts live in a. */
+    int           (*more)(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int n);
 } lmf_command;
 
 /* Generated: all commands, NULL-ended. */
@@ -50,7 +57,7 @@ const lmf_command *const *lmf_commands(void);
 int lmf_cli_main(int argc, char **argv);
 
 /* ---- for commands ---- */
-/* Set by the first SIGINT or SIGTERM; a second one ends the process at once. Polled between steps. */
+/* Set by the first SIGINT, SIGTERM or SIGHUP; a second one ends the process at once. Polled between steps. */
 bool lmf_cli_interrupted(void);
 void lmf_cli_interrupt_clear(void);              /* chat: the answer was stopped, go on */
 /* A line on stderr that is redrawn: "label 37/105 [=====>    ] loss 0.41  312 tok/s  0:42 left". Silent with --quiet and

@@ -19,6 +19,7 @@ static const char *value_word(const lmf_flag *f)
 /* "  -m, --model TEXT     GGUF file  [required; 1 to 5; default 3]" */
 static void print_flag(FILE *out, const lmf_flag *f)
 {
+    const char *help;
     char left[96], notes[640] = "", *end = notes + sizeof notes, *at = notes;
     bool on_by_default = f->kind == LMF_FLAG_BOOL && f->fallback && strcmp(f->fallback, "true") == 0;
     snprintf(left, sizeof left, "--%s%s%s", on_by_default ? "no-" : "", f->name, value_word(f));
@@ -39,10 +40,11 @@ static void print_flag(FILE *out, const lmf_flag *f)
     if (f->fallback && f->kind != LMF_FLAG_BOOL)
         NOTE("default %.64s", f->fallback);
 #undef NOTE
+    help = on_by_default && f->no_help ? f->no_help : f->help ? f->help : "";
     if (f->letter)
-        fprintf(out, "  -%c, %-24s %s", f->letter, left, f->help ? f->help : "");
+        fprintf(out, "  -%c, %-24s %s", f->letter, left, help);
     else
-        fprintf(out, "      %-24s %s", left, f->help ? f->help : "");
+        fprintf(out, "      %-24s %s", left, help);
     fprintf(out, notes[0] ? " [%s]\n" : "%s\n", notes);
 }
 
@@ -96,6 +98,8 @@ static json_t *flags_json(const lmf_flag *flags)
             json_object_set_new(o, "range", json_pack("[f, f]", f->lo, f->hi));
         if (f->help)
             json_object_set_new(o, "help", json_string(f->help));
+        if (f->no_help)
+            json_object_set_new(o, "no_help", json_string(f->no_help));
         json_array_append_new(list, o);
     }
     return list;
@@ -107,12 +111,14 @@ static json_t *command_json(const lmf_command *cmd)
                      cmd->example, "flags", flags_json(cmd->flags));
 }
 
-json_t *lmf__cli_help_json(const lmf_command *cmd)
+json_t *lmf__cli_help_json(lmf_arena *a, const lmf_command *cmd)
 {
     if (cmd)
         return command_json(cmd);
     json_t *list = json_array();
-    for (const lmf_command *const *c = lmf_commands(); *c; c++)
-        json_array_append_new(list, command_json(*c));
+    for (const lmf_command *const *c = lmf_commands(); *c; c++) {
+        const lmf_command *whole = lmf__cli_whole(a, *c);
+        json_array_append_new(list, whole ? command_json(whole) : NULL);
+    }
     return json_pack("{s:s, s:o, s:o}", "version", LMF_VERSION, "global_flags", flags_json(lmf__cli_global_flags), "commands", list);
 }

@@ -13,7 +13,7 @@ const lmf_flag lmf__cli_global_flags[] = {
     { "quiet", 'q', LMF_FLAG_BOOL, offsetof(lmf_cli_globals, quiet), .help = "no progress on stderr" },
     { "isa", 0, LMF_FLAG_CHOICE, offsetof(lmf_cli_globals, isa), .choices = "native|amx|avx512|avx2|scalar", .fallback = "native",
       .help = "highest CPU instruction set to use" },
-    { "threads", 't', LMF_FLAG_INT, offsetof(lmf_cli_globals, threads), .lo = 1, .hi = 256,
+    { "threads", 0, LMF_FLAG_INT, offsetof(lmf_cli_globals, threads), .lo = 1, .hi = 256,
       .help = "CPU workers; as many as the machine gives if left out" },
     { "device", 0, LMF_FLAG_STRING, offsetof(lmf_cli_globals, device), .fallback = "cpu", .help = "cpu, cuda or cuda:1" },
     { "help", 'h', LMF_FLAG_BOOL, offsetof(lmf_cli_globals, help), .help = "this text" },
@@ -102,10 +102,10 @@ static lmf_status set_number(lmf_ctx *ctx, const lmf_flag *f, const char *value,
 static lmf_status set_choice(lmf_ctx *ctx, const lmf_flag *f, const char *value, char *member)
 {
     char list[512];
-    const char *names[32];
+    const char *names[LMF_FLAG_MAX_CHOICES];
     int n = 0;
     snprintf(list, sizeof list, "%s", f->choices);
-    for (char *word = list, *bar; word && n < 32; word = bar) {
+    for (char *word = list, *bar; word && n < LMF_FLAG_MAX_CHOICES; word = bar) {
         bar = strchr(word, '|');
         if (bar)
             *bar++ = 0;
@@ -147,10 +147,30 @@ static lmf_status set(lmf_ctx *ctx, const lmf_flag *f, const char *value, void *
 
 lmf_status lmf__cli_defaults(lmf_ctx *ctx, const lmf_flag *flags, void *args)
 {
-    for (const lmf_flag *f = flags; f->name; f++)
+    for (const lmf_flag *f = flags; f->name; f++) {
         if (f->fallback && set(ctx, f, f->fallback, args))
             return LMF_FAIL(ctx, LMF_E_INTERNAL, "the default %s of --%s is not allowed by its own table", f->fallback, f->name);
+        if (f->late)
+            *(double *)(void *)((char *)args + f->offset) = NAN;
+    }
     return LMF_OK;
+}
+
+const lmf_command *lmf__cli_whole(lmf_arena *a, const lmf_command *cmd)
+{
+    int n = 0, room = MAX_FLAGS;
+    if (!cmd || !cmd->more)
+        return cmd;
+    lmf_command *whole = lmf_arena_alloc(a, sizeof *whole);
+    lmf_flag *flags = lmf_arena_array(a, MAX_FLAGS + 1, sizeof *flags);
+    if (!whole || !flags)
+        return NULL;
+    for (; cmd->flags && cmd->flags[n].name && n < room; n++)
+        flags[n] = cmd->flags[n];
+    n = cmd->more(a, a->ctx->tables, flags + n, room - n);
+    *whole = *cmd;
+    whole->flags = flags;
+    return n < 0 ? NULL : whole;
 }
 
 /* ---- one run over argv ---- */
@@ -189,6 +209,8 @@ static lmf_status unknown(parser *p, const char *arg, size_t n)
     const char *near = strncmp(arg, "--", 2) == 0 ? lmf__cli_nearest(word + 2, names, count) : NULL;
     if (near)
         return LMF_FAIL(p->ctx, LMF_E_ARG, "unknown flag %s; did you mean --%s?", word, near);
+    if (arg[1] == 't' && arg[0] == '-') /* threads had this letter */
+        return LMF_FAIL(p->ctx, LMF_E_ARG, "unknown flag -t: it is --temperature where a model answers; the workers are --threads");
     return LMF_FAIL(p->ctx, LMF_E_ARG, "unknown flag %s; lmfast %s%s--help lists the flags", word, p->cmd->run ? p->cmd->name : "",
                     p->cmd->run ? " " : "");
 }

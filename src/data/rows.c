@@ -1,13 +1,168 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: the parser sees no bytes that have not been measured, and its words are never passed on: it repeats bytes of the file. */
 #include "data/rows.h"
+#include <stdio.h>
 #include <string.h>
 #include "base/file.h"
+#include "data/preference.h"
+#include "data/source.h"
+#include "text/template/template.h"
 
 enum { MAX_FILE_BYTES_LOG2 = 32, MAX_ROWS = 1 << 26 };
 
-static lmf_status refuse(const lmf_rows *r, int64_t line, const char *why)
+bool lmf_row_is_bad(lmf_status s)
 {
-    return LMF_FAIL(r->ctx, LMF_E_FORMAT, "%s, line %lld: %s", r->path, (long long)line, why);
+    return s == LMF_E_FORMAT || s == LMF_E_ARG || s == LMF_E_UNSUPPORTED || s == LMF_E_LIMIT;
+}
+
+size_t lmf_row_last_answer(const json_t *row)
+{
+    const json_t *messages = json_object_get(row, "messages");
+    for (size_t n = json_array_size(messages); n-- > 0;)
+        if (!strcmp(json_string_value(json_object_get(json_array_get(messages, n), "role")), "assistant"))
+            return n;
+    return SIZE_MAX;
+}
+
+static lmf_status refuse(const lmf_rows *r, const char *why) { return LMF_FAIL(r->ctx, LMF_E_FORMAT, "%s", why); }
+
+/* ---- the parts of the text ---- */
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+/* Behind the JSON value that begins at `at`: brackets are counted, strings passed over. n: it does not end. */
+static size_t value_end(const char *p, size_t n, size_t at)
+{
+    size_t depth = 0;
+    for (bool quoted = false; at < n; at++) {
+        char c = p[at];
+        if (quoted) {
+            if (c == '\\')
+                at++;
+            else if (c == '"')
+                quoted = false;
+            if (!quoted && depth == 0)
+                return at + 1;
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if (c == '}' || c == ']') {
+            if (depth == 0)
+                return at;
+            if (--depth == 0)
+                return at + 1;
+        } else if (depth == 0 && (c == ',' || is_blank(c))) {
+            return at;
+        }
+    }
+    return n;
+}
+
+/* Values by what can begin or separate one, and the deepest nesting. */
+static void measure(const char *p, size_t n, size_t *n_values, size_t *depth)
+{
+    size_t level = 0;
+    bool quoted = false;
+    *n_values = 1, *depth = 0;
+    for (size_t i = 0; i < n; i++) {
+        char c = p[i];
+        if (quoted) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                quoted = false;
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '{' || c == '[') {
+            (*n_values)++;
+            if (++level > *depth)
+                *depth = level;
+        } else if (c == '}' || c == ']') {
+            level -= level > 0;
+        } else if (c == ',' || c == ':') {
+            (*n_values)++;
+        }
+    }
+}
+
+/* ---- one row ---- */
+/* Numbers that JSON's reader can't hold become strings with the template's mark (LMF_TEMPLATE_BIG). */
+static lmf_status mark_numbers(lmf_ctx *ctx, const char *p, size_t n, lmf_buf *out)
+{
+    lmf_buf_init(out, ctx, 2 * n + 64);
+    bool quoted = false;
+    for (size_t i = 0; i < n; i++) {
+        char c = p[i];
+        if (quoted || !(c == '-' || (c >= '0' && c <= '9'))) {
+            lmf_buf_putc(out, c);
+            if (quoted && c == '\\' && i + 1 < n)
+                lmf_buf_putc(out, p[++i]);
+            else if (c == '"')
+                quoted = !quoted;
+            continue;
+        }
+        size_t len = 1;
+        while (i + len < n && strchr("-+.eE0123456789", p[i + len]) && p[i + len])
+            len++;
+        json_error_t e;
+        json_t *held = json_loadb(p + i, len, JSON_DECODE_ANY, &e);
+        bool big = !held && json_error_code(&e) == json_error_numeric_overflow;
+        json_decref(held);
+        if (big)
+            lmf_buf_puts(out, "\"" LMF_TEMPLATE_BIG);
+        lmf_buf_append(out, p + i, len);
+        if (big)
+            lmf_buf_putc(out, '"');
+        i += len - 1;
+    }
+    return out->status;
+}
+
+/* What the parser found, in words of ours. */
+static lmf_status no_json(const lmf_rows *r, const json_error_t *e)
+{
+    const char *why;
+    switch (json_error_code(e)) {
+    case json_error_out_of_memory: return LMF_NO_MEMORY(r->ctx, 1024, "a row");
+    case json_error_premature_end_of_input: why = "it ends too early"; break;
+    case json_error_end_of_input_expected: why = "something follows behind its end"; break;
+    case json_error_invalid_utf8: why = "it holds bytes that are not UTF-8"; break;
+    case json_error_duplicate_key: why = "duplicate key: a key stands twice in one object"; break;
+    case json_error_null_character: case json_error_null_byte_in_key: why = "it holds the character U+0000, which no text should"; break;
+    default: why = "it is not written as JSON is"; break;
+    }
+    return e->position > 0 ? LMF_FAIL(r->ctx, LMF_E_FORMAT, "no JSON: %s (character %d)", why, e->column)
+                           : LMF_FAIL(r->ctx, LMF_E_FORMAT, "no JSON: %s", why);
+}
+
+static lmf_status parse_row(const lmf_rows *r, const char *p, size_t n, json_t **out)
+{
+    json_error_t e;
+    size_t n_values, depth;
+    *out = NULL;
+    measure(p, n, &n_values, &depth);
+    if (n_values > LMF_ROW_MAX_VALUES)
+        return LMF_FAIL(r->ctx, LMF_E_LIMIT, "the row holds %zu values; at most %d are read", n_values, LMF_ROW_MAX_VALUES);
+    if (depth > LMF_ROW_MAX_DEPTH)
+        return LMF_FAIL(r->ctx, LMF_E_LIMIT, "no JSON that is read here: it nests %zu levels deep; at most %d are read", depth,
+                        LMF_ROW_MAX_DEPTH);
+    json_t *j = json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (!j && json_error_code(&e) == json_error_numeric_overflow) {
+        lmf_buf text;
+        lmf_status s = mark_numbers(r->ctx, p, n, &text);
+        if (!s)
+            j = json_loadb(text.data, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+        lmf_buf_clear(&text);
+        LMF_TRY(s);
+    }
+    if (!j)
+        return no_json(r, &e);
+    lmf_status s = json_is_object(j) ? lmf__row_normalize(r->ctx, j) : refuse(r, "not a JSON object");
+    if (s)
+        json_decref(j);
+    else
+        *out = j;
+    return s;
 }
 
 /* Which roles may follow which. */
@@ -24,7 +179,7 @@ static bool role_follows(const char *before, const char *role)
     return false;
 }
 
-static lmf_status check_messages(const lmf_rows *r, int64_t line, const json_t *messages)
+lmf_status lmf__row_check_messages(const lmf_rows *r, const json_t *messages)
 {
     const char *before = NULL;
     bool answered = false;
@@ -33,90 +188,167 @@ static lmf_status check_messages(const lmf_rows *r, int64_t line, const json_t *
         const char *role = json_string_value(json_object_get(m, "role"));
         const json_t *content = json_object_get(m, "content");
         if (!role)
-            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "%s, line %lld: message %zu has no role", r->path, (long long)line, i + 1);
+            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "message %zu has no role", i + 1);
         if (!role_follows(before, role))
-            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "%s, line %lld: message %zu has the role \"%.20s\" after %s%.20s", r->path, (long long)line, i + 1, role,
+            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "message %zu has the role \"%.20s\" after %s%.20s", i + 1, role,
                             before ? "" : "the start", before ? before : "");
-        bool calls = json_is_array(json_object_get(m, "tool_calls"));
-        if (!json_is_string(content) && !json_is_array(content) && !(calls && (!content || json_is_null(content))))
-            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "%s, line %lld: message %zu has no content", r->path, (long long)line, i + 1);
+        if (!json_is_string(content) && !json_is_array(content))
+            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "message %zu has no content", i + 1);
         answered |= !strcmp(role, "assistant");
         before = role;
     }
-    return answered ? LMF_OK : refuse(r, line, "no message is the assistant's: there is nothing to learn");
+    return answered ? LMF_OK : refuse(r, "no message is the assistant's: there is nothing to learn");
 }
 
-static lmf_status check_row(const lmf_rows *r, int64_t line, const json_t *row)
+static lmf_status check_row(const lmf_rows *r, const json_t *row)
 {
     const json_t *messages = json_object_get(row, "messages");
-    if (!json_is_object(row))
-        return refuse(r, line, "not a JSON object");
     if (messages && json_array_size(messages) == 0)
-        return refuse(r, line, "\"messages\" is not a list of messages");
+        return refuse(r, "\"messages\" is not a list of messages");
     if (messages)
-        return check_messages(r, line, messages);
+        return lmf__row_check_messages(r, messages);
     if (json_is_string(json_object_get(row, "prompt")) && json_is_string(json_object_get(row, "completion")))
         return LMF_OK;
     if (json_is_string(json_object_get(row, "text")))
         return LMF_OK;
-    return refuse(r, line, "a row has \"messages\", \"prompt\" and \"completion\", or \"text\"");
+    if (lmf__row_is_preference(row)) /* looked into where it is wanted */
+        return LMF_OK;
+    return refuse(r, "a row has \"messages\", \"prompt\" and \"completion\", \"text\", or \"chosen\" and \"rejected\"");
 }
 
-static lmf_status add_row(lmf_rows *r, int64_t line, const char *text, size_t n)
+static lmf_status add_row(lmf_rows *r, int64_t line, size_t at, size_t n)
 {
-    json_error_t e;
-    json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-    if (!j)
-        return LMF_FAIL(r->ctx, LMF_E_FORMAT, "%s, line %lld: no JSON: %s", r->path, (long long)line, e.text);
-    lmf_status s = check_row(r, line, j);
-    if (!s && r->n == r->cap) {
+    json_t *j;
+    lmf_status s = parse_row(r, r->text.data + at, n, &j);
+    if (!s)
+        s = check_row(r, j);
+    json_decref(j);
+    if (s)
+        lmf_fail_prefix(r->ctx, s, "%s, %s %lld", r->path, r->unit, (long long)line);
+    if (s && r->skip_bad && lmf_row_is_bad(s)) {
+        if (r->n_bad++ == 0)
+            snprintf(r->first_bad, sizeof r->first_bad, "%s", lmf_error(r->ctx));
+        return LMF_OK;
+    }
+    LMF_TRY(s);
+    if (r->n == r->cap) {
         int64_t cap = r->cap ? 2 * r->cap : 256;
         lmf_row *p = cap > MAX_ROWS ? NULL : lmf_realloc(r->ctx, r->items, (size_t)r->cap * sizeof *p, (size_t)cap * sizeof *p);
-        if (p)
-            r->items = p, r->cap = cap;
-        else
-            s = LMF_FAIL(r->ctx, LMF_E_MEMORY, "%s: out of memory after %lld rows", r->path, (long long)r->n);
+        if (!p)
+            return LMF_FAIL(r->ctx, LMF_E_MEMORY, "%s: out of memory after %lld rows", r->path, (long long)r->n);
+        r->items = p, r->cap = cap;
     }
-    if (s)
-        json_decref(j);
-    else
-        r->items[r->n++] = (lmf_row){ j, line };
-    return s;
+    r->items[r->n++] = (lmf_row){ at, n, line };
+    return LMF_OK;
 }
 
-lmf_status lmf_rows_open(lmf_ctx *ctx, const char *path, lmf_rows *out)
+static int64_t lines_in(const char *p, size_t n)
 {
-    char *text;
-    size_t n;
-    *out = (lmf_rows){ .ctx = ctx };
-    LMF_TRY(lmf_file_read(ctx, path, (size_t)1 << MAX_FILE_BYTES_LOG2, &text, &n));
-    lmf_status s = lmf_sha256_hex(ctx, text, n, out->sha256);
-    if (!s && !(out->path = lmf_alloc(ctx, strlen(path) + 1)))
-        s = LMF_NO_MEMORY(ctx, strlen(path) + 1, "a path");
-    if (!s)
-        memcpy(out->path, path, strlen(path) + 1);
+    int64_t lines = 0;
+    for (const char *end = p + n; (p = memchr(p, '\n', (size_t)(end - p))); p++)
+        lines++;
+    return lines;
+}
+
+/* A list of rows, or rows that are spread over lines, one behind the other. */
+static lmf_status add_values(lmf_rows *r, bool list)
+{
+    enum { START, VALUE_OR_END, VALUE, COMMA_OR_END, DONE } want = list ? START : VALUE;
+    const char *p = r->text.data;
+    size_t n = r->text.n, at = 0;
     int64_t line = 1;
-    for (size_t at = 0; !s && at < n; line++) {
-        const char *end = memchr(text + at, '\n', n - at);
-        size_t len = end ? (size_t)(end - text) - at : n - at, blank = strspn(text + at, " \t\r");
+    for (size_t end = 0;; at = end) {
+        while (at < n && is_blank(p[at]))
+            line += p[at++] == '\n';
+        if (at == n)
+            break;
+        end = at + 1;
+        if (want == START) {
+            want = VALUE_OR_END; /* the list's own bracket */
+        } else if (want == COMMA_OR_END && (p[at] == ',' || p[at] == ']')) {
+            want = p[at] == ',' ? VALUE : DONE;
+        } else if (want == VALUE_OR_END && p[at] == ']') {
+            want = DONE;
+        } else if (want == COMMA_OR_END || want == DONE) {
+            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "%s, line %lld: no JSON: %s", r->path, (long long)line,
+                            want == DONE ? "something follows behind the list of rows" : "a comma is missing between two rows of the list");
+        } else {
+            end = value_end(p, n, at);
+            end += end == at;
+            LMF_TRY(add_row(r, list ? r->n + r->n_bad + 1 : line, at, end - at));
+            line += lines_in(p + at, end - at);
+            want = list ? COMMA_OR_END : VALUE;
+        }
+    }
+    return list && want != DONE ? LMF_FAIL(r->ctx, LMF_E_FORMAT, "%s, line %lld: no JSON: the list of rows ends too early", r->path,
+                                           (long long)line) : LMF_OK;
+}
+
+static lmf_status add_lines(lmf_rows *r)
+{
+    const char *text = r->text.data;
+    int64_t line = 1;
+    for (size_t at = 0, len; at < r->text.n; at += len + 1, line++) {
+        const char *end = memchr(text + at, '\n', r->text.n - at);
+        len = end ? (size_t)(end - text) - at : r->text.n - at;
+        size_t blank = 0;
+        while (blank < len && is_blank(text[at + blank]))
+            blank++;
         if (blank < len)
-            s = add_row(out, line, text + at, len);
-        at += len + 1;
+            LMF_TRY(add_row(r, line, at, len));
+    }
+    return LMF_OK;
+}
+
+/* A bracket is a list; a lone brace on the first line begins rows that are spread over lines; all else is JSON Lines. */
+static lmf_status add_all(lmf_rows *r)
+{
+    const char *p = lmf_buf_str(&r->text);
+    p += strspn(p, " \t\r\n");
+    if (*p == '[') {
+        r->unit = "row";
+        return add_values(r, true);
+    }
+    return *p == '{' && p[1 + strspn(p + 1, " \t\r")] == '\n' ? add_values(r, false) : add_lines(r);
+}
+
+lmf_status lmf_rows_open_with(lmf_ctx *ctx, const char *path, bool skip_bad, lmf_rows *out)
+{
+    const char *name = strcmp(path, "-") ? path : "standard input";
+    *out = (lmf_rows){ .ctx = ctx, .unit = "line", .skip_bad = skip_bad };
+    lmf_buf_init(&out->text, ctx, (size_t)1 << MAX_FILE_BYTES_LOG2);
+    lmf_status s = lmf__source_read(ctx, path, &out->text);
+    if (!s)
+        s = lmf_sha256_hex(ctx, lmf_buf_str(&out->text), out->text.n, out->sha256);
+    if (!s && !(out->path = lmf_alloc(ctx, strlen(name) + 1)))
+        s = LMF_NO_MEMORY(ctx, strlen(name) + 1, "a path");
+    if (!s) {
+        memcpy(out->path, name, strlen(name) + 1);
+        s = add_all(out);
     }
     if (!s && out->n == 0)
-        s = LMF_FAIL(ctx, LMF_E_FORMAT, "%s holds no rows", path);
-    lmf_free(ctx, text, n + 1);
+        s = out->n_bad ? LMF_FAIL(ctx, LMF_E_FORMAT, "%s: none of its %lld rows can be used. The first: %s", name,
+                                  (long long)out->n_bad, out->first_bad)
+                       : LMF_FAIL(ctx, LMF_E_FORMAT, "%s holds no rows", name);
     if (s)
         lmf_rows_close(out);
     return s;
 }
 
+lmf_status lmf_rows_open(lmf_ctx *ctx, const char *path, lmf_rows *out) { return lmf_rows_open_with(ctx, path, false, out); }
+
+lmf_status lmf_row_get(const lmf_rows *r, int64_t i, json_t **out)
+{
+    lmf_status s = parse_row(r, r->text.data + r->items[i].at, r->items[i].n, out);
+    return s ? lmf_fail_prefix(r->ctx, s, "%s, %s %lld", r->path, r->unit, (long long)r->items[i].line) : LMF_OK;
+}
+
 void lmf_rows_close(lmf_rows *r)
 {
-    for (int64_t i = 0; i < r->n; i++)
-        json_decref(r->items[i].json);
     lmf_free(r->ctx, r->items, (size_t)r->cap * sizeof *r->items);
     if (r->path)
         lmf_free(r->ctx, r->path, strlen(r->path) + 1);
+    if (r->text.ctx)
+        lmf_buf_clear(&r->text);
     *r = (lmf_rows){ 0 };
 }

@@ -1,24 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rows: a JSON Lines file as training or test rows, checked: {"messages": [{"role", "content"}, ...]}, {"prompt", "completion"} or
- * {"text"}. Every refusal gives the file and the line.
+/* rows: training or test rows, checked: JSON Lines or a JSON array of {"messages": [{"role", "content"}, ...]}, {"prompt", "completion"},
+ * {"text"}, or {"prompt", "chosen", "rejected"} (data/preference.h), from a file, gzip, fifo or standard input (data/source.h). Every
+ * refusal gives the file and the line.
+ *
+ * Rows as people have them become one form before a template sees them: null content is empty, tools, tool calls and arguments written as
+ * JSON in a string are what that JSON says, null keys of a message are absent, integers of any size keep their digits. OpenAI's older
+ * functions and function_call are tools and tool calls; prompt and completion that are lists of messages are one conversation; what
+ * chat_template_kwargs holds is the row's own; an answer of weight 0 or with train false is not learned ("weight": 0).
+ * Kept is the text; a row is parsed when it is asked for, so memory is bounded by the file and its largest row.
  * Owner: open/close. Threads: read only after opening. */
 #ifndef LMF_DATA_ROWS_H
 #define LMF_DATA_ROWS_H
 #include <jansson.h>
 #include "base/arena.h"
+#include "base/buf.h"
 
-typedef struct lmf_row { json_t *json; int64_t line; } lmf_row;
+typedef struct lmf_row { size_t at, n; int64_t line; } lmf_row; /* bytes of lmf_rows.text */
 typedef struct lmf_rows {
     lmf_ctx *ctx;
-    char    *path;
+    char    *path;         /* "standard input" for - */
+    const char *unit;      /* what lmf_row.line counts: "line", or "row" of a list */
+    lmf_buf  text;
     lmf_row *items;
     int64_t  n, cap;
-    char     sha256[65];   /* of the file */
+    char     sha256[65];   /* of the text, unpacked */
+    bool     skip_bad;     /* rows that can't be used are left out and counted, here and in samples */
+    int64_t  n_bad;
+    char     first_bad[512]; /* why the first of them was left out */
 } lmf_rows;
 
-/* Refuses an empty file, a line that is no JSON object, a row of no known shape, roles in the wrong order (an optional system
- * message, then user and assistant in turn, tool results after a call), contents that are no text. */
-lmf_status lmf_rows_open(lmf_ctx *ctx, const char *path, lmf_rows *out);
+enum { LMF_ROW_MAX_VALUES = 1 << 18, LMF_ROW_MAX_DEPTH = 128 };
+
+/* Refuses an empty file, a row that is no JSON object, has over LMF_ROW_MAX_VALUES values or nests past LMF_ROW_MAX_DEPTH, a row of no
+ * known shape, roles in the wrong order (an optional system message, then user and assistant in turn, tool results after a call),
+ * contents that are no text. skip_bad: such rows are left out and counted; a file without a good row is refused with the first reason. */
+lmf_status lmf_rows_open_with(lmf_ctx *ctx, const char *path, bool skip_bad, lmf_rows *out);
+lmf_status lmf_rows_open(lmf_ctx *ctx, const char *path, lmf_rows *out);   /* the same, nothing skipped */
 void       lmf_rows_close(lmf_rows *rows); /* a zeroed one is fine */
+/* Row i in the one form; the caller's reference. */
+lmf_status lmf_row_get(const lmf_rows *rows, int64_t i, json_t **out);
+/* A failure that is the row's own fault, so that skip_bad may pass over it. */
+bool       lmf_row_is_bad(lmf_status s);
+/* Index of the last message of the assistant; SIZE_MAX: none. */
+size_t     lmf_row_last_answer(const json_t *row);
+
+/* ---- shared in data/ ---- */
+/* Roles in their order, each with content. The caller adds file and line, here as below. */
+lmf_status lmf__row_check_messages(const lmf_rows *r, const json_t *messages);
+/* Brings a parsed row into the one form, in place. The sentence says which message; the caller adds file and line. */
+lmf_status lmf__row_normalize(lmf_ctx *ctx, json_t *row);
 
 #endif

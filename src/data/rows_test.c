@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "data/rows.h"
 #include "test.h"
+#include "text/template/template.h"
 
 static const char *file_of(lmf_ctx *ctx, const char *text, size_t n)
 {
@@ -16,7 +17,7 @@ static const char *file_of(lmf_ctx *ctx, const char *text, size_t n)
 #define A "{\"role\": \"assistant\", \"content\": \"a\"}"
 #define S "{\"role\": \"system\", \"content\": \"s\"}"
 #define T "{\"role\": \"tool\", \"content\": \"t\"}"
-#define CALL "{\"role\": \"assistant\", \"tool_calls\": [{\"type\": \"function\"}]}"
+#define CALL "{\"role\": \"assistant\", \"tool_calls\": [{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]}"
 #define ROW(...) "{\"messages\": [" __VA_ARGS__ "]}\n"
 
 static void reads_all_shapes(void **state)
@@ -52,7 +53,10 @@ static void grows(void **state)
     assert_int_equal(r.n, N);
     for (int i = 0; i < N; i++) {
         snprintf(want, sizeof want, "%d", i);
-        assert_string_equal(json_string_value(json_object_get(r.items[i].json, "text")), want);
+        json_t *row;
+        assert_ok(ctx, lmf_row_get(&r, i, &row));
+        assert_string_equal(json_string_value(json_object_get(row, "text")), want);
+        json_decref(row);
     }
     lmf_rows_close(&r);
     lmf_test_ctx_done(ctx);
@@ -69,7 +73,7 @@ static void refuses(void **state)
         { "{\"text\": \"x\", \"text\": \"y\"}", "line 1: no JSON: duplicate" },
         { "{\"text\": \"\xff\"}", "line 1: no JSON" },
         { "{\"text\": \"x\"} trailing", "line 1: no JSON" },
-        { "[1, 2]", "line 1: not a JSON object" },
+        { "[1, 2]", "row 1: not a JSON object" },
         { "\"text\"", "line 1: " },
         { "{}", "line 1: a row has" },
         { "{\"text\": 3}", "line 1: a row has" },
@@ -91,7 +95,7 @@ static void refuses(void **state)
         { ROW(U "," "{\"role\": \"a role that is longer than any role should ever be\", \"content\": \"x\"}"), "message 2 has the role \"a role that is longe\"" },
         { ROW(U "," "{\"role\": \"assistant\"}"), "message 2 has no content" },
         { ROW(U "," "{\"role\": \"assistant\", \"content\": 7}"), "message 2 has no content" },
-        { ROW(U "," "{\"role\": \"assistant\", \"content\": null}"), "message 2 has no content" },
+        { ROW(U "," "{\"role\": \"assistant\", \"content\": {\"a\": 1}}"), "message 2 has no content" },
         { ROW(U "," A) ROW(U), "line 2: no message" },
     };
     lmf_ctx *ctx = lmf_test_ctx();
@@ -116,7 +120,7 @@ static void deep(void **state)
     lmf_ctx *ctx = lmf_test_ctx();
     lmf_rows r;
     memset(text, '[', N);
-    assert_refused(ctx, LMF_E_FORMAT, "line 1: no JSON", lmf_rows_open(ctx, file_of(ctx, text, N), &r));
+    assert_refused(ctx, LMF_E_LIMIT, "row 1: ", lmf_rows_open(ctx, file_of(ctx, text, N), &r));
     lmf_test_ctx_done(ctx);
 }
 
@@ -139,5 +143,140 @@ static void each_call_fails(void **state)
     assert_true(lmf_test_fail_each_call(open_all, path) >= 4);
 }
 
-LMF_TESTS(rows) = { { "all shapes, blank lines, line numbers", reads_all_shapes }, { "a thousand rows", grows }, { "refusals name file and line", refuses },
+/* What a template sees of a row that was written in some other way. */
+static void one_form(void **state)
+{
+    (void)state;
+#define CALLS(a) "\"tool_calls\": [{\"type\": \"function\", \"function\": {\"name\": \"f\", \"arguments\": " a "}}]"
+#define MS(m) "{\"messages\": [" U ", " m "]}"
+    static const struct { const char *given, *same; } rows[] = {
+        { MS("{\"role\": \"assistant\", \"content\": null, " CALLS("{\"x\": 1}") "}"),
+            MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("{\"x\": 1}") "}") },
+        { MS("{\"role\": \"assistant\", \"content\": null}"), MS("{\"role\": \"assistant\", \"content\": \"\"}") },
+        { MS("{\"role\": \"assistant\", " CALLS("{}") "}"), MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("{}") "}") },
+        { MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("\"{\\\"x\\\": [\\\"\\u00e9\\\", 1]}\"") "}"),
+            MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("{\"x\": [\"\u00e9\", 1]}") "}") },
+        { MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("\" \"") "}"),
+            MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("{}") "}") },
+        { MS("{\"role\": \"assistant\", \"content\": \"a\", \"tool_calls\": null, \"name\": null}"), MS(A) },
+        { MS("{\"role\": \"assistant\", \"content\": \"a\", \"tool_calls\": []}"), MS(A) },
+        { MS("{\"role\": \"assistant\", \"content\": [\"a\", {\"text\": \"b\"}]}"),
+            MS("{\"role\": \"assistant\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, {\"type\": \"text\", \"text\": \"b\"}]}") },
+        { "{\"messages\": [" U "," A "], \"tools\": \"[{\\\"name\\\": \\\"f\\\"}]\"}",
+            "{\"messages\": [" U "," A "], \"tools\": [{\"name\": \"f\"}]}" },
+        { "{\"messages\": [" U "," A "], \"tools\": [\"{\\\"name\\\": \\\"f\\\"}\"]}",
+            "{\"messages\": [" U "," A "], \"tools\": [{\"name\": \"f\"}]}" },
+        { "{\"messages\": [" U "," A "], \"tools\": null}", MS(A) }, { "{\"messages\": [" U "," A "], \"tools\": \"\"}", MS(A) },
+            { "{\"messages\": [" U "," A "], \"tools\": []}", MS(A) },
+        { "{\"messages\": \"[{\\\"role\\\": \\\"user\\\", \\\"content\\\": \\\"u\\\"}, {\\\"role\\\": \\\"assistant\\\", "
+            "\\\"content\\\": \\\"a\\\"}]\"}", MS(A) },
+        { "{\"id\": 13835058055282163712, \"text\": \"x\"}", "{\"id\": \"13835058055282163712\", \"text\": \"x\"}" },
+        { "{\"id\": 1, \"n\": [-99999999999999999999, 1e300, 9223372036854775807, 0.1], \"text\": \"x\"}",
+          "{\"id\": 1, \"n\": [\"" LMF_TEMPLATE_BIG "-99999999999999999999\", 1e300, 9223372036854775807, 0.1], \"text\": \"x\"}" } };
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_rows r;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *got, *want = json_loads(rows[i].same, 0, NULL);
+        assert_non_null(want);
+        assert_ok(ctx, lmf_rows_open(ctx, file_of(ctx, rows[i].given, strlen(rows[i].given)), &r));
+        assert_ok(ctx, lmf_row_get(&r, 0, &got));
+        if (!json_equal(got, want))
+            fail_msg("row %zu became %s", i, json_dumps(got, 0));
+        json_decref(got);
+        json_decref(want);
+        lmf_rows_close(&r);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+static void refuses_forms(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *words; } rows[] = {
+        { MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("\"Rome\"") "}"),
+            "message 2: the arguments of tool call 1 are no JSON object" },
+        { MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("[1]") "}"), "are no JSON object" },
+        { MS("{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{}]}"), "tool call 1 has no name" },
+        { MS("{\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": \"f()\"}"), "is text that is no JSON list" },
+        { "{\"messages\": [" U "," A "], \"tools\": \"f\"}", "\"tools\" is text that is no JSON list" },
+        { "{\"messages\": [" U "," A "], \"tools\": [1]}", "\"tools\" is no list of objects" },
+        { MS("{\"role\": \"assistant\", \"content\": [{\"type\": \"image_url\", \"image_url\": \"x\"}]}"),
+            "a part of the type \"image_url\"" },
+        { MS("{\"role\": \"assistant\", \"content\": [{\"type\": \"text\"}]}"), "part 1 of its content has no text" },
+        { "{\"text\": \"a\\u0000b\"}", "U+0000" } };
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_rows r;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_refused(ctx, LMF_E_FORMAT, rows[i].words, lmf_rows_open(ctx, file_of(ctx, rows[i].text, strlen(rows[i].text)), &r));
+        assert_null(strstr(lmf_error(ctx), "JSON_"));
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+static void lists_and_spread_rows(void **state)
+{
+    (void)state;
+    static const struct { const char *text; int64_t n, last; const char *words; } files[] = {
+        { "[{\"text\": \"a\"}, {\"text\": \"b ] , } \\\" \"}\n,{\"text\": \"c\"}]\n", 3, 3, NULL },
+            { "\xef\xbb\xbf{\"text\": \"a\"}\n{\"text\": \"b\"}", 2, 2, NULL },
+        { "\xef\xbb\xbf [ {\"text\": \"a\"} ]", 1, 1, NULL }, { "{\n  \"text\": \"a\"\n}\n{ \"text\":\n \"b\" }\n", 2, 4, NULL },
+        { "[]", 0, 0, "holds no rows" }, { "[{\"text\": \"a\"}", 0, 0, "the list of rows ends too early" },
+            { "[{\"text\": \"a\"} {\"text\": \"b\"}]", 0, 0, "a comma is missing" },
+        { "[{\"text\": \"a\"}] x", 0, 0, "something follows behind the list" }, { "[{\"text\": \"a\"},]", 0, 0, "row 2: no JSON" },
+            { "[{\"text\": \"a\"}, {\"text\": 1}]", 0, 0, "row 2: a row has" },
+        { "[{\"text\": \"a}]", 0, 0, "row 1: no JSON" }, { "{\n\"text\": \"a\"", 0, 0, "line 1: no JSON" } };
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_rows r;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *path = file_of(ctx, files[i].text, strlen(files[i].text));
+        if (files[i].words) {
+            assert_refused(ctx, LMF_E_FORMAT, files[i].words, lmf_rows_open(ctx, path, &r));
+            continue;
+        }
+        assert_ok(ctx, lmf_rows_open(ctx, path, &r));
+        assert_int_equal(r.n, files[i].n);
+        assert_int_equal(r.items[r.n - 1].line, files[i].last);
+        lmf_rows_close(&r);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+static void bad_rows_are_counted(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"text\": \"a\"}\nno\n{\"text\": \"b\"}\n{}\n";
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_rows r;
+    assert_ok(ctx, lmf_rows_open_with(ctx, file_of(ctx, text, sizeof text - 1), true, &r));
+    assert_int_equal(r.n, 2);
+    assert_int_equal(r.n_bad, 2);
+    assert_int_equal(r.items[1].line, 3);
+    assert_non_null(strstr(r.first_bad, "line 2: no JSON"));
+    lmf_rows_close(&r);
+    assert_refused(ctx, LMF_E_FORMAT, "none of its 1 rows can be used. The first: ", lmf_rows_open_with(ctx, file_of(ctx, "{}", 2),
+        true, &r));
+    lmf_test_ctx_done(ctx);
+}
+
+/* Values take a hundred bytes each: a file may not ask for more than a row's worth at once. */
+static void values_are_bounded(void **state)
+{
+    (void)state;
+    enum { N = LMF_ROW_MAX_VALUES };
+    static char text[3 * N + 64];
+    char *p = stpcpy(text, "{\"text\": \"a\", \"x\": [[]");
+    for (int i = 0; i < N; i++)
+        p = stpcpy(p, ",[]");
+    p = stpcpy(p, "]}");
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_rows r;
+    assert_refused(ctx, LMF_E_LIMIT, "line 1: the row holds ", lmf_rows_open(ctx, file_of(ctx, text, (size_t)(p - text)), &r));
+    lmf_test_ctx_done(ctx);
+}
+
+LMF_TESTS(rows) = { { "one form of many", one_form }, { "forms that are refused", refuses_forms }, { "lists, rows over lines, marks",
+    lists_and_spread_rows },
+                    { "bad rows left out and counted", bad_rows_are_counted }, { "values of a row are bounded", values_are_bounded },
+                        { "all shapes, blank lines, line numbers", reads_all_shapes }, { "a thousand rows", grows },
+                            { "refusals name file and line", refuses },
                     { "deep nesting", deep }, { "each call fails once", each_call_fails }, { 0 } };

@@ -2,24 +2,28 @@
 /* Rule: positions in text and in tokens are matched by the bytes that tokens stand for; a tokenizer that drops bytes is refused
  * for rows with such bytes, since their mask would slip. */
 #include "data/samples.h"
+#include <stdio.h>
 #include <string.h>
+#include "base/file.h"
 #include "base/philox.h"
+#include "data/preference.h"
 
-enum { ROW_MAX_BYTES = 1 << 24, ROW_MAX_TOK = 1 << 22 };
+enum { ROW_MAX_BYTES = 1 << 24, ROW_MAX_TOK = 1 << 22, EXCERPT_BYTES = 128 };
 
 typedef struct maker {
     const lmf_rows *rows;
     const lmf_chat *chat;
-    lmf_buf         text, prefix;
+    lmf_chat_forms  forms;
+    lmf_buf         text, prefix, other;
+    lmf_positions   foreign, spare;  /* of text, of the others */
+    int64_t         n_unlearned;     /* turns of this row that the template hides */
+    bool            ends;            /* every turn that is learned ends with an end of turn */
     lmf_ids         ids;
     lmf_span_list   spans;
     uint8_t        *learn; size_t learn_cap;
 } maker;
 
-static lmf_status refuse(const maker *m, int64_t line, const char *why)
-{
-    return LMF_FAIL(m->chat->ctx, LMF_E_FORMAT, "%s, line %lld: %s", m->rows->path, (long long)line, why);
-}
+static lmf_status refuse(const maker *m, const char *why) { return LMF_FAIL(m->chat->ctx, LMF_E_FORMAT, "%s", why); }
 
 static lmf_status add_span(maker *m, size_t begin, size_t end)
 {
@@ -48,39 +52,147 @@ static json_t *with_messages(const json_t *row, size_t n)
     return vars;
 }
 
-static lmf_status render(maker *m, const json_t *row, size_t n, bool generation_prompt, lmf_buf *out, lmf_span_list *spans)
+/* The first n messages into an empty out; foreign: m->foreign for the row's own text, else a spare. */
+static lmf_status render(maker *m, json_t *vars, bool generation_prompt, lmf_buf *out, lmf_span_list *spans)
 {
-    json_t *vars = with_messages(row, n);
     lmf_buf_truncate(out, 0);
-    lmf_status s = vars ? lmf_chat_render(m->chat, vars, generation_prompt, out, spans) : LMF_E_MEMORY;
+    lmf_status s = vars ? lmf_chat_render_guarded(m->chat, vars, generation_prompt, out, spans, out == &m->text ? &m->foreign : &m->spare)
+                        : LMF_NO_MEMORY(m->chat->ctx, 1024, "a conversation");
     json_decref(vars);
     return s;
 }
 
-/* Spans of assistant turns: from the end of the text with the generation prompt to the end of the text with the turn. */
-static lmf_status turns_as_spans(maker *m, int64_t line, const json_t *row)
+static size_t common(const lmf_buf *a, const lmf_buf *b)
+{
+    size_t n = a->n < b->n ? a->n : b->n, i = 0;
+    while (i < n && a->data[i] == b->data[i])
+        i++;
+    return i;
+}
+
+/* The text around byte `at`, for a sentence: whole characters, no line ends. */
+static void excerpt(const lmf_buf *b, size_t at, char out[EXCERPT_BYTES])
+{
+    size_t begin = at > 16 ? at - 16 : 0, k = 0;
+    while (begin < b->n && begin < at && ((unsigned char)b->data[begin] & 0xc0) == 0x80)
+        begin++;
+    for (size_t i = begin; i < b->n && k < EXCERPT_BYTES - 8; i++) {
+        if (i >= at + 24 && ((unsigned char)b->data[i] & 0xc0) != 0x80)
+            break;
+        if (b->data[i] == '\n')
+            out[k++] = '\\', out[k++] = 'n';
+        else
+            out[k++] = b->data[i];
+    }
+    out[k] = 0;
+}
+
+static lmf_status turn_not_found(maker *m, size_t i, const lmf_buf *alone)
+{
+    char a[EXCERPT_BYTES], b[EXCERPT_BYTES];
+    size_t at = common(alone, &m->text);
+    excerpt(alone, at, a);
+    excerpt(&m->text, at, b);
+    return LMF_FAIL(m->chat->ctx, LMF_E_FORMAT,
+                    "the template changes earlier turns, so message %zu, the assistant's, can't be found: rendered up to there the text "
+                    "has \"%s\" at byte %zu, and \"%s\" in the whole conversation; a template with {%% generation %%} is needed", i + 1,
+                        a, at, b);
+}
+
+/* Messages before i, and message i with other words: what it adds before its own content is the same, whatever the content. */
+static lmf_status render_other(maker *m, const json_t *row, size_t i)
+{
+    json_t *vars = with_messages(row, i), *list = json_object_get(vars, "messages");
+    json_t *other = json_pack("{s:s, s:s}", "role", "assistant", "content", "\xee\x80\x80");
+    if (!other || json_array_append_new(list, other)) {
+        json_decref(vars);
+        return LMF_NO_MEMORY(m->chat->ctx, 64, "a conversation");
+    }
+    return render(m, vars, false, &m->other, NULL);
+}
+
+/* Where the answer of message i begins in the text, whose first bytes would be m->prefix. A generation prompt that ends with more than a
+ * turn begins with (<think>, where the answer has none) ends where the two part, which must be behind the messages before. False: not
+ * there. */
+static lmf_status turn_begin(maker *m, const json_t *row, size_t i, size_t *begin, bool *found)
+{
+    size_t same = common(&m->prefix, &m->text), least, most;
+    *begin = m->prefix.n;
+    *found = same == m->prefix.n;
+    if (*found)
+        return LMF_OK;
+    LMF_TRY(render(m, with_messages(row, i), false, &m->other, NULL));
+    least = common(&m->prefix, &m->other);
+    if (same < least || same == 0)
+        return LMF_OK;
+    lmf_status s = render_other(m, row, i);
+    if (s == LMF_E_MEMORY)
+        return s;
+    most = s ? same : common(&m->prefix, &m->other); /* the answer's own first letters may be those of the prompt */
+    *begin = most < same ? most : same;
+    *found = *begin >= least;
+    return LMF_OK;
+}
+
+static bool is_unlearned(const json_t *message) { return json_is_integer(json_object_get(message, "weight")); }
+
+/* Leaves out the spans, one for each answer, of answers that are not to be learned. */
+static lmf_status drop_unlearned(maker *m, const json_t *row)
 {
     const json_t *messages = json_object_get(row, "messages");
+    size_t n_answers = 0, n_unlearned = 0, kept = 0;
     for (size_t i = 0; i < json_array_size(messages); i++) {
-        if (strcmp(json_string_value(json_object_get(json_array_get(messages, i), "role")), "assistant"))
+        const json_t *message = json_array_get(messages, i);
+        if (strcmp(json_string_value(json_object_get(message, "role")), "assistant"))
             continue;
-        LMF_TRY(render(m, row, i, true, &m->prefix, NULL));
-        size_t begin = m->prefix.n;
-        if (begin > m->text.n || memcmp(m->prefix.data, m->text.data, begin))
-            return refuse(m, line, "the template changes earlier turns, so the assistant's part can't be found; a template with {% generation %} is needed");
-        LMF_TRY(render(m, row, i + 1, false, &m->prefix, NULL));
-        size_t end = m->prefix.n;
-        if (end > m->text.n || memcmp(m->prefix.data, m->text.data, end))
-            return refuse(m, line, "the template changes earlier turns, so the assistant's part can't be found; a template with {% generation %} is needed");
-        LMF_TRY(add_span(m, begin, end));
+        bool out = is_unlearned(message);
+        if (!out && n_answers < m->spans.n)
+            m->spans.items[kept++] = m->spans.items[n_answers];
+        n_unlearned += out;
+        n_answers++;
+    }
+    if (n_unlearned && n_answers != m->spans.n)
+        return refuse(m, "an answer has the weight 0, but the template marks what is learned itself, and not once for each answer");
+    m->spans.n = n_unlearned ? kept : m->spans.n;
+    return LMF_OK;
+}
+
+/* Spans of assistant turns: from the end of the text with the generation prompt to the end of the text with the turn. Turns before the last
+ * one that the template shows otherwise once more follow (reasoning left out) are not learned, and counted. */
+static lmf_status turns_as_spans(maker *m, const json_t *row)
+{
+    const json_t *messages = json_object_get(row, "messages");
+    size_t last = lmf_row_last_answer(row);
+    for (size_t i = 0; i <= last; i++) {
+        size_t begin;
+        bool found;
+        if (strcmp(json_string_value(json_object_get(json_array_get(messages, i), "role")), "assistant") ||
+            is_unlearned(json_array_get(messages, i)))
+            continue;
+        lmf_status s = render(m, with_messages(row, i), true, &m->prefix, NULL);
+        if (s && i < last && lmf_row_is_bad(s)) { /* a template that can't end there */
+            m->n_unlearned++;
+            continue;
+        }
+        LMF_TRY(s);
+        LMF_TRY(turn_begin(m, row, i, &begin, &found));
+        if (found) {
+            LMF_TRY(render(m, with_messages(row, i + 1), false, &m->prefix, NULL));
+            found = common(&m->prefix, &m->text) == m->prefix.n;
+        }
+        if (!found && i == last)
+            return turn_not_found(m, i, &m->prefix);
+        m->n_unlearned += !found;
+        if (found)
+            LMF_TRY(add_span(m, begin, m->prefix.n));
     }
     return LMF_OK;
 }
 
 /* Marks tokens that begin inside a span; a turn ends with its last end token, if it has one. */
-static lmf_status mark(maker *m, int64_t line, size_t first_byte)
+static lmf_status mark(maker *m)
 {
-    size_t at = first_byte, k = 0;
+    size_t at = 0, k = 0;
     if (m->ids.n > m->learn_cap) {
         uint8_t *p = lmf_realloc(m->chat->ctx, m->learn, m->learn_cap, m->ids.n);
         if (!p)
@@ -90,7 +202,7 @@ static lmf_status mark(maker *m, int64_t line, size_t first_byte)
     }
     memset(m->learn, 0, m->ids.n);
     if (m->ids.n_dropped)
-        return refuse(m, line, "holds bytes for which the vocabulary has no token");
+        return refuse(m, "holds bytes for which the vocabulary has no token");
     for (size_t s = 0; s < m->spans.n; s++) {
         size_t last_eos = SIZE_MAX;
         for (; k < m->ids.n; k++) {
@@ -105,47 +217,81 @@ static lmf_status mark(maker *m, int64_t line, size_t first_byte)
         }
         for (size_t i = last_eos == SIZE_MAX ? k : last_eos + 1; i < k; i++)
             m->learn[i] = 0;
+        m->ends &= last_eos != SIZE_MAX;
     }
     return LMF_OK;
 }
 
-static lmf_status make_messages(maker *m, int64_t line, const json_t *row)
+/* Leaves only turns that begin behind the first n messages. */
+static lmf_status drop_prompt(maker *m, const json_t *row, size_t n)
 {
-    size_t n = json_array_size(json_object_get(row, "messages"));
-    m->spans.n = 0;
-    LMF_TRY(render(m, row, n, false, &m->text, &m->spans));
-    if (m->spans.n == 0)
-        LMF_TRY(turns_as_spans(m, line, row));
-    LMF_TRY(lmf_tokenizer_encode(m->chat->tokenizer, lmf_buf_str(&m->text), m->text.n, LMF_ENCODE_SPECIAL, &m->ids));
-    return mark(m, line, 0);
+    size_t kept = 0;
+    LMF_TRY(render(m, with_messages(row, n), false, &m->prefix, NULL));
+    if (common(&m->prefix, &m->text) < m->prefix.n)
+        return refuse(m, "the template writes the prompt in another way when an answer follows, so that the answer can't be found");
+    for (size_t i = 0; i < m->spans.n; i++)
+        if (m->spans.items[i].begin >= m->prefix.n)
+            m->spans.items[kept++] = m->spans.items[i];
+    m->spans.n = kept;
+    return LMF_OK;
 }
 
-static lmf_status make_plain(maker *m, int64_t line, const json_t *row)
+/* Nothing of the first n_prompt messages is learned. */
+static lmf_status make_messages(maker *m, json_t *row, size_t n_prompt)
 {
-    const char *text = json_string_value(json_object_get(row, "text")), *prompt = json_string_value(json_object_get(row, "prompt"));
-    const lmf_tokenizer *t = m->chat->tokenizer;
-    int32_t eos = m->chat->n_eos ? m->chat->eos[0] : -1;
-    if (text)
-        LMF_TRY(lmf_tokenizer_encode(t, text, strlen(text), LMF_ENCODE_DEFAULTS, &m->ids));
-    else
-        LMF_TRY(lmf_tokenizer_encode(t, prompt, strlen(prompt), LMF_ENCODE_DEFAULTS, &m->ids));
-    size_t begin = text ? 0 : m->ids.n;
-    if (!text) {
-        const char *answer = json_string_value(json_object_get(row, "completion"));
-        LMF_TRY(lmf_tokenizer_encode(t, answer, strlen(answer), 0, &m->ids));
-    }
-    if (eos >= 0)
-        LMF_TRY(lmf_ids_append(&m->ids, &eos, 1));
-    m->spans.n = 0;
+    size_t n = json_array_size(json_object_get(row, "messages"));
+    LMF_TRY(lmf_chat_fit(m->chat, &m->forms, row));
+    LMF_TRY(lmf_chat_check_tools(m->chat, &m->forms, row));
+    LMF_TRY(render(m, with_messages(row, n), false, &m->text, &m->spans));
+    LMF_TRY(m->spans.n ? drop_unlearned(m, row) : turns_as_spans(m, row));
+    if (n_prompt)
+        LMF_TRY(drop_prompt(m, row, n_prompt));
+    LMF_TRY(lmf_tokenizer_encode_guarded(m->chat->tokenizer, lmf_buf_str(&m->text), m->text.n, LMF_ENCODE_SPECIAL, m->foreign.items,
+                                         m->foreign.n, &m->ids));
+    m->ends = true;
+    return mark(m);
+}
 
+/* Whether the ids end with an end of turn, white space behind it aside. */
+static bool ends_already(const maker *m)
+{
+    for (size_t k = m->ids.n; k-- > 0;) {
+        size_t n;
+        const uint8_t *p = lmf_tokenizer_piece(m->chat->tokenizer, m->ids.data[k], &n);
+        if (lmf_chat_is_eos(m->chat, m->ids.data[k]))
+            return true;
+        for (size_t i = 0; i < n; i++)
+            if (p[i] != ' ' && p[i] != '\n' && p[i] != '\r' && p[i] != '\t')
+                return false;
+    }
+    return false;
+}
+
+static lmf_status encode_plain(const lmf_chat *chat, const json_t *text, unsigned flags, lmf_ids *ids)
+{
+    return lmf_chat_encode_plain(chat, json_string_value(text), json_string_length(text), flags, ids);
+}
+
+static lmf_status make_plain(maker *m, const json_t *row)
+{
+    const json_t *text = json_object_get(row, "text"), *prompt = json_object_get(row, "prompt");
+    bool whole = json_is_string(text);
+    int32_t eos = m->chat->n_eos ? m->chat->eos[0] : -1;
+    LMF_TRY(encode_plain(m->chat, whole ? text : prompt, LMF_ENCODE_DEFAULTS, &m->ids));
+    size_t begin = whole ? 0 : m->ids.n;
+    if (!whole)
+        LMF_TRY(encode_plain(m->chat, json_object_get(row, "completion"), 0, &m->ids));
+    if (eos >= 0 && (begin == m->ids.n || !ends_already(m)))
+        LMF_TRY(lmf_ids_append(&m->ids, &eos, 1));
     m->ids.n_dropped = 0;
-    LMF_TRY(mark(m, line, 0)); /* sizes the mask */
+    m->ends = true;
+    LMF_TRY(mark(m)); /* sizes the mask */
     memset(m->learn, 0, begin);
     memset(m->learn + begin, 1, m->ids.n - begin);
     return LMF_OK;
 }
 
-static lmf_status keep(lmf_samples *out, maker *m, int64_t line, int32_t max_tok, lmf_too_long policy)
+static lmf_status keep(lmf_samples *out, maker *m, int64_t i_row, int32_t max_tok, lmf_too_long policy)
 {
     size_t n = m->ids.n;
     if (n)
@@ -153,11 +299,11 @@ static lmf_status keep(lmf_samples *out, maker *m, int64_t line, int32_t max_tok
     while (n && !m->learn[n - 1])
         n--; /* tokens behind the last one learned change nothing */
     if (n == 0)
-        return LMF_FAIL(out->ctx, LMF_E_FORMAT, "%s, line %lld: nothing in this row is learned (its loss mask is empty). The row as the model sees it: %.400s",
-                        m->rows->path, (long long)line, lmf_buf_str(&m->text));
+        return LMF_FAIL(out->ctx, LMF_E_FORMAT, "nothing in this row is learned (its loss mask is empty). The row as the model sees "
+            "it: %.400s", lmf_buf_str(&m->text));
     if (n > (size_t)max_tok && policy == LMF_LONG_ERROR)
-        return LMF_FAIL(out->ctx, LMF_E_LIMIT, "%s, line %lld: %zu tokens, more than the %d of a sequence; --too-long skip or truncate goes on without it",
-                        m->rows->path, (long long)line, n, max_tok);
+        return LMF_FAIL(out->ctx, LMF_E_BUSY, "%zu tokens, more than the %d of a sequence; --too-long skip or truncate goes on without "
+            "it", n, max_tok);
     if (n > (size_t)max_tok && policy == LMF_LONG_SKIP) {
         out->n_skipped++;
         return LMF_OK;
@@ -180,9 +326,16 @@ static lmf_status keep(lmf_samples *out, maker *m, int64_t line, int32_t max_tok
     memcpy(id, m->ids.data, n * sizeof *id);
     memcpy(learn, m->learn, n);
     lmf_sample *s = &out->items[out->n++];
-    *s = (lmf_sample){ .id = id, .learn = learn, .n = (int32_t)n, .line = line };
+    *s = (lmf_sample){ .id = id, .learn = learn, .n = (int32_t)n, .line = m->rows->items[i_row].line, .i_row = i_row };
     for (size_t i = 0; i < n; i++)
         s->n_learn += learn[i];
+    out->n_unlearned += m->n_unlearned;
+    if (!m->ends && out->n_endless++ == 0) {
+        char shown[EXCERPT_BYTES];
+        excerpt(&m->text, m->spans.n ? m->spans.items[m->spans.n - 1].end : 0, shown);
+        snprintf(out->first_endless, sizeof out->first_endless, "%s %lld, where its answer ends: %s", m->rows->unit, (long long)s->line,
+                 shown);
+    }
     out->n_tok += s->n;
     out->n_learn += s->n_learn;
     out->longest = s->n > out->longest ? s->n : out->longest;
@@ -193,45 +346,184 @@ static void maker_clear(maker *m)
 {
     lmf_buf_clear(&m->text);
     lmf_buf_clear(&m->prefix);
+    lmf_buf_clear(&m->other);
+    lmf_positions_clear(&m->foreign);
+    lmf_positions_clear(&m->spare);
     lmf_ids_clear(&m->ids);
     lmf_span_list_clear(&m->spans);
     lmf_free(m->chat->ctx, m->learn, m->learn_cap);
 }
 
-lmf_status lmf_samples_create(const lmf_rows *rows, const lmf_chat *chat, int32_t max_tok, lmf_too_long policy, lmf_samples **out)
+static void reset(maker *m)
+{
+    m->ids.n = m->ids.n_dropped = 0;
+    m->spans.n = 0;
+    m->foreign.n = 0;
+    m->n_unlearned = 0;
+    lmf_buf_truncate(&m->text, 0);
+}
+
+static lmf_status make_one(maker *m, lmf_samples *all, int64_t i, json_t *row, size_t n_prompt, int32_t max_tok, lmf_too_long policy)
+{
+    reset(m);
+    LMF_TRY(json_object_get(row, "messages") ? make_messages(m, row, n_prompt) : make_plain(m, row));
+    return keep(all, m, i, max_tok, policy);
+}
+
+static lmf_status make_pair(maker *m, lmf_samples *all, int64_t i, const json_t *row, int32_t max_tok, lmf_too_long policy)
+{
+    lmf__preference pair;
+    LMF_TRY(lmf__preference_split(all->ctx, row, &pair));
+    lmf_status s = LMF_OK;
+    for (int k = 0; k < 2 && !s; k++) {
+        const json_t *messages = json_object_get(pair.row[k], "messages");
+        s = lmf__row_normalize(all->ctx, pair.row[k]);
+        if (!s && messages)
+            s = lmf__row_check_messages(m->rows, messages);
+        if (!s)
+            s = make_one(m, all, i, pair.row[k], pair.n_prompt, max_tok, policy);
+    }
+    lmf__preference_clear(&pair);
+    return s;
+}
+
+/* The first of the forms taken that the row holds; 0: none. */
+static uint32_t form_of(const json_t *row, uint32_t takes)
+{
+    bool completion = json_is_string(json_object_get(row, "prompt")) && json_is_string(json_object_get(row, "completion"));
+    uint32_t holds = json_object_get(row, "messages") ? LMF_TAKES_MESSAGES : 0;
+    holds |= completion ? LMF_TAKES_COMPLETION : 0;
+    holds |= json_is_string(json_object_get(row, "text")) ? LMF_TAKES_TEXT : 0;
+    holds |= lmf__row_is_preference(row) ? LMF_TAKES_PREFERENCE : 0;
+    holds &= takes;
+    return holds & (~holds + 1);
+}
+
+static lmf_status refuse_form(const maker *m, uint32_t takes)
+{
+    static const char *const names[] = { "\"messages\"", "\"prompt\" and \"completion\"", "\"text\"", "\"chosen\" and \"rejected\"" };
+    char text[128] = "";
+    for (int i = 0, n = 0; i < 4; i++)
+        if (takes >> i & 1)
+            n += snprintf(text + n, sizeof text - (size_t)n, "%s%s", n ? ", or " : "", names[i]);
+    return LMF_FAIL(m->chat->ctx, LMF_E_FORMAT, "rows with %s are wanted here, and this one has nothing of the kind", text);
+}
+
+/* Row i as a group; too_long: what is wrong is its length, which has a policy of its own. A group is kept whole or not at all. */
+static lmf_status add_row(maker *m, int64_t i, uint32_t takes, int32_t max_tok, lmf_too_long policy, lmf_samples *all, bool *too_long)
+{
+    lmf_samples before = *all;
+    json_t *row;
+    *too_long = false;
+    LMF_TRY(lmf_row_get(m->rows, i, &row));
+    uint32_t form = form_of(row, takes);
+    lmf_status s = !form ? refuse_form(m, takes) : form == LMF_TAKES_PREFERENCE ? make_pair(m, all, i, row, max_tok, policy)
+                                                                                : make_one(m, all, i, row, 0, max_tok, policy);
+    json_decref(row);
+    if (s || all->n - before.n != all->group_size) {
+        before.arena = all->arena; /* what was taken from it stays taken */
+        *all = before;
+        all->n_skipped += !s;
+    }
+    if (all->n_truncated > before.n_truncated)
+        all->n_truncated = before.n_truncated + 1;
+    *too_long = s == LMF_E_BUSY;
+    return s ? lmf_fail_prefix(m->chat->ctx, *too_long ? LMF_E_LIMIT : s, "%s, %s %lld", m->rows->path, m->rows->unit,
+                               (long long)m->rows->items[i].line) : LMF_OK;
+}
+
+static lmf_status make_all(maker *m, uint32_t takes, int32_t max_tok, lmf_too_long policy, lmf_samples *all)
+{
+    const lmf_rows *rows = m->rows;
+    char first[sizeof rows->first_bad];
+    bool too_long;
+    memcpy(first, rows->first_bad, sizeof first);
+    for (int64_t i = 0; i < rows->n; i++) {
+        lmf_status s = add_row(m, i, takes, max_tok, policy, all, &too_long);
+        if (!s || !rows->skip_bad || too_long || !lmf_row_is_bad(s)) {
+            LMF_TRY(s);
+            continue;
+        }
+        if (all->n_bad++ == 0)
+            snprintf(first, sizeof first, "%s", lmf_error(all->ctx));
+    }
+    memcpy(all->first_bad, first, sizeof first);
+    if (all->n)
+        return LMF_OK;
+    if (all->n_bad > rows->n_bad)
+        return LMF_FAIL(all->ctx, LMF_E_FORMAT, "%s: none of the %lld rows can be used. The first: %s", rows->path,
+                        (long long)(rows->n + rows->n_bad), first);
+    return LMF_FAIL(all->ctx, LMF_E_FORMAT, "%s: none of the %lld rows fits into %d tokens", rows->path, (long long)rows->n, max_tok);
+}
+
+lmf_status lmf_samples_create_of(const lmf_rows *rows, const lmf_chat *chat, uint32_t takes, int32_t max_tok, lmf_too_long policy,
+                                 lmf_samples **out)
 {
     lmf_ctx *ctx = chat->ctx;
-    maker m = { .rows = rows, .chat = chat };
-    lmf_samples *all = lmf_new(ctx, lmf_samples);
+    maker m = { .rows = rows, .chat = chat, .foreign = { .ctx = ctx }, .spare = { .ctx = ctx } };
     *out = NULL;
+    if (!takes || ((takes & LMF_TAKES_PREFERENCE) && takes != LMF_TAKES_PREFERENCE))
+        return LMF_FAIL(ctx, LMF_E_ARG, "pairs of answers stand alone: no other rows beside them");
+    LMF_TRY(lmf_chat_find_forms(chat, &m.forms));
+    lmf_samples *all = lmf_new(ctx, lmf_samples);
     if (!all)
         return LMF_NO_MEMORY(ctx, sizeof *all, "samples");
     all->ctx = ctx;
+    all->n_bad = rows->n_bad;
+    all->group_size = takes & LMF_TAKES_PREFERENCE ? 2 : 1;
     lmf_arena_init(&all->arena, ctx, (size_t)1 << 36);
     lmf_buf_init(&m.text, ctx, ROW_MAX_BYTES);
     lmf_buf_init(&m.prefix, ctx, ROW_MAX_BYTES);
+    lmf_buf_init(&m.other, ctx, ROW_MAX_BYTES);
     lmf_ids_init(&m.ids, ctx, ROW_MAX_TOK);
     lmf_span_list_init(&m.spans, ctx);
-    all->items = lmf_arena_array(&all->arena, (size_t)rows->n, sizeof *all->items);
-    lmf_status s = all->items ? LMF_OK : LMF_NO_MEMORY(ctx, (size_t)rows->n * sizeof *all->items, "samples");
-    for (int64_t i = 0; !s && i < rows->n; i++) {
-        const json_t *row = rows->items[i].json;
-        m.ids.n = 0;
-        m.ids.n_dropped = 0;
-        lmf_buf_truncate(&m.text, 0);
-        s = json_object_get(row, "messages") ? make_messages(&m, rows->items[i].line, row) : make_plain(&m, rows->items[i].line, row);
-        if (s && !strstr(lmf_error(ctx), rows->path))
-            lmf_fail_prefix(ctx, s, "%s, line %lld", rows->path, (long long)rows->items[i].line);
-        if (!s)
-            s = keep(all, &m, rows->items[i].line, max_tok, policy);
-    }
-    if (!s && all->n == 0)
-        s = LMF_FAIL(ctx, LMF_E_FORMAT, "%s: none of the %lld rows fits into %d tokens", rows->path, (long long)rows->n, max_tok);
+    size_t n = (size_t)rows->n * (size_t)all->group_size;
+    all->items = lmf_arena_array(&all->arena, n, sizeof *all->items);
+    lmf_status s = all->items ? make_all(&m, takes, max_tok, policy, all) : LMF_NO_MEMORY(ctx, n * sizeof *all->items, "samples");
     maker_clear(&m);
     if (s)
         lmf_samples_destroy(all);
     else
         *out = all;
+    return s;
+}
+
+lmf_status lmf_samples_create(const lmf_rows *rows, const lmf_chat *chat, int32_t max_tok, lmf_too_long policy, lmf_samples **out)
+{
+    return lmf_samples_create_of(rows, chat, LMF_TAKES_SINGLE, max_tok, policy, out);
+}
+
+int32_t lmf_samples_group_tok(const lmf_samples *s, int64_t g)
+{
+    int32_t size = lmf_samples_group_size(s), n = 0;
+    for (int32_t k = 0; k < size; k++)
+        n += s->items[g * size + k].n;
+    return n;
+}
+
+int32_t lmf_samples_longest_group(const lmf_samples *s)
+{
+    int32_t longest = 0;
+    for (int64_t g = 0; g < lmf_samples_n_groups(s); g++) {
+        int32_t n = lmf_samples_group_tok(s, g);
+        longest = n > longest ? n : longest;
+    }
+    return longest;
+}
+
+lmf_status lmf_samples_sha256(const lmf_samples *sm, lmf_ctx *ctx, char hex[65])
+{
+    lmf_buf ids;
+    lmf_buf_init(&ids, ctx, SIZE_MAX / 8);
+    for (int64_t i = 0; i < sm->n; i++) {
+        lmf_buf_append(&ids, &sm->items[i].n, sizeof sm->items[i].n);
+        lmf_buf_append(&ids, sm->items[i].id, (size_t)sm->items[i].n * sizeof(int32_t));
+        lmf_buf_append(&ids, sm->items[i].learn, (size_t)sm->items[i].n);
+    }
+    if (lmf_samples_group_size(sm) > 1)
+        lmf_buf_append(&ids, &sm->group_size, sizeof sm->group_size);
+    lmf_status s = ids.status ? ids.status : lmf_sha256_hex(ctx, lmf_buf_str(&ids), ids.n, hex);
+    lmf_buf_clear(&ids);
     return s;
 }
 
@@ -244,23 +536,79 @@ void lmf_samples_destroy(lmf_samples *s)
     lmf_delete(ctx, s);
 }
 
-lmf_status lmf_row_prompt(const lmf_rows *rows, int64_t i, const lmf_chat *chat, lmf_ids *ids, const char **reference)
+lmf_status lmf_row_prompt(const lmf_rows *rows, int64_t i, const lmf_chat *chat, lmf_ids *ids)
 {
-    const json_t *row = rows->items[i].json, *messages = json_object_get(row, "messages");
-    size_t n = json_array_size(messages);
-    *reference = NULL;
-    if (!messages) {
-        const char *prompt = json_string_value(json_object_get(row, "prompt"));
-        *reference = json_string_value(json_object_get(row, "completion"));
-        if (!prompt)
-            return LMF_FAIL(chat->ctx, LMF_E_FORMAT, "%s, line %lld: a test row has messages, or prompt and completion", rows->path, (long long)rows->items[i].line);
-        return lmf_tokenizer_encode(chat->tokenizer, prompt, strlen(prompt), LMF_ENCODE_DEFAULTS, ids);
+    json_t *row;
+    LMF_TRY(lmf_row_get(rows, i, &row));
+    const json_t *prompt = json_object_get(row, "prompt");
+    lmf_status s;
+    if (!json_object_get(row, "messages")) {
+        s = json_is_string(prompt) && json_is_string(json_object_get(row, "completion"))
+            ? encode_plain(chat, prompt, LMF_ENCODE_DEFAULTS, ids)
+                                   : LMF_FAIL(chat->ctx, LMF_E_FORMAT, "a test row has messages, or prompt and completion");
+    } else {
+        lmf_chat_forms forms;
+        json_t *vars = with_messages(row, lmf_row_last_answer(row));
+        s = vars ? lmf_chat_find_forms(chat, &forms) : LMF_NO_MEMORY(chat->ctx, 1024, "a conversation");
+        if (!s)
+            s = lmf_chat_fit(chat, &forms, vars);
+        if (!s)
+            s = lmf_chat_encode(chat, vars, true, ids);
+        json_decref(vars);
     }
-    while (n && strcmp(json_string_value(json_object_get(json_array_get(messages, n - 1), "role")), "assistant"))
-        n--;
-    *reference = json_string_value(json_object_get(json_array_get(messages, n - 1), "content"));
-    json_t *vars = with_messages(row, n - 1);
-    lmf_status s = vars ? lmf_chat_encode(chat, vars, true, ids) : LMF_E_MEMORY;
+    json_decref(row);
+    return s ? lmf_fail_prefix(chat->ctx, s, "%s, %s %lld", rows->path, rows->unit, (long long)rows->items[i].line) : LMF_OK;
+}
+
+/* What the template makes of the last answer, its end of turn left out. */
+static lmf_status rendered_reference(maker *m, json_t *row, lmf_buf *out)
+{
+    size_t last = lmf_row_last_answer(row);
+    json_t *vars = with_messages(row, last + 1);
+    if (!vars)
+        return LMF_NO_MEMORY(m->chat->ctx, 1024, "a conversation");
+    json_object_del(json_array_get(json_object_get(vars, "messages"), last), "weight"); /* not learned is measured all the same */
+    lmf_status s = make_messages(m, vars, 0);
     json_decref(vars);
+    LMF_TRY(s);
+    size_t end = m->ids.n, begin;
+    while (end && !m->learn[end - 1])
+        end--;
+    for (begin = end; begin && m->learn[begin - 1];)
+        begin--;
+    return lmf_tokenizer_decode(m->chat->tokenizer, m->ids.data + begin, end - begin, LMF_DECODE_SKIP_SPECIAL, out);
+}
+
+lmf_status lmf_row_reference(const lmf_rows *rows, const lmf_chat *chat, json_t *row, lmf_buf *out)
+{
+    const json_t *message = json_array_get(json_object_get(row, "messages"), lmf_row_last_answer(row));
+    lmf_buf_truncate(out, 0);
+    if (!json_object_get(message, "tool_calls")) {
+        lmf_chat_forms joined = { 0 };
+        LMF_TRY(lmf_chat_fit(chat, &joined, row));
+        const json_t *text = message ? json_object_get(message, "content") : json_object_get(row, "completion");
+        return lmf_buf_append(out, json_string_value(text) ? json_string_value(text) : "", json_string_length(text));
+    }
+    maker m = { .rows = rows, .chat = chat, .foreign = { .ctx = chat->ctx }, .spare = { .ctx = chat->ctx } };
+    LMF_TRY(lmf_chat_find_forms(chat, &m.forms));
+    lmf_buf_init(&m.text, chat->ctx, ROW_MAX_BYTES);
+    lmf_buf_init(&m.prefix, chat->ctx, ROW_MAX_BYTES);
+    lmf_buf_init(&m.other, chat->ctx, ROW_MAX_BYTES);
+    lmf_ids_init(&m.ids, chat->ctx, ROW_MAX_TOK);
+    lmf_span_list_init(&m.spans, chat->ctx);
+    lmf_status s = rendered_reference(&m, row, out);
+    maker_clear(&m);
     return s;
+}
+
+lmf_status lmf_rows_keep(lmf_rows *rows, const lmf_samples *samples)
+{
+    int64_t n = 0;
+    LMF_ASSERT(lmf_samples_group_size(samples) == 1);
+    for (; n < samples->n; n++) /* ascending */
+        rows->items[n] = rows->items[samples->items[n].i_row];
+    rows->n = n;
+    rows->n_bad = samples->n_bad;
+    memcpy(rows->first_bad, samples->first_bad, sizeof rows->first_bad);
+    return n ? LMF_OK : LMF_FAIL(rows->ctx, LMF_E_FORMAT, "%s holds no rows that can be used", rows->path);
 }

@@ -1,39 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* samples: rows as token ids with a loss mask, and their packing into steps.
+/* samples: rows as token ids with a loss mask, and their packing into steps. Sequences that are trained on together, in one micro-batch,
+ * are a group: most rows give a group of one; a row with a chosen and a rejected answer gives a pair.
  *
  * The mask comes from the template: where it marks {% generation %} blocks, from those; else an assistant's turn is what the
- * template adds behind its own generation prompt. It ends with the turn's end-of-turn token; what the template writes behind that
- * is not learned. prompt/completion: the completion and the end token. text: all.
+ * template adds behind its own generation prompt (behind what that has in common with
+ * the turn, where it ends with <think>). It ends with the turn's end-of-turn token; what the template writes behind that
+ * is not learned. prompt/completion: the completion and the end token, where it does not end with one. text: all, likewise.
+ * chosen/rejected: each answer, nothing of its prompt.
+ * Control tokens in text, prompt and completion are such, in what users and tools say they are not (chat->control).
  * Owner: create/destroy. Threads: read only after creation. */
 #ifndef LMF_DATA_SAMPLES_H
 #define LMF_DATA_SAMPLES_H
 #include "data/rows.h"
-#include "text/chat.h"
+#include "text/chat/chat.h"
 
 typedef struct lmf_sample {
     const int32_t *id;        /* [n] */
     const uint8_t *learn;     /* [n] 1: this token counts in the loss */
     int32_t        n, n_learn;
     int64_t        line;      /* of its row */
+    int64_t        i_row;     /* among lmf_rows.items */
 } lmf_sample;
+
+/* What a row may hold; who makes samples says which of these are taken. PREFERENCE stands alone: its groups are pairs, chosen first. */
+enum { LMF_TAKES_MESSAGES = 1, LMF_TAKES_COMPLETION = 2, LMF_TAKES_TEXT = 4, LMF_TAKES_PREFERENCE = 8,
+       LMF_TAKES_SINGLE = LMF_TAKES_MESSAGES | LMF_TAKES_COMPLETION | LMF_TAKES_TEXT };
 
 typedef enum lmf_too_long { LMF_LONG_ERROR, LMF_LONG_SKIP, LMF_LONG_TRUNCATE } lmf_too_long;
 typedef struct lmf_samples {
     lmf_ctx    *ctx;
     lmf_arena   arena;
-    lmf_sample *items;
-    int64_t     n, n_skipped, n_truncated;
+    lmf_sample *items;         /* those of a group side by side */
+    int64_t     n;             /* sequences */
+    int32_t     group_size;    /* sequences a group; 0 stands for 1 */
+    int64_t     n_skipped, n_truncated; /* rows */
+    int64_t     n_bad;            /* rows left out because they can't be used (lmf_rows.skip_bad), those of the file included */
+    char        first_bad[512];   /* why the first of them was */
+    int64_t     n_unlearned;      /* turns before the last that the template shows otherwise once more follow: not learned */
+    int64_t     n_endless;        /* rows with an answer that is learned without an end of turn */
+    char        first_endless[200];
     int64_t     n_tok, n_learn;
     int32_t     longest;
 } lmf_samples;
 
-/* Rows over max_tok: refused with the line, skipped or cut, and counted. A row in which nothing is learned is refused with what the
+static inline int32_t lmf_samples_group_size(const lmf_samples *s) { return s->group_size ? s->group_size : 1; }
+static inline int64_t lmf_samples_n_groups(const lmf_samples *s) { return s->n / lmf_samples_group_size(s); }
+/* Tokens of group g, and of the longest. */
+int32_t    lmf_samples_group_tok(const lmf_samples *s, int64_t g);
+int32_t    lmf_samples_longest_group(const lmf_samples *s);
+
+/* Rows over max_tok: refused with the line, skipped or cut, and counted. Tools, calls and results that the template leaves out are refused
+ * with their name. A row in which nothing is learned is refused with what the
  * template made of it. */
 lmf_status lmf_samples_create(const lmf_rows *rows, const lmf_chat *chat, int32_t max_tok, lmf_too_long policy, lmf_samples **out);
+/* takes: LMF_TAKES_*. A row that holds none of these is refused; one that holds several counts as the first. create takes SINGLE. */
+lmf_status lmf_samples_create_of(const lmf_rows *rows, const lmf_chat *chat, uint32_t takes, int32_t max_tok, lmf_too_long policy,
+                                 lmf_samples **out);
 void       lmf_samples_destroy(lmf_samples *s);
+/* Of token ids, masks and groups, in order. */
+lmf_status lmf_samples_sha256(const lmf_samples *s, lmf_ctx *ctx, char hex[65]);
 
-/* Prompt of one test row: messages up to the last assistant turn, then the generation prompt. reference: that turn's text. */
-lmf_status lmf_row_prompt(const lmf_rows *rows, int64_t i, const lmf_chat *chat, lmf_ids *ids, const char **reference);
+/* Prompt of one test row: messages up to the last assistant turn, then the generation prompt. */
+lmf_status lmf_row_prompt(const lmf_rows *rows, int64_t i, const lmf_chat *chat, lmf_ids *ids);
+/* What a test row wants as its last answer, into out, emptied before: its content; with tool calls, what the template makes of it, the
+ * end of turn left out. row: of lmf_row_get, may be changed. */
+lmf_status lmf_row_reference(const lmf_rows *rows, const lmf_chat *chat, json_t *row, lmf_buf *out);
+/* Leaves out the rows of which samples were not made. */
+lmf_status lmf_rows_keep(lmf_rows *rows, const lmf_samples *samples);
 
 /* order[0..n): a permutation of 0..n-1 for that seed and epoch. */
 void lmf_shuffle(uint64_t seed, uint32_t epoch, int64_t *order, int64_t n);

@@ -2,6 +2,7 @@
 #include "device/device.h"
 #include <stdio.h>
 #include <string.h>
+#include "base/number.h"
 #include "device/plugin.h"
 
 static lmf_status run_ref(const lmf_call *c, const lmf_worker *w)
@@ -54,27 +55,60 @@ static bool needs_met(const lmf_device *dev, const lmf_kernel *row)
     return row->needs <= dev->features;
 }
 
-const lmf_kernel *lmf_device_match(lmf_device *dev, const char *op, const lmf_call *call)
+const lmf_kernel *lmf_device_match(lmf_device *dev, const char *op, const lmf_call *call, uint32_t need_flags)
 {
     const lmf_kernel *const *tables = dev->ops->kernels(dev, op);
     for (; tables && *tables; tables++)
         for (const lmf_kernel *row = *tables; row->name; row++)
-            if (needs_met(dev, row) && dtypes_match(row, call) && (!row->match || row->match(call, dev)))
+            if ((need_flags & ~row->flags) == 0 && needs_met(dev, row) && dtypes_match(row, call) && (!row->match || row->match(call, dev)))
                 return row;
     return (dev->flags & (LMF_DEVICE_HOST | LMF_DEVICE_NO_DATA)) && call->ref ? &lmf_kernel_ref : NULL;
 }
 
-lmf_status lmf_device_open(lmf_ctx *ctx, const char *name, lmf_device **out)
+lmf_status lmf_device_event_take(lmf_device *dev, int *i_event)
 {
-    char kind[16];
-    int i_device = 0;
-    *out = NULL;
+    for (*i_event = 0; *i_event < LMF_DEVICE_EVENTS; ++*i_event)
+        if (!(dev->events >> *i_event & 1)) {
+            dev->events |= 1u << *i_event;
+            return LMF_OK;
+        }
+    return LMF_FAIL(dev->ctx, LMF_E_LIMIT, "device %s: all %d events are taken; fewer plans with two slots fit on it", dev->ops->name,
+                    LMF_DEVICE_EVENTS);
+}
+
+void lmf_device_event_give(lmf_device *dev, int i_event) { dev->events &= ~(1u << i_event); }
+
+enum { KIND_BYTES = 16 };
+
+/* "cuda:1" is the kind "cuda" and the number 1; without a number, 0. */
+static lmf_status split_name(lmf_ctx *ctx, const char *name, char kind[KIND_BYTES], int *i_device)
+{
+    int64_t number = 0;
     const char *colon = strchr(name, ':');
     size_t n = colon ? (size_t)(colon - name) : strlen(name);
-    if (n >= sizeof kind || (colon && (sscanf(colon + 1, "%d", &i_device) != 1 || i_device < 0)))
+    bool word = n < KIND_BYTES && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == n;
+    if (!word || (colon && (!lmf_number_is(colon + 1, &number) || number > INT32_MAX)))
         return LMF_FAIL(ctx, LMF_E_ARG, "device \"%.40s\": expected cpu, cuda or cuda:N", name);
     memcpy(kind, name, n);
     kind[n] = 0;
+    *i_device = (int)number;
+    return LMF_OK;
+}
+
+lmf_status lmf_device_check_name(lmf_ctx *ctx, const char *name)
+{
+    char kind[KIND_BYTES];
+    int i_device;
+    LMF_TRY(split_name(ctx, name, kind, &i_device));
+    return kind[0] ? LMF_OK : LMF_FAIL(ctx, LMF_E_ARG, "device \"%.40s\": expected cpu, cuda or cuda:N", name);
+}
+
+lmf_status lmf_device_open(lmf_ctx *ctx, const char *name, lmf_device **out)
+{
+    char kind[KIND_BYTES];
+    int i_device;
+    *out = NULL;
+    LMF_TRY(split_name(ctx, name, kind, &i_device));
     for (const lmf_device_ops *const *d = ctx->tables->devices; *d; d++)
         if (strcmp((*d)->name, kind) == 0)
             return (*d)->open(ctx, i_device, out);

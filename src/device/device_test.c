@@ -9,7 +9,11 @@ static void opens_by_name(void **state)
 {
     static const struct { const char *name; lmf_status s; const char *words; } bad[] = {
         { "", LMF_E_NOT_FOUND, "plug-in" }, { "tpu", LMF_E_NOT_FOUND, "liblmfast-tpu.so" }, { "cpu:1", LMF_E_ARG, "one CPU device" },
-        { "cpu:x", LMF_E_ARG, "cuda:N" }, { "cpu:-1", LMF_E_ARG, "cuda:N" }, { "a-name-of-a-device-that-is-long", LMF_E_ARG, "expected cpu" } };
+        { "cpu:x", LMF_E_ARG, "cuda:N" }, { "cpu:0junk", LMF_E_ARG, "cuda:N" },
+        { "cpu:", LMF_E_ARG, "cuda:N" }, { "cpu: 0", LMF_E_ARG, "cuda:N" }, { "cpu:+0", LMF_E_ARG, "cuda:N" }, { "cpu:99999999999",
+            LMF_E_ARG, "cuda:N" },
+        { "CPU", LMF_E_ARG, "cuda:N" }, { "cpu:-1", LMF_E_ARG, "cuda:N" }, { "a-name-of-a-device-that-is-long", LMF_E_ARG, "expected cpu"
+            } };
     (void)state;
     lmf_ctx *ctx = lmf_test_ctx();
     lmf_device *d;

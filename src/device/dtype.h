@@ -22,6 +22,14 @@ enum { LMF_ACT_BLOCK = 32 };
 
 enum { LMF_FORMAT_FLOAT = 1, LMF_FORMAT_INT = 2, LMF_FORMAT_QUANT = 4 };
 
+/* How lmfast export writes a format: what --help says, and how far the written model may be from the one given. */
+typedef struct lmf_format_written {
+    const char *summary;      /* what marks it, in a few words; NULL: no model is written in it */
+    double      error;        /* of a tensor: root mean square of the difference over that of its values */
+    double      dlogit;       /* greatest difference of a logit; 0: no limit */
+    double      kl;           /* mean KL, nats a token */
+} lmf_format_written;
+
 typedef struct lmf_format {
     uint16_t    dtype;
     uint16_t    block;        /* elements */
@@ -36,6 +44,8 @@ typedef struct lmf_format {
     /* out[j] = sum over k of w[k] * x_j[k], for n_x activation rows x_j = x + j * x_stride blocks; k a multiple of
      * block and of LMF_ACT_BLOCK, n_x 1 .. 8. Each out[j] is the same for any n_x. NULL: unpack instead. */
     void (*dot)(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int64_t k, float *out);
+    uint16_t    file_type;    /* general.file_type of a GGUF file whose weights are mostly of this format; 0: f32, or it has none */
+    lmf_format_written written;
 } lmf_format;
 
 /* A faster version of a format's functions for some CPU features, from <name>_cpu.c; NULL keeps the slower one. */

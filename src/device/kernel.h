@@ -17,7 +17,7 @@ typedef struct lmf_view {            /* one tensor */
     void    *data;                   /* NULL on the null device */
     const lmf_format *fmt;           /* host pointer: sizes, unpack, dot; on the CPU resolved to the fastest */
     int64_t  dim[LMF_MAX_DIMS];      /* outermost first; unused are 1 */
-    int64_t  stride[LMF_MAX_DIMS];   /* elements; innermost is 1, or the planner inserts the op copy */
+    int64_t  stride[LMF_MAX_DIMS];   /* elements; what a kernel row takes is up to its match */
     uint16_t dtype;
     uint8_t  n_dims, cls;
 } lmf_view;

@@ -73,6 +73,79 @@ static json_t *object_of(const char *text, size_t n)
     return j;
 }
 
+/* ---- several calls, or calls with something around them, as a template writes them ---- */
+enum { MAX_CALLS = 64 };
+typedef struct calls {
+    const char *p; size_t n;                          /* the text, white space at its ends left out */
+    json_t *items[MAX_CALLS];
+    size_t  begin[MAX_CALLS + 1], end[MAX_CALLS + 1]; /* of each; behind the last: the text's end */
+    int     n_calls;
+    bool    broken;                                   /* a brace that begins no JSON object */
+} calls;
+
+static void find_calls(const char *p, size_t n, calls *c)
+{
+    const char *space = " \t\r\n";
+    for (; n && strchr(space, *p); p++)
+        n--;
+    while (n && strchr(space, p[n - 1]))
+        n--;
+    *c = (calls){ .p = p, .n = n };
+    for (size_t at = 0; at < n;) {
+        json_error_t e;
+        json_t *j = p[at] == '{' && c->n_calls < MAX_CALLS ? json_loadb(p + at, n - at, JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, &e) : NULL;
+        c->broken |= p[at] == '{' && !j;
+        if (j) {
+            c->items[c->n_calls] = j;
+            c->begin[c->n_calls] = at;
+            c->end[c->n_calls++] = at += (size_t)e.position;
+        } else {
+            at++;
+        }
+    }
+    c->begin[c->n_calls] = n;
+}
+
+static void free_calls(calls *c)
+{
+    for (int i = 0; i < c->n_calls; i++)
+        json_decref(c->items[i]);
+}
+
+static bool is_same_around(const calls *a, const calls *b)
+{
+    for (int i = 0; i <= a->n_calls; i++) {
+        size_t p = i ? a->end[i - 1] : 0, q = i ? b->end[i - 1] : 0, n = a->begin[i] - p;
+        if (n != b->begin[i] - q || memcmp(a->p + p, b->p + q, n))
+            return false;
+    }
+    return true;
+}
+
+/* The same calls in the same order, and the same text around them. */
+static void judge_calls(const char *reference, const char *answer, size_t n, lmf_verdict *v)
+{
+    calls want, got;
+    find_calls(reference, strlen(reference), &want);
+    find_calls(answer, n, &got);
+    bool counted = got.n_calls == want.n_calls;
+    v->valid = got.n_calls > 0 && !got.broken;
+    v->name = counted && want.n_calls > 0;
+    v->exact = counted && is_same_around(&want, &got);
+    for (int i = 0; counted && i < want.n_calls; i++) {
+        v->name &= lmf_json_is_equal(json_object_get(want.items[i], "name"), json_object_get(got.items[i], "name"));
+        v->exact &= lmf_json_is_equal(want.items[i], got.items[i]);
+    }
+    free_calls(&want);
+    free_calls(&got);
+}
+
+static bool wants_calls(const json_t *row)
+{
+    size_t last = lmf_row_last_answer(row);
+    return last != SIZE_MAX && json_object_get(json_array_get(json_object_get(row, "messages"), last), "tool_calls");
+}
+
 lmf_verdict lmf_answer_judge(const json_t *row, const char *reference, const char *answer, size_t n)
 {
     lmf_verdict v = { 0 };
@@ -88,6 +161,8 @@ lmf_verdict lmf_answer_judge(const json_t *row, const char *reference, const cha
         const char *key = json_object_get(want, "intent") ? "intent" : "name";
         v.name = got && json_object_get(want, key) && lmf_json_is_equal(json_object_get(got, key), json_object_get(want, key));
         v.exact = got && lmf_json_is_equal(got, want);
+    } else if (reference && wants_calls(row)) {
+        judge_calls(reference, answer, n, &v);
     } else {
         v.exact = reference && n == strlen(reference) && memcmp(reference, answer, n) == 0;
     }
@@ -113,12 +188,11 @@ static lmf_status start_row(maker *m, task *t)
 {
     lmf_gen_opts gen = lmf_gen_opts_default();
     lmf_ids prompt;
-    const char *reference;
     gen.max_tok = m->opts->max_new_tok;
     t->row = m->next++;
     t->ids.n = 0;
     lmf_ids_init(&prompt, m->ctx, 1 << 24);
-    lmf_status s = lmf_row_prompt(m->rows, t->row, &m->model->chat, &prompt, &reference);
+    lmf_status s = lmf_row_prompt(m->rows, t->row, &m->model->chat, &prompt);
     lmf_session_opts opts = { .struct_bytes = sizeof opts, .adapter = m->opts->adapter ? 0 : -1 };
     if (!s)
         s = lmf_session_create(m->engine, &opts, &t->s);
@@ -127,7 +201,7 @@ static lmf_status start_row(maker *m, task *t)
     if (!s)
         s = lmf_session_generate(t->s, &gen);
     lmf_ids_clear(&prompt);
-    return s ? lmf_fail_prefix(m->ctx, s, "%s, line %lld", m->rows->path, (long long)m->rows->items[t->row].line) : LMF_OK;
+    return s;
 }
 
 static lmf_status end_row(maker *m, task *t, bool cut, lmf_arena *arena, lmf_answer *out)
@@ -200,13 +274,12 @@ static lmf_status work(maker *m, lmf_arena *arena, lmf_eval_progress progress, v
 static lmf_status find_context(maker *m, int32_t *context)
 {
     lmf_ids ids;
-    const char *reference;
     lmf_status s = LMF_OK;
     int64_t longest = 0, most = lmf_model_config(m->model)->context, line = 0;
     lmf_ids_init(&ids, m->ctx, 1 << 24);
     for (int64_t i = 0; !s && i < m->rows->n; i++) {
         ids.n = 0;
-        s = lmf_row_prompt(m->rows, i, &m->model->chat, &ids, &reference);
+        s = lmf_row_prompt(m->rows, i, &m->model->chat, &ids);
         if ((int64_t)ids.n > longest)
             longest = (int64_t)ids.n, line = m->rows->items[i].line;
     }

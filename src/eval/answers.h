@@ -12,7 +12,8 @@
 
 typedef struct lmf_verdict { bool valid, name, exact; } lmf_verdict;
 bool        lmf_json_is_equal(const json_t *a, const json_t *b);
-/* row: a test row; reference: its own answer. An answer that is no JSON in both is judged by bytes for exact alone. */
+/* row: a test row; reference: its own answer. An answer that is no JSON in both is judged by bytes for exact alone;
+ * a reference with tool calls, by the JSON objects in both texts and the bytes around them. */
 lmf_verdict lmf_answer_judge(const json_t *row, const char *reference, const char *answer, size_t n);
 
 typedef struct lmf_answer { char *text; size_t n; bool cut; } lmf_answer; /* in the arena; cut: max_new_tok was reached */

@@ -57,4 +57,30 @@ static void verdicts(void **state)
     }
 }
 
-LMF_TESTS(answers) = { { "JSON equality", equality }, { "verdicts", verdicts }, { 0 } };
+/* Calls as a template writes them: the objects by value and order, what stands around them to the byte. */
+static void verdicts_of_calls(void **state)
+{
+    (void)state;
+    static const char row[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"\", "
+        "\"tool_calls\": [{\"function\": {\"name\": \"f\", \"arguments\": {}}}]}]}";
+#define CALL(n, x) "<call>{\"name\": \"" n "\", \"arguments\": {\"x\": " x "}}</call>"
+    static const struct { const char *reference, *answer; int valid, name, exact; } rows[] = {
+        { CALL("f", "1") "\n" CALL("g", "2"), CALL("f", "1") "\n" CALL("g", "2"), 1, 1, 1 },
+        { CALL("f", "1") "\n" CALL("g", "2"), "\n<call>{\"arguments\":{\"x\":1.0},\"name\":\"f\"}</call>\n" CALL("g", "2") " ", 1, 1, 1 },
+        { CALL("f", "1") "\n" CALL("g", "2"), CALL("g", "2") "\n" CALL("f", "1"), 1, 0, 0 },
+        { CALL("f", "1") "\n" CALL("g", "2"), CALL("f", "1"), 1, 0, 0 },
+        { CALL("f", "1"), CALL("f", "2"), 1, 1, 0 },
+        { CALL("f", "1"), "{\"name\": \"f\", \"arguments\": {\"x\": 1}}", 1, 1, 0 }, /* not as the template writes it */
+        { CALL("f", "1"), "<call>{\"name\": \"f\", \"argum", 0, 0, 0 },
+        { "f(x=1)", "f(x=1)", 0, 0, 1 }, { "f(x=1)", "f(x=2)", 0, 0, 0 },
+        { "{\"name\": \"f\", \"arguments\": {}}", "{\"name\": \"f\", \"arguments\": {}}", 1, 1, 1 } };
+    json_t *j = parse(row);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lmf_verdict v = lmf_answer_judge(j, rows[i].reference, rows[i].answer, strlen(rows[i].answer));
+        if (v.valid != rows[i].valid || v.name != rows[i].name || v.exact != rows[i].exact)
+            fail_msg("row %zu: valid %d, name %d, exact %d", i, v.valid, v.name, v.exact);
+    }
+    json_decref(j);
+}
+
+LMF_TESTS(answers) = { { "verdicts of tool calls", verdicts_of_calls }, { "JSON equality", equality }, { "verdicts", verdicts }, { 0 } };

@@ -32,6 +32,7 @@ static lmf_status add_graph(lmf_scorer *s, int32_t T)
     LMF_TRY(lmf_graph_create(s->ctx, &g));
     s->bucket[s->n_buckets] = T;
     s->graph[s->n_buckets++] = g;
+    g->device = s->dev;
     g->config = m->config;
     g->user = &s->nn;
     lmf_batch in = { .token = input(g, "token", T), .pos = input(g, "pos", T), .seq = input(g, "seq", T), .q_start = input(g, "q_start", 3),

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: nothing stands under the output's name that was not verified, and nothing of others is removed: a folder is ours when it has
- * the receipt that an export writes. */
+/* Rule: nothing stands under the output's name that was not verified, and nothing of others is replaced: a folder is ours when its receipt
+ * has the hash of every file in it, a GGUF file when it holds its own. Both are looked at before the work and again when the work is done. */
 #include "export/export.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/file.h"
+#include <unistd.h>
+#include "base/output.h"
 #include "export/parts.h"
-#include "format/json.h"
+#include "format/receipt.h"
 
 static const char receipt_name[] = "lmfast_export.json";
 
@@ -15,54 +19,105 @@ lmf_export_opts lmf_export_opts_default(void)
     return (lmf_export_opts){ .struct_bytes = sizeof(lmf_export_opts), .quant = "copy" };
 }
 
-static bool is_gguf(lmf_ctx *ctx, const char *path)
+/* ---- whose is it ---- */
+/* SHA-256 of a GGUF file with the 64 digits of its key lmfast.export taken as zeros, and where they lie. */
+static lmf_status gguf_digest(lmf_ctx *ctx, const char *path, char said[65], char digest[65], uint64_t *at)
 {
+    static const char zeros[64 + 1] = "0000000000000000000000000000000000000000000000000000000000000000";
+    unsigned char raw[32];
+    lmf_gguf *g;
+    lmf_bytes v = { 0 };
     lmf_map map;
-    if (lmf_file_map(ctx, path, &map))
-        return false;
-    bool yes = map.n >= 4 && memcmp(map.data, "GGUF", 4) == 0;
-    lmf_file_unmap(&map);
-    return yes;
-}
-
-static bool has_receipt(lmf_ctx *ctx, const char *dir)
-{
-    char path[4096];
-    return !lmf_path_join(ctx, path, sizeof path, dir, receipt_name) && lmf_path_stat(path) == LMF_PATH_FILE;
-}
-
-static lmf_status check_output(lmf_ctx *ctx, const char *path, const lmf_export_opts *o)
-{
-    lmf_path_kind kind = lmf_path_stat(path);
-    bool gguf = o->format == LMF_EXPORT_GGUF;
-    if (kind == LMF_PATH_NONE || (!gguf && kind == LMF_PATH_DIR && lmf_dir_is_empty(path)))
-        return LMF_OK;
-    if (gguf && kind == LMF_PATH_DIR)
-        return LMF_FAIL(ctx, LMF_E_EXISTS, "--output %s is a folder; a GGUF export is one file, %s/model.gguf for example", path, path);
-    bool ours = gguf ? kind == LMF_PATH_FILE && is_gguf(ctx, path) : kind == LMF_PATH_DIR && has_receipt(ctx, path);
-    if (!ours)
-        return LMF_FAIL(ctx, LMF_E_EXISTS, "--output %s exists and is no %s; it is left alone, choose another name", path, gguf ? "GGUF file" : "folder that an export wrote");
-    return o->overwrite ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "--output %s exists; --overwrite replaces it", path);
-}
-
-static lmf_status write_receipt(lmf_exporter *x, const char *dir)
-{
-    char path[4096];
-    const lmf_export_report *r = x->report;
-    json_t *root = json_pack("{s:s, s:s, s:s, s:I, s:b, s:f, s:f, s:f}", "format", "hf", "source", x->model->path, "quant", x->opts->quant, "tensors", (json_int_t)r->n_tensors, "verified",
-                             r->verified, "max_dlogit", r->max_dlogit, "mean_kl", r->mean_kl, "same_top", r->same_top);
-    lmf_status s = root ? lmf_path_join(x->ctx, path, sizeof path, dir, receipt_name) : LMF_NO_MEMORY(x->ctx, 256, "a receipt");
+    LMF_TRY(lmf_gguf_open(ctx, path, &g));
+    lmf_status s = lmf_gguf_get_string(g, LMF__EXPORT_KEY, &v);
+    const lmf_gguf_kv *kv = lmf_gguf_find(g, LMF__EXPORT_KEY);
+    if (!s && v.n != 64)
+        s = LMF_FAIL(ctx, LMF_E_FORMAT, "%s: %s is no hash", path, LMF__EXPORT_KEY);
     if (!s)
-        s = lmf_json_save(x->ctx, path, root);
-    json_decref(root);
+        *at = (uint64_t)lmf_gguf_offset(g, kv->data) + 8; /* behind the string's length */
+    snprintf(said, 65, "%.*s", s ? 0 : 64, (const char *)v.p);
+    lmf_gguf_close(g);
+    LMF_TRY(s);
+    LMF_TRY(lmf_file_map(ctx, path, &map));
+    EVP_MD_CTX *h = EVP_MD_CTX_new();
+    if (*at + 64 > map.n || !h || !EVP_DigestInit_ex(h, EVP_sha256(), NULL) || !EVP_DigestUpdate(h, map.data, *at) || !EVP_DigestUpdate(h, zeros, 64) ||
+        !EVP_DigestUpdate(h, map.data + *at + 64, map.n - *at - 64) || !EVP_DigestFinal_ex(h, raw, NULL))
+        s = LMF_FAIL(ctx, LMF_E_MEMORY, "libcrypto could not compute a SHA-256");
+    EVP_MD_CTX_free(h);
+    lmf_file_unmap(&map);
+    for (int i = 0; !s && i < 32; i++)
+        snprintf(digest + 2 * i, 3, "%02x", raw[i]);
     return s;
 }
 
-static void remove_part(lmf_ctx *ctx, const char *part)
+/* Writes the file's own hash into it. */
+static lmf_status seal_gguf(lmf_ctx *ctx, const char *path)
 {
-    lmf_path_kind kind = lmf_path_stat(part);
-    lmf_status s = kind == LMF_PATH_DIR ? lmf_dir_remove(ctx, part) : kind == LMF_PATH_FILE ? lmf_path_unlink(ctx, part) : LMF_OK;
-    (void)s; /* the failure that led here is the one to tell */
+    char said[65], digest[65], text[128];
+    uint64_t at;
+    LMF_TRY(gguf_digest(ctx, path, said, digest, &at));
+    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool ok = fd >= 0 && pwrite(fd, digest, 64, (off_t)at) == 64 && fsync(fd) == 0;
+    int e = errno;
+    if (fd >= 0)
+        close(fd);
+    return ok ? LMF_OK : LMF_FAIL(ctx, LMF_E_IO, "can't write to %s: %s", path, strerror_r(e, text, sizeof text));
+}
+
+static lmf_status check_gguf(lmf_ctx *ctx, const char *path)
+{
+    char said[65], digest[65];
+    uint64_t at;
+    lmf_status s = gguf_digest(ctx, path, said, digest, &at);
+    if (s == LMF_E_MEMORY)
+        return s;
+    if (s || strcmp(said, digest))
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "--output %s exists and is no GGUF file that an export wrote%s; it is left alone, choose another name", path,
+                        s ? "" : ", or was changed since");
+    return LMF_OK;
+}
+
+static lmf_status check_folder(lmf_ctx *ctx, const char *path)
+{
+    char receipt[4096];
+    json_t *note;
+    LMF_TRY(lmf_path_join(ctx, receipt, sizeof receipt, path, receipt_name));
+    if (lmf_output_stat(receipt) == LMF_OUTPUT_NONE)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "--output %s exists and is no folder that an export wrote; it is left alone, choose another name", path);
+    lmf_status s = lmf_receipt_check_dir(ctx, path, receipt_name, &note);
+    if (s)
+        return lmf_fail_prefix(ctx, LMF_E_EXISTS, "--output %s holds more than an export: choose another name", path);
+    json_decref(note);
+    return LMF_OK;
+}
+
+/* *replaces: a product of an export is there, and may go. */
+static lmf_status check_output(lmf_ctx *ctx, const char *path, const lmf_export_opts *o, bool *replaces)
+{
+    lmf_output_kind kind = lmf_output_stat(path);
+    bool gguf = o->format == LMF_EXPORT_GGUF;
+    *replaces = false;
+    if (kind == LMF_OUTPUT_NONE || (!gguf && kind == LMF_OUTPUT_DIR && lmf_dir_is_empty(path)))
+        return LMF_OK;
+    if (gguf && kind == LMF_OUTPUT_DIR)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "--output %s is a folder; a GGUF export is one file, %s/model.gguf for example", path, path);
+    if (kind != (gguf ? LMF_OUTPUT_FILE : LMF_OUTPUT_DIR))
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "--output %s is %s; it is left alone, choose another name", path, lmf_output_word(kind));
+    LMF_TRY(gguf ? check_gguf(ctx, path) : check_folder(ctx, path));
+    *replaces = true;
+    return o->overwrite ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "--output %s exists; --overwrite replaces it", path);
+}
+
+/* ---- the work ---- */
+static lmf_status write_receipt(lmf_exporter *x, const char *dir)
+{
+    const lmf_export_report *r = x->report;
+    json_t *source = lmf_json_string(x->model->path);
+    json_t *root = json_pack("{s:s, s:s, s:o, s:s, s:I, s:b, s:f, s:f, s:f}", "command", "export", "format", "hf", "source", source, "quant", x->opts->quant, "tensors",
+                             (json_int_t)r->n_tensors, "verified", r->verified, "max_dlogit", r->max_dlogit, "mean_kl", r->mean_kl, "same_top", r->same_top);
+    lmf_status s = root ? lmf_receipt_save(x->ctx, dir, dir, receipt_name, root) : LMF_NO_MEMORY(x->ctx, 256, "a receipt");
+    json_decref(root);
+    return s;
 }
 
 static lmf_status write_part(lmf_exporter *x, const char *part)
@@ -77,19 +132,69 @@ static lmf_status write_part(lmf_exporter *x, const char *part)
             n *= x->items[i].dim[k];
         x->report->n_bytes += lmf_format_bytes(x->items[i].fmt, n);
     }
+    if (gguf)
+        LMF_TRY(seal_gguf(x->ctx, part));
     if (!x->opts->skip_verify)
         LMF_TRY(lmf__export_verify(x, part));
     return gguf ? LMF_OK : write_receipt(x, part);
 }
 
+/* The old folder, under the temporary name now: removed, or put back when somebody's file came into it meanwhile. */
+static lmf_status remove_old(lmf_ctx *ctx, const char *old, const char *name)
+{
+    json_t *note;
+    LMF_TRY(lmf_receipt_load(ctx, old, receipt_name, &note));
+    lmf_status s = lmf_receipt_remove_dir(ctx, old, receipt_name, note);
+    json_decref(note);
+    if (s) {
+        lmf_error_record why = ctx->error;
+        lmf_status back = lmf_output_place(ctx, old, name, true);
+        if (!back)
+            ctx->error = why;
+    }
+    return s;
+}
+
+/* A temporary folder: an export under way, or one that was replaced, with its receipt. */
+static lmf_status remove_left(lmf_ctx *ctx, const char *path)
+{
+    char receipt[4096];
+    json_t *note;
+    LMF_TRY(lmf_path_join(ctx, receipt, sizeof receipt, path, receipt_name));
+    if (lmf_output_stat(receipt) == LMF_OUTPUT_NONE)
+        return lmf_dir_remove(ctx, path, NULL);
+    LMF_TRY(lmf_receipt_check_dir(ctx, path, receipt_name, &note));
+    lmf_status s = lmf_receipt_remove_dir(ctx, path, receipt_name, note);
+    json_decref(note);
+    return s;
+}
+
+static lmf_status place(lmf_exporter *x, const char *part, const char *name, lmf_stage *stage)
+{
+    bool replaces, gguf = x->opts->format == LMF_EXPORT_GGUF;
+    char dir[4096];
+    LMF_TRY(check_output(x->ctx, name, x->opts, &replaces));
+    LMF_TRY(lmf_output_place(x->ctx, part, name, replaces));
+    if (!gguf && replaces) {
+        LMF_TRY(remove_old(x->ctx, part, name));
+        stage->path[0] = 0;
+    }
+    const char *slash = strrchr(name, '/');
+    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - name) + (slash == name) : 1, slash ? name : ".");
+    return lmf_dir_sync(x->ctx, dir);
+}
+
 lmf_status lmf_export(lmf_ctx *ctx, const lmf_model *model, const char *path, const lmf_export_opts *opts, lmf_export_report *out)
 {
     char part[4096], name[4096 - 8];
+    bool replaces;
     lmf_lora lora = { 0 };
+    lmf_stage stage = { .fd = -1 };
     lmf_exporter x = { .ctx = ctx, .model = model, .opts = opts, .report = out };
     *out = (lmf_export_report){ 0 };
-    if (opts->struct_bytes != sizeof *opts)
-        return LMF_FAIL(ctx, LMF_E_ARG, "lmf_export_opts has %zu bytes here, %zu in the caller: start from lmf_export_opts_default", sizeof *opts, opts->struct_bytes);
+    lmf_export_opts taken = lmf_export_opts_default();
+    LMF_TRY(lmf_opts_take(ctx, "lmf_export_opts", &taken, opts, sizeof taken));
+    x.opts = opts = &taken;
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/')
         n--;
@@ -97,24 +202,22 @@ lmf_status lmf_export(lmf_ctx *ctx, const lmf_model *model, const char *path, co
         return LMF_FAIL(ctx, LMF_E_ARG, "the output's path is empty or too long");
     memcpy(name, path, n);
     name[n] = 0;
-    snprintf(part, sizeof part, "%s.part", name);
-    LMF_TRY(check_output(ctx, name, opts));
-    if (lmf_path_stat(part) == LMF_PATH_DIR && opts->format == LMF_EXPORT_HF)
-        LMF_TRY(lmf_dir_remove(ctx, part)); /* of an export that was killed */
+    LMF_TRY(check_output(ctx, name, opts, &replaces));
     lmf_arena_init(&x.arena, ctx, (size_t)1 << 34);
     lmf_status s = opts->adapter ? lmf_lora_open(ctx, model, opts->adapter, &lora) : LMF_OK;
     x.lora = opts->adapter ? &lora : NULL;
     if (!s)
-        s = write_part(&x, part);
-    if (!s && opts->format == LMF_EXPORT_HF && lmf_path_stat(name) == LMF_PATH_DIR)
-        s = lmf_dir_remove(ctx, name);
+        s = lmf_stage_open(ctx, name, remove_left, &stage);
+    if (!s && opts->format == LMF_EXPORT_GGUF)
+        s = lmf_path_join(ctx, part, sizeof part, stage.path, "model.gguf");
+    else if (!s)
+        snprintf(part, sizeof part, "%s", stage.path);
     if (!s)
-        s = lmf_path_rename(ctx, part, name);
-    if (s) {
-        lmf_error_record first = ctx->error; /* removing may fail too and say so */
-        remove_part(ctx, part);
-        ctx->error = first;
-    }
+        s = write_part(&x, part);
+    if (!s)
+        s = place(&x, part, name, &stage);
+    lmf_status closed = lmf_stage_close(&stage);
+    s = s ? s : closed;
     lmf_lora_close(&lora);
     lmf_arena_clear(&x.arena);
     return s;

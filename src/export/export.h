@@ -28,11 +28,12 @@ typedef struct lmf_export_opts {
 } lmf_export_opts;
 lmf_export_opts lmf_export_opts_default(void);
 
-enum { LMF_EXPORT_NOTES = 512 };
+enum { LMF_EXPORT_NOTES = 512, LMF_EXPORT_LOSSES = 1024 };
 typedef struct lmf_export_report {
     int64_t  n_tensors, n_fallback;    /* tensors written; of them in a larger type because their rows are no whole blocks */
     uint64_t n_bytes;                  /* of tensor data */
     char     notes[LMF_EXPORT_NOTES];  /* a sentence on what fell back, or "" */
+    char     losses[LMF_EXPORT_LOSSES]; /* what the format has no place for, in sentences, or ""; all else was compared */
     bool     verified;
     int32_t  n_texts, n_prompt_tok;    /* compared */
     double   max_dlogit, mean_kl, same_top; /* against the model as given: nats a token; fraction of equal likeliest tokens */
@@ -40,6 +41,8 @@ typedef struct lmf_export_report {
     double   dlogit_limit, kl_limit;   /* what was allowed; dlogit_limit 0: none */
 } lmf_export_report;
 
+/* The formats that `quant` takes, those with most bits a weight first: returns how many there are; at most n go to out. */
+int lmf_export_formats(const lmf_tables *tables, const lmf_format **out, int n);
 /* LMF_E_EXISTS: path is there and not ours to replace. LMF_E_INTERNAL: the written file is not the model; it was removed. */
 lmf_status lmf_export(lmf_ctx *ctx, const lmf_model *model, const char *path, const lmf_export_opts *opts, lmf_export_report *out);
 

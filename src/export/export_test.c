@@ -63,7 +63,8 @@ static void round_trips(void **state)
         lmf_export_opts o = lmf_export_opts_default();
         o.format = rows[i].to, o.quant = rows[i].quant, o.adapter = rows[i].adapter ? adapter : NULL;
         assert_ok(ctx, lmf_export(ctx, m, out, &o, &report));
-        assert_true(report.verified && report.n_texts == 13 && report.n_tensors == M_TENSORS);
+        assert_true(report.verified && report.n_texts == 14 && report.n_tensors == M_TENSORS);
+        assert_true(rows[i].limit > 1e-3 ? report.mean_kl > 1e-9 && report.max_dlogit > 1e-6 && report.max_error > 1e-4 : report.mean_kl < 1e-6 && report.max_error < 1e-5);
         assert_true((report.n_fallback > 0) == (strcmp(rows[i].quant, "q8_0") == 0)); /* rows of 16 and 24 are no blocks of 32: f16 */
         assert_ok(ctx, model_logits(ctx, m, prompt, N, base));
         if (rows[i].adapter)
@@ -85,10 +86,11 @@ static void round_trips(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-static lmf_status verify(lmf_ctx *ctx, const lmf_model *m, const char *path)
+static lmf_status verify_as(lmf_ctx *ctx, const lmf_model *m, const char *path, const char *quant)
 {
     lmf_export_opts o = lmf_export_opts_default();
     lmf_export_report report = { 0 };
+    o.quant = quant;
     lmf_exporter x = { .ctx = ctx, .model = m, .opts = &o, .report = &report };
     lmf_arena_init(&x.arena, ctx, 1 << 24);
     lmf_status s = lmf__export_list(&x);
@@ -96,6 +98,23 @@ static lmf_status verify(lmf_ctx *ctx, const lmf_model *m, const char *path)
         s = lmf__export_verify(&x, path);
     lmf_arena_clear(&x.arena);
     return s;
+}
+
+static lmf_status verify(lmf_ctx *ctx, const lmf_model *m, const char *path) { return verify_as(ctx, m, path, "copy"); }
+
+/* Rounded weights move logits, so single logits have no limit: where every tensor is right, the mean KL alone can tell. */
+static void divergence_is_refused(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_model *m = open_tiny(ctx, "right.gguf", true);
+    const char *path = lmf_test_path("other.gguf");
+    assert_ok(ctx, model_write_gguf(ctx, path, &(wrong){ 0 }));
+    assert_ok(ctx, verify_as(ctx, m, path, "f16"));
+    assert_ok(ctx, model_write_gguf(ctx, path, &(wrong){ .key = "llama.rope.freq_base", .how = TWO_31 }));
+    assert_refused(ctx, LMF_E_INTERNAL, "mean KL", verify_as(ctx, m, path, "f16"));
+    lmf_model_close(m);
+    lmf_test_ctx_done(ctx);
 }
 
 /* A file that is right for one model is wrong for the same with one thing changed. */
@@ -155,6 +174,8 @@ static void refusals_leave_nothing(void **state)
     o = lmf_export_opts_default();
     o.quant = "q9_9";
     assert_refused(ctx, LMF_E_UNSUPPORTED, "q9_9", lmf_export(ctx, m, out, &o, &report));
+    o.quant = "f64"; /* can be packed, and is no type of a model */
+    assert_refused(ctx, LMF_E_UNSUPPORTED, "f64", lmf_export(ctx, m, out, &o, &report));
     o.quant = "copy";
     o.struct_bytes--;
     assert_refused(ctx, LMF_E_ARG, "lmf_export_opts", lmf_export(ctx, m, out, &o, &report));
@@ -165,23 +186,45 @@ static void refusals_leave_nothing(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* The list is the table's, most bits first; among equals the one that may err less. */
+static void formats_by_size(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    const lmf_format *f[64], *few[3];
+    int n = lmf_export_formats(ctx->tables, f, 64);
+    assert_true(n >= 9 && n <= 64);
+    assert_string_equal(f[0]->name, "f32");
+    assert_string_equal(f[1]->name, "f16");
+    assert_string_equal(f[2]->name, "bf16");
+    for (int i = 1; i < n; i++)
+        assert_true((double)f[i - 1]->block_bytes / f[i - 1]->block >= (double)f[i]->block_bytes / f[i]->block);
+    assert_int_equal(lmf_export_formats(ctx->tables, few, 3), n);
+    lmf_test_ctx_done(ctx);
+}
+
 /* A scale that is not finite, in the last block of a tensor of each format that an export writes and whose blocks fit these widths. */
 static void bad_scales_are_refused(void **state)
 {
     (void)state;
-    static const char *const quants[] = { "q4_0", "q4_1", "q5_0", "q8_0" }, *const tensor = "blk.1.ffn_down.weight";
+    static const char *const tensor = "blk.1.ffn_down.weight";
+    const lmf_format *written[64];
     lmf_ctx *ctx = lmf_test_ctx();
+    int n_formats = lmf_export_formats(ctx->tables, written, 64), n_tried = 0;
     lmf_model *m, *got;
     const char *path = lmf_test_path("scales.gguf");
     char words[700];
     assert_ok(ctx, lmf_model_open(ctx, lmf_test_formula_model(&(lmf_formula){ .seed = 1, .n_layers = 2 }), &m));
-    for (size_t i = 0; i < sizeof quants / sizeof *quants; i++) {
+    for (int i = 0; i < n_formats; i++) {
+        if (written[i]->block != 32)
+            continue;
+        n_tried++;
         lmf_export_opts o = lmf_export_opts_default();
         lmf_export_report report;
         lmf_gguf *g;
         char *data;
         size_t n;
-        o.quant = quants[i], o.overwrite = true;
+        o.quant = written[i]->name, o.overwrite = true;
         assert_ok(ctx, lmf_export(ctx, m, path, &o, &report));
         assert_ok(ctx, lmf_model_open(ctx, path, &got));
         lmf_model_close(got);
@@ -189,14 +232,17 @@ static void bad_scales_are_refused(void **state)
         assert_ok(ctx, lmf_gguf_parse(ctx, (const uint8_t *)data, n, path, &g));
         const lmf_gguf_tensor *t = lmf_gguf_tensor_find(g, tensor);
         const lmf_format *f = lmf_format_get(ctx, t->dtype);
-        assert_string_equal(f->name, quants[i]);
+        assert_string_equal(f->name, written[i]->name);
         data[(size_t)((const char *)t->data - data) + t->bytes - f->block_bytes + f->scale[f->n_scales - 1] + 1] = 0x7f;
         lmf_gguf_close(g);
         assert_ok(ctx, lmf_file_write(ctx, path, data, n));
         lmf_free(ctx, data, n + 1);
         snprintf(words, sizeof words, "%s: tensor \"%s\" holds values that are not finite", path, tensor);
         assert_refused(ctx, LMF_E_FORMAT, words, lmf_model_open(ctx, path, &got));
+        assert_refused(ctx, LMF_E_EXISTS, "or was changed since", lmf_export(ctx, m, path, &o, &report)); /* somebody's now */
+        assert_ok(ctx, lmf_path_unlink(ctx, path));
     }
+    assert_true(n_tried >= 4);
     lmf_model_close(m);
     lmf_test_ctx_done(ctx);
 }
@@ -227,6 +273,8 @@ static void each_call_may_fail(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-LMF_TESTS(export) = {
-    { "round trips", round_trips }, { "faults are refused", faults_are_refused }, { "refusals leave nothing", refusals_leave_nothing }, { "scales that are not finite", bad_scales_are_refused }, { "each call may fail", each_call_may_fail }, { 0 },
+LMF_TESTS(export) = { { "divergence is refused", divergence_is_refused },
+    { "round trips", round_trips }, { "formats by size", formats_by_size }, { "faults are refused", faults_are_refused },
+    { "refusals leave nothing", refusals_leave_nothing }, { "scales that are not finite", bad_scales_are_refused },
+    { "each call may fail", each_call_may_fail }, { 0 },
 };

@@ -79,8 +79,6 @@ static lmf_status add_rope_factors(lmf_exporter *x)
 /* general.file_type: llama.cpp's number for "mostly this type". */
 static uint32_t file_type(const lmf_exporter *x)
 {
-    static const struct { const char *name; uint32_t number; } types[] = {
-        { "f32", 0 }, { "f16", 1 }, { "q4_0", 2 }, { "q4_1", 3 }, { "q8_0", 7 }, { "q5_0", 8 }, { "q5_1", 9 }, { "q4_k", 14 }, { "q5_k", 16 }, { "q6_k", 18 }, { "bf16", 32 } };
     const lmf_format *most = NULL;
     int64_t most_n = 0;
     for (int64_t i = 0; i < x->n; i++) {
@@ -90,10 +88,7 @@ static uint32_t file_type(const lmf_exporter *x)
         if (n > most_n)
             most = x->items[i].fmt, most_n = n;
     }
-    for (size_t i = 0; most && i < sizeof types / sizeof *types; i++)
-        if (strcmp(types[i].name, most->name) == 0)
-            return types[i].number;
-    return 1024; /* "guessed" */
+    return most && (most->file_type || most->dtype == LMF_F32) ? most->file_type : 1024; /* "guessed" */
 }
 
 static bool is_written(const lmf_model *m, const char *gguf)
@@ -157,11 +152,10 @@ static lmf_status put_tokenizer(const writer *o)
 {
     const lmf_model *m = o->x->model;
     const lmf_token_ids *id = lmf_tokenizer_ids(m->tokenizer);
-    int32_t eos = id->eos >= 0 ? id->eos : m->chat.n_eos ? m->chat.eos[0] : -1, eot = m->vocab.eot;
-    for (int i = 0; i < m->chat.n_eos && eot < 0; i++) /* a second token that ends answers */
-        eot = m->chat.eos[i] != eos ? m->chat.eos[i] : -1;
     const struct { const char *key; int32_t id; } ids[] = {
-        { "tokenizer.ggml.bos_token_id", id->bos }, { "tokenizer.ggml.eos_token_id", eos }, { "tokenizer.ggml.eot_token_id", eot },
+        { "tokenizer.ggml.bos_token_id", id->bos }, { "tokenizer.ggml.eos_token_id", o->x->end[0] }, { "tokenizer.ggml.eot_token_id",
+            o->x->end[1] },
+        { "tokenizer.ggml.eom_token_id", o->x->end[2] },
         { "tokenizer.ggml.padding_token_id", id->pad }, { "tokenizer.ggml.unknown_token_id", id->unk } };
     LMF_TRY(lmf_gguf_put_text(o->w, "tokenizer.ggml.model", "gpt2"));
     if (m->vocab.pretok)
@@ -182,8 +176,9 @@ static lmf_status carry_over(const writer *o)
 {
     static const char *const ours[] = { "general.architecture", "general.type", "general.name", "general.file_type", "general.quantization_version", "general.alignment",
         "tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges", "tokenizer.ggml.bos_token_id",
-        "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.padding_token_id", "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.add_bos_token",
-        "tokenizer.ggml.add_eos_token", "tokenizer.ggml.scores", "tokenizer.chat_template" };
+        "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
+        "tokenizer.ggml.padding_token_id", "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.add_bos_token",
+        "tokenizer.ggml.add_eos_token", "tokenizer.ggml.scores", "tokenizer.chat_template", LMF__EXPORT_KEY };
     char key[KEY_BYTES];
     const lmf_gguf *g = o->x->model->gguf;
     for (size_t i = 0; g && i < lmf_gguf_n_kv(g); i++) {
@@ -210,10 +205,12 @@ static lmf_status sink(void *user, const void *data, size_t n)
 static lmf_status write_all(writer *o)
 {
     lmf_exporter *x = o->x;
+    LMF_TRY(lmf__export_losses(x));
     LMF_TRY(add_rope_factors(x));
     LMF_TRY(put_general(o));
     LMF_TRY(put_tokenizer(o));
     LMF_TRY(carry_over(o));
+    LMF_TRY(lmf_gguf_put_text(o->w, LMF__EXPORT_KEY, "0000000000000000000000000000000000000000000000000000000000000000")); /* the place for its hash */
     for (int64_t i = 0; i < x->n; i++)
         LMF_TRY(lmf_gguf_add_tensor(o->w, x->items[i].name, x->items[i].fmt->dtype, x->items[i].dim, x->items[i].n_dims));
     LMF_TRY(lmf_gguf_begin(o->w));

@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "export/parts.h"
 #include "format/hf_json.h"
-#include "text/pretok.h"
+#include "text/tokenizer/pretok.h"
 
 /* root.a.b = value (taken) for "a.b". */
 static bool put_path(json_t *root, const char *path, json_t *value)
@@ -121,16 +121,62 @@ static json_t *pre_tokenizer(const lmf_pretok *p)
     return one;
 }
 
+/* A token before or behind a text; single has the first text only. */
+static void put_around(const lmf_vocab *v, int32_t id, int type_id, json_t *single, json_t *pair, json_t *special)
+{
+    lmf_bytes b = token_text(v, id);
+    json_t *piece = json_pack("{s:{s:s%, s:i}}", "SpecialToken", "id", b.p, b.n, "type_id", type_id);
+    if (type_id == 0)
+        json_array_append(single, piece);
+    json_array_append_new(pair, piece);
+    json_object_setn_new(special, b.p, b.n, json_pack("{s:s%, s:[i], s:[s%]}", "id", b.p, b.n, "ids", id, "tokens", b.p, b.n));
+}
+
 static json_t *post_processor(const lmf_model *m)
 {
     const lmf_token_ids *id = lmf_tokenizer_ids(m->tokenizer);
-    if (!id->add_bos || id->bos < 0)
+    if (!id->add_bos && !id->add_eos)
         return NULL;
-    lmf_bytes b = token_text(&m->vocab, id->bos);
-    return json_pack("{s:s, s:[{s:{s:s%, s:i}}, {s:{s:s, s:i}}], s:[{s:{s:s%, s:i}}, {s:{s:s, s:i}}, {s:{s:s%, s:i}}, {s:{s:s, s:i}}], s:{s%:{s:s%, s:[i], s:[s%]}}}", "type",
-        "TemplateProcessing", "single", "SpecialToken", "id", b.p, b.n, "type_id", 0, "Sequence", "id", "A", "type_id", 0, "pair", "SpecialToken", "id", b.p, b.n, "type_id", 0,
-        "Sequence", "id", "A", "type_id", 0, "SpecialToken", "id", b.p, b.n, "type_id", 1, "Sequence", "id", "B", "type_id", 1, "special_tokens", b.p, b.n, "id", b.p, b.n, "ids",
-        id->bos, "tokens", b.p, b.n);
+    json_t *single = json_array(), *pair = json_array(), *special = json_object();
+    for (int i = 0; i < 2; i++) { /* the second text of a pair has them too */
+        const char *text = i ? "B" : "A";
+        if (id->add_bos)
+            put_around(&m->vocab, id->bos, i, single, pair, special);
+        if (!i)
+            json_array_append_new(single, json_pack("{s:{s:s, s:i}}", "Sequence", "id", text, "type_id", 0));
+        json_array_append_new(pair, json_pack("{s:{s:s, s:i}}", "Sequence", "id", text, "type_id", i));
+        if (id->add_eos)
+            put_around(&m->vocab, id->eos, i, single, pair, special);
+    }
+    return json_pack("{s:s, s:o, s:o, s:o}", "type", "TemplateProcessing", "single", single, "pair", pair, "special_tokens", special);
+}
+
+/* Added tokens behind all others take their ids in order and are not written into the vocabulary, where a word could become one of them;
+ * but for those that a merge names. Marks what is left out. */
+static lmf_status leave_out_added(lmf_exporter *x, const lmf_hf_bpe *bpe, lmf_bytes *token)
+{
+    char both[2 * LMF_TOKEN_MAX_BYTES];
+    size_t first = bpe->n_tokens, at = bpe->n_added;
+    json_t *left_out = json_object();
+    bool ok = left_out != NULL;
+    for (; at > 0 && (size_t)bpe->added[at - 1].id == first - 1; at--)
+        ok = ok && !json_object_setn_new_nocheck(left_out, token[first - 1].p, token[first - 1].n, json_integer((json_int_t)first - 1)),
+            first--;
+    for (size_t i = 0; i < bpe->n_merges; i++) {
+        const lmf_bytes l = bpe->merge[i].left, r = bpe->merge[i].right;
+        if (l.n > LMF_TOKEN_MAX_BYTES || r.n > LMF_TOKEN_MAX_BYTES)
+            continue;
+        memcpy(both, l.p, l.n);
+        memcpy(both + l.n, r.p, r.n);
+        const json_t *hit[] = { json_object_getn(left_out, l.p, l.n), json_object_getn(left_out, r.p, r.n), json_object_getn(left_out,
+            both, l.n + r.n) };
+        for (int k = 0; k < 3; k++)
+            first = hit[k] && (size_t)json_integer_value(hit[k]) >= first ? (size_t)json_integer_value(hit[k]) + 1 : first;
+    }
+    for (size_t i = first; i < bpe->n_tokens; i++)
+        token[i].p = NULL;
+    json_decref(left_out);
+    return ok ? LMF_OK : LMF_NO_MEMORY(x->ctx, 64, "the vocabulary");
 }
 
 static lmf_status fill_bpe(lmf_exporter *x, lmf_hf_bpe *bpe)
@@ -160,7 +206,7 @@ static lmf_status fill_bpe(lmf_exporter *x, lmf_hf_bpe *bpe)
         merge[i] = (lmf_hf_merge){ { text, cut }, { text + cut + 1, n - cut - 1 } };
     }
     bpe->token = token, bpe->n_tokens = v->n_tokens, bpe->merge = merge, bpe->n_merges = v->n_merges, bpe->added = added;
-    return LMF_OK;
+    return leave_out_added(x, bpe, token);
 }
 
 static lmf_status save_tokenizer(lmf_exporter *x, const char *dir)
@@ -170,8 +216,6 @@ static lmf_status save_tokenizer(lmf_exporter *x, const char *dir)
     const lmf_pretok *p = m->vocab.pretok ? lmf_pretok_find(x->ctx, m->vocab.pretok) : NULL;
     lmf_hf_bpe bpe = { 0 };
     json_t *root = NULL, *pre = NULL, *post = NULL;
-    if (lmf_tokenizer_ids(m->tokenizer)->add_eos)
-        return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the tokenizer ends texts with a token, which has no form in tokenizer.json");
     if (!p || !p->hf_regex)
         return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the pre-tokenizer \"%s\" has no form in tokenizer.json", m->vocab.pretok ? m->vocab.pretok : "");
     LMF_TRY(fill_bpe(x, &bpe));
@@ -182,6 +226,7 @@ static lmf_status save_tokenizer(lmf_exporter *x, const char *dir)
     char *pre_text = m->pre_tokenizer_json ? NULL : json_dumps(pre, JSON_COMPACT), *post_text = post ? json_dumps(post, JSON_COMPACT) : NULL;
     bpe.pre_tokenizer = m->pre_tokenizer_json ? m->pre_tokenizer_json : pre_text;
     bpe.post_processor = post_text;
+    bpe.normalizer = m->normalizer_json;
     lmf_status s = lmf_hf_tokenizer_build(x->ctx, &bpe, &root);
     if (!s)
         s = lmf_path_join(x->ctx, path, sizeof path, dir, "tokenizer.json");
@@ -202,7 +247,7 @@ static lmf_status save_special(lmf_exporter *x, const char *dir)
     const int32_t ids[] = { id->bos, id->eos, id->pad, id->unk };
     const char *text[4] = { "", "", "", "" };
     for (int i = 0; i < 4; i++)
-        if (ids[i] >= 0) {
+        if (ids[i] >= 0 && !(i == 0 && id->bos_unnamed) && !(i == 1 && id->eos_unnamed)) {
             lmf_bytes b = token_text(&m->vocab, ids[i]);
             text[i] = lmf_arena_strndup(&x->arena, b.p, b.n);
             if (!text[i])

@@ -27,7 +27,12 @@ typedef struct lmf_exporter {
     lmf_arena              arena;
     lmf_out_tensor        *items;
     int64_t                n;
+    int32_t                end[3];        /* GGUF's eos, eot and eom; -1: none */
+    int32_t                lost_end[LMF_MAX_EOS];
+    int                    n_lost_ends;   /* tokens that end an answer and have no place in the file */
 } lmf_exporter;
+
+#define LMF__EXPORT_KEY "lmfast.export" /* of a GGUF file: SHA-256 of it with this value as 64 zeros */
 
 bool       lmf__export_is_tied(const lmf_model *m);
 /* Fills items: every weight that the format has a name for, tied ones once. */
@@ -39,6 +44,10 @@ lmf_status lmf__export_tensor(lmf_exporter *x, const lmf_out_tensor *t, lmf_expo
 /* k values of graph row i, merged, in f32. */
 void       lmf__export_row(const lmf_out_tensor *t, int64_t i, int64_t k, float *to);
 
+/* Says in report->losses what a GGUF file has no place for, and chooses end. */
+lmf_status lmf__export_losses(lmf_exporter *x);
+/* The vocabulary as a reader of the written file may know it: of a GGUF without what has no place there. */
+lmf_vocab  lmf__export_vocab(const lmf_exporter *x);
 lmf_status lmf__export_gguf(lmf_exporter *x, const char *path);
 lmf_status lmf__export_hf(lmf_exporter *x, const char *dir);
 /* Opens path and compares; the report gets the figures. */

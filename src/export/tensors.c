@@ -16,6 +16,26 @@ bool lmf__export_is_tied(const lmf_model *m)
     return false;
 }
 
+static bool comes_before(const lmf_format *a, const lmf_format *b)
+{
+    uint32_t a_bytes = a->block_bytes * b->block, b_bytes = b->block_bytes * a->block; /* for as many weights */
+    return a_bytes != b_bytes ? a_bytes > b_bytes : a->written.error < b->written.error;
+}
+
+int lmf_export_formats(const lmf_tables *tables, const lmf_format **out, int n)
+{
+    int n_all = 0;
+    for (const lmf_format *const *f = tables->formats; *f; f++) {
+        if (!(*f)->written.summary || n_all++ >= n)
+            continue;
+        int i = n_all - 1;
+        for (; i > 0 && comes_before(*f, out[i - 1]); i--)
+            out[i] = out[i - 1];
+        out[i] = *f;
+    }
+    return n_all;
+}
+
 /* The type that a tensor gets, and whether it is not the one asked for. */
 static lmf_status choose_format(lmf_exporter *x, lmf_out_tensor *t, bool *fell)
 {
@@ -25,7 +45,7 @@ static lmf_status choose_format(lmf_exporter *x, lmf_out_tensor *t, bool *fell)
     *fell = false;
     t->fmt = t->n_dims < 2 || (t->row->flags & LMF_ROW_NO_QUANT) ? lmf_format_get(x->ctx, LMF_F32) :
              copy ? lmf_format_get(x->ctx, t->w->v.dtype) : lmf_format_find(x->ctx, quant);
-    if (!t->fmt || (!t->fmt->pack && (t->fmt->dtype != t->w->v.dtype || t->b)))
+    if (!t->fmt || (!copy && !t->fmt->written.summary) || (!t->fmt->pack && (t->fmt->dtype != t->w->v.dtype || t->b)))
         return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "tensors can't be written as %s", t->fmt ? t->fmt->name : quant);
     if (x->opts->format == LMF_EXPORT_HF && (t->fmt->flags & LMF_FORMAT_QUANT))
         return LMF_FAIL(x->ctx, LMF_E_ARG, "a Hugging Face folder holds f32, f16 or bf16, not %s: give --quant f16, or --format gguf", t->fmt->name);

@@ -7,7 +7,8 @@
 static const char *const texts[] = {
     "Hello world", " leading and trailing  ", "It's 2024-11-24, 12345.678 + 9 = ?", "def f(x):\n\treturn x ** 2  # square\n\n\n", "Grüße, naïve café — “quotes” …",
     "日本語のテキスト と 中文字符", "Привет, мир! Ελληνικά العربية עברית हिन्दी", "👩‍👩‍👧‍👦🏳️‍🌈 emoji\xf0\x9f\x8e\x89", "<|im_start|>user\n<|im_end|>\n<s></s><|endoftext|><|eot_id|>", "{\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5e-3, null, true]}}",
-    "\r\n \t mixed \xc2\xa0 spaces\n", "WE'LL they've I'm don't", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
+    "e\xcc\x81 a\xcc\xa3\xcc\x87 A\xcc\x8a \xe2\x84\xab \xef\xac\x81 \xe1\x84\x80\xe1\x85\xa1", "\r\n \t mixed \xc2\xa0 spaces\n",
+        "WE'LL they've I'm don't", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
 static const char prompt[] = "The quick brown fox jumps over the lazy dog. In 1969, three astronauts left the Earth and flew to the Moon; they brought back stones, and a picture";
 enum { MAX_PROMPT_TOK = 32 };
 
@@ -32,17 +33,6 @@ static lmf_status compare_tensors(const lmf_exporter *x, const lmf_model *got)
     return LMF_OK;
 }
 
-/* Root mean square of the difference over that of the values, for a tensor of a type. */
-static double error_limit(const lmf_format *f)
-{
-    static const struct { const char *name; double limit; } limits[] = {
-        { "f32", 1e-6 }, { "f16", 1e-3 }, { "bf16", 4e-3 }, { "q8_0", 0.012 }, { "q6_k", 0.04 }, { "q5_0", 0.08 }, { "q4_1", 0.15 }, { "q4_k", 0.15 }, { "q4_0", 0.18 } };
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
-        if (strcmp(limits[i].name, f->name) == 0)
-            return limits[i].limit;
-    return 0.3;
-}
-
 static lmf_status compare_values(const lmf_exporter *x, const lmf_out_tensor *t, const lmf_weight *got)
 {
     int64_t k = t->dim[t->n_dims - 1], rows = lmf_view_rows(&t->w->v);
@@ -63,8 +53,9 @@ static lmf_status compare_values(const lmf_exporter *x, const lmf_out_tensor *t,
     lmf_free(x->ctx, want, bytes);
     error = sum > 0 ? sqrt(error / sum) : sqrt(error);
     x->report->max_error = error > x->report->max_error ? error : x->report->max_error;
-    if (!(error <= error_limit(t->fmt)))
-        return LMF_FAIL(x->ctx, LMF_E_INTERNAL, "the written file is not the model: %s is off by %.3g of its size, %.3g is allowed for %s", t->name, error, error_limit(t->fmt), t->fmt->name);
+    if (!(error <= t->fmt->written.error))
+        return LMF_FAIL(x->ctx, LMF_E_INTERNAL, "the written file is not the model: %s is off by %.3g of its size, %.3g is allowed for %s",
+                        t->name, error, t->fmt->written.error, t->fmt->name);
     return LMF_OK;
 }
 
@@ -76,24 +67,24 @@ static lmf_status compare_all_values(const lmf_exporter *x, const lmf_model *got
     return LMF_OK;
 }
 
-static lmf_status compare_ids(lmf_ctx *ctx, const lmf_tokenizer *a, const lmf_tokenizer *b, const char *text, unsigned flags)
+static lmf_status compare_ids(lmf_ctx *ctx, const lmf_tokenizer *a, const lmf_tokenizer *b, const char *text, size_t n_text, unsigned flags)
 {
     lmf_ids x, y;
     lmf_buf back;
     lmf_ids_init(&x, ctx, 1 << 20);
     lmf_ids_init(&y, ctx, 1 << 20);
     lmf_buf_init(&back, ctx, 1 << 20);
-    lmf_status s = lmf_tokenizer_encode(a, text, strlen(text), flags, &x);
+    lmf_status s = lmf_tokenizer_encode(a, text, n_text, flags, &x);
     if (!s)
-        s = lmf_tokenizer_encode(b, text, strlen(text), flags, &y);
-    if (!s && (x.n != y.n || memcmp(x.data, y.data, x.n * sizeof *x.data)))
+        s = lmf_tokenizer_encode(b, text, n_text, flags, &y);
+    if (!s && (x.n != y.n || (x.n && memcmp(x.data, y.data, x.n * sizeof *x.data))))
         s = differs(ctx, "the tokenizer", text);
     if (!s)
         s = lmf_tokenizer_decode(a, x.data, x.n, 0, &back);
     size_t n = back.n;
     if (!s)
         s = lmf_tokenizer_decode(b, y.data, y.n, 0, &back);
-    if (!s && (back.n != 2 * n || memcmp(back.data, back.data + n, n)))
+    if (!s && (back.n != 2 * n || (n && memcmp(back.data, back.data + n, n))))
         s = differs(ctx, "decoded text", text);
     lmf_buf_clear(&back);
     lmf_ids_clear(&x);
@@ -101,29 +92,79 @@ static lmf_status compare_ids(lmf_ctx *ctx, const lmf_tokenizer *a, const lmf_to
     return s;
 }
 
-static lmf_status compare_tokenizer(const lmf_exporter *x, const lmf_model *got)
+/* The set but for what the report names as lost. */
+static lmf_status compare_ends(const lmf_exporter *x, const lmf_chat *got)
 {
-    const lmf_token_ids *a = lmf_tokenizer_ids(x->model->tokenizer), *b = lmf_tokenizer_ids(got->tokenizer);
-    if (a->bos != b->bos || a->pad != b->pad || a->unk != b->unk || a->add_bos != b->add_bos || a->add_eos != b->add_eos)
-        return differs(x->ctx, "a special token", "bos, pad, unk, or whether they are added");
-    for (int i = 0; i < x->model->chat.n_eos; i++)
-        if (!lmf_chat_is_eos(&got->chat, x->model->chat.eos[i]))
-            return differs(x->ctx, "what ends an answer", "eos_token_id");
-    if (got->chat.n_eos != x->model->chat.n_eos)
-        return differs(x->ctx, "what ends an answer", "eos_token_id");
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        LMF_TRY(compare_ids(x->ctx, x->model->tokenizer, got->tokenizer, texts[i], LMF_ENCODE_DEFAULTS));
-        LMF_TRY(compare_ids(x->ctx, x->model->tokenizer, got->tokenizer, texts[i], LMF_ENCODE_SPECIAL));
-        x->report->n_texts++;
+    const lmf_chat *c = &x->model->chat;
+    for (int i = 0; i < c->n_eos; i++) {
+        bool lost = false;
+        for (int k = 0; k < x->n_lost_ends; k++)
+            lost |= x->lost_end[k] == c->eos[i];
+        if (!lost && !lmf_chat_is_eos(got, c->eos[i]))
+            return differs(x->ctx, "what ends an answer", "a token is missing");
     }
+    for (int i = 0; i < got->n_eos; i++)
+        if (!lmf_chat_is_eos(c, got->eos[i]))
+            return differs(x->ctx, "what ends an answer", "a token was added");
     return LMF_OK;
 }
 
-static lmf_status compare_template(const lmf_exporter *x, const lmf_model *got)
+/* Every added token with and without room around it. */
+static lmf_status compare_added(lmf_ctx *ctx, const lmf_tokenizer *a, const lmf_tokenizer *b)
 {
-    const lmf_chat *a = &x->model->chat, *b = &got->chat;
-    if (!a->source != !b->source)
-        return differs(x->ctx, "the chat template", "one is missing");
+    static const char *const around[][2] = { { "", "" }, { " a ", " \n b" }, { "a", "b" } };
+    lmf_buf text;
+    lmf_status s = LMF_OK;
+    lmf_buf_init(&text, ctx, 1 << 20);
+    for (size_t i = 0, n; i < lmf_tokenizer_n_tokens(a) && !s; i++) {
+        lmf_token_kind kind = lmf_tokenizer_kind(a, (int32_t)i);
+        const uint8_t *p = lmf_tokenizer_piece(a, (int32_t)i, &n);
+        if (kind != LMF_TOKEN_CONTROL && kind != LMF_TOKEN_UNKNOWN && kind != LMF_TOKEN_USER_DEFINED)
+            continue;
+        for (size_t k = 0; k < sizeof around / sizeof *around && !s; k++) {
+            lmf_buf_truncate(&text, 0);
+            s = lmf_buf_puts(&text, around[k][0]);
+            if (!s)
+                s = lmf_buf_append(&text, p, n);
+            if (!s)
+                s = lmf_buf_puts(&text, around[k][1]);
+            for (unsigned f = 0; f < 2 && !s; f++)
+                s = compare_ids(ctx, a, b, lmf_buf_str(&text), text.n, f ? LMF_ENCODE_SPECIAL : 0);
+        }
+    }
+    lmf_buf_clear(&text);
+    return s;
+}
+
+static lmf_status compare_texts(lmf_exporter *x, const lmf_tokenizer *a, const lmf_tokenizer *b)
+{
+    x->report->n_texts = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        LMF_TRY(compare_ids(x->ctx, a, b, texts[i], strlen(texts[i]), LMF_ENCODE_DEFAULTS));
+        LMF_TRY(compare_ids(x->ctx, a, b, texts[i], strlen(texts[i]), LMF_ENCODE_SPECIAL));
+        x->report->n_texts++;
+    }
+    return compare_added(x->ctx, a, b);
+}
+
+/* own: what the file can hold of the model's tokenizer. */
+static lmf_status compare_tokenizer(lmf_exporter *x, const lmf_tokenizer *own, const lmf_model *got)
+{
+    const lmf_token_ids *a = lmf_tokenizer_ids(own), *b = lmf_tokenizer_ids(got->tokenizer);
+    if (a->bos != b->bos || a->pad != b->pad || a->unk != b->unk || a->add_bos != b->add_bos || a->add_eos != b->add_eos)
+        return differs(x->ctx, "a special token", "bos, pad, unk, or whether they are added");
+    LMF_TRY(compare_ends(x, &got->chat));
+    return compare_texts(x, own, got->tokenizer);
+}
+
+static lmf_status compare_template(const lmf_exporter *x, const lmf_tokenizer *own, const lmf_model *got)
+{
+    lmf_chat mine_of = x->model->chat;
+    const lmf_chat *a = &mine_of, *b = &got->chat;
+    mine_of.tokenizer = own;
+    const char *mine = x->model->chat_source ? x->model->chat_source : "", *theirs = got->chat_source ? got->chat_source : "";
+    if (!a->source != !b->source || strcmp(mine, theirs))
+        return differs(x->ctx, "the chat template", "its text");
     for (int with_system = 0; a->source && with_system < 2; with_system++) {
         lmf_buf p, q;
         json_t *turns = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "What is 2 + 2?\n", "role", "assistant", "content", "4", "role", "user", "content", "\"Why\"? <b>");
@@ -145,23 +186,18 @@ static lmf_status compare_template(const lmf_exporter *x, const lmf_model *got)
     return LMF_OK;
 }
 
-/* What a type may change: greatest difference of a logit (0: not limited) and mean KL in nats, several times what a 135M model already in four bits shows; the tight check is that of each tensor. */
+/* What the types that were written may change, by their descriptors. */
 static void set_limits(const lmf_exporter *x)
 {
-    static const struct { const char *name; double dlogit, kl; } limits[] = {
-        { "f32", 1e-3, 1e-6 }, { "f16", 0, 1e-3 }, { "bf16", 0, 1e-2 }, { "q8_0", 0, 2e-2 }, { "q6_k", 0, 5e-2 }, { "q5_0", 0, 1 }, { "q4_1", 0, 2 }, { "q4_k", 0, 2 }, { "q4_0", 0, 3 } };
     lmf_export_report *r = x->report;
     r->dlogit_limit = 1e-3, r->kl_limit = 1e-6;
     for (int64_t i = 0; i < x->n; i++) {
         const lmf_out_tensor *t = &x->items[i];
         if (!t->w || (t->w->v.dtype == t->fmt->dtype && !t->b))
             continue; /* copied: changes nothing */
-        double dlogit = 0, kl = 0.5;
-        for (size_t k = 0; k < sizeof limits / sizeof *limits; k++)
-            if (strcmp(limits[k].name, t->fmt->name) == 0)
-                dlogit = limits[k].dlogit, kl = limits[k].kl;
-        r->dlogit_limit = dlogit > 0 ? r->dlogit_limit : 0;
-        r->kl_limit = kl > r->kl_limit ? kl : r->kl_limit;
+        const lmf_format_written *w = &t->fmt->written;
+        r->dlogit_limit = w->dlogit > 0 ? r->dlogit_limit : 0;
+        r->kl_limit = w->kl > r->kl_limit ? w->kl : r->kl_limit;
     }
 }
 
@@ -219,6 +255,9 @@ static lmf_status compare_logits(const lmf_exporter *x, const lmf_model *got)
     r->n_prompt_tok = n;
     r->mean_kl /= n;
     r->same_top /= n;
+    if (!isfinite(r->max_dlogit) || !isfinite(r->mean_kl))
+        return LMF_FAIL(x->ctx, LMF_E_LIMIT, "on a prompt of %d tokens the model gives values that are no numbers: its weights are "
+            "damaged or too large", n);
     if (!(r->mean_kl <= r->kl_limit) || (r->dlogit_limit > 0 && !(r->max_dlogit <= r->dlogit_limit)))
         return LMF_FAIL(x->ctx, LMF_E_INTERNAL, "the written file is not the model: on a prompt of %d tokens logits differ by up to %.3g and the mean KL is %.3g; %.3g is allowed for this type", n,
                         r->max_dlogit, r->mean_kl, r->kl_limit);
@@ -227,19 +266,26 @@ static lmf_status compare_logits(const lmf_exporter *x, const lmf_model *got)
 
 lmf_status lmf__export_verify(lmf_exporter *x, const char *path)
 {
-    lmf_model *got;
-    LMF_TRY(lmf_model_open(x->ctx, path, &got));
+    lmf_model *got = NULL;
+    lmf_tokenizer *held = NULL; /* where the report names no loss, the model's own tokenizer is judged by */
+    lmf_vocab v = lmf__export_vocab(x);
+    lmf_status s = *x->report->losses ? lmf_tokenizer_create(x->ctx, &v, &held) : LMF_OK;
+    const lmf_tokenizer *own = held ? held : x->model->tokenizer;
+    if (!s)
+        s = lmf_model_open(x->ctx, path, &got);
     set_limits(x);
-    lmf_status s = compare_tensors(x, got);
+    if (!s)
+        s = compare_tensors(x, got);
     if (!s)
         s = compare_all_values(x, got);
     if (!s)
-        s = compare_tokenizer(x, got);
+        s = compare_tokenizer(x, own, got);
     if (!s)
-        s = compare_template(x, got);
+        s = compare_template(x, own, got);
     if (!s)
         s = compare_logits(x, got);
     lmf_model_close(got);
+    lmf_tokenizer_destroy(held);
     x->report->verified = !s;
     return s;
 }

@@ -3,8 +3,8 @@
  * keys are base_model.model.<path>.lora_A.weight [R, n_in] and .lora_B.weight [n_out, R]. The layer's output gains
  * scale * B (A x), scale = alpha / r, or alpha / sqrt(r) with use_rslora.
  *
- * Refused with a sentence: DoRA, modules_to_save, trained biases, fan_in_fan_out, adapters of embeddings, other
- * PEFT types. Keys of the configuration that are not known are ignored.
+ * Refused with a sentence: DoRA, modules_to_save, trained biases, fan_in_fan_out, adapters of embeddings, other PEFT types,
+ * starts that change the base (PiSSA, OLoRA, CorDA, LoftQ), and keys of the configuration that say something and are not known.
  * Owner: the opener; strings and tensors die with close. Threads: read only after opening.
  *
  *     lmf_adapter *a;

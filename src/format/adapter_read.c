@@ -36,6 +36,36 @@ static bool is_empty(const json_t *v)
            (json_is_object(v) && json_object_size(v) == 0);
 }
 
+/* Keys that were read, or that say how the adapter was made and not what it computes. Whatever else says something is refused. */
+static bool is_harmless(const char *key)
+{
+    static const char *const keys[] = {
+        "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "r", "target_modules", "exclude_modules",
+        "lora_alpha", "lora_dropout", "bias", "use_rslora", "init_lora_weights", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern",
+        "megatron_core", "qalora_group_size", "ensure_weight_tying", "parent_library", "base_model_class", "unsloth_version", NULL };
+    for (const char *const *k = keys; *k; k++)
+        if (strcmp(*k, key) == 0)
+            return true;
+    return key[0] == '_';
+}
+
+/* A start that leaves the base alone: B is zero, or both are random. PiSSA, OLoRA, CorDA and LoftQ take something out of the base's
+ * weights, which the adapter's file does not hold: added to the plain base the result is another model. */
+static lmf_status check_start(lmf_adapter *a)
+{
+    static const char *const plain[] = { "gaussian", "eva", "orthogonal", NULL };
+    const json_t *v = json_object_get(a->root, "init_lora_weights");
+    const char *start = json_string_value(v);
+    if (!v || json_is_null(v) || json_is_boolean(v))
+        return LMF_OK;
+    for (const char *const *p = plain; start && *p; p++)
+        if (strcmp(*p, start) == 0)
+            return LMF_OK;
+    return LMF_FAIL(a->ctx, LMF_E_UNSUPPORTED,
+                    "%.200s was started with init_lora_weights %.40s, which changes the base's weights too or is not known; in PEFT convert it to plain LoRA "
+                    "(save_pretrained with path_initial_model_for_weight_conversion)", a->dir, start ? start : "of another kind");
+}
+
 static lmf_status check_supported(lmf_adapter *a)
 {
     static const struct { const char *key, *why; } refused[] = {
@@ -48,8 +78,11 @@ static lmf_status check_supported(lmf_adapter *a)
         { "trainable_token_indices", "changes rows of the embedding (trainable_token_indices)" },
         { "alora_invocation_tokens", "is active behind some tokens only (alora_invocation_tokens)" },
         { "use_qalora", "averages its inputs (use_qalora)" },
+        { "loftq_config", "was started from a quantized base (loftq_config)" },
+        { "corda_config", "was started from the base's weights (corda_config)" },
     };
-    const char *type = json_string_value(json_object_get(a->root, "peft_type")), *bias = json_string_value(json_object_get(a->root, "bias"));
+    const char *type = json_string_value(json_object_get(a->root, "peft_type")), *bias = json_string_value(json_object_get(a->root, "bias")), *key;
+    json_t *v;
     if (!type || strcmp(type, "LORA"))
         return LMF_FAIL(a->ctx, LMF_E_UNSUPPORTED, "%.200s has the peft_type %.40s; only LORA is supported", a->dir, type ? type : "(none)");
     if (bias && strcmp(bias, "none"))
@@ -57,6 +90,13 @@ static lmf_status check_supported(lmf_adapter *a)
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (!is_empty(json_object_get(a->root, refused[i].key)))
             return LMF_FAIL(a->ctx, LMF_E_UNSUPPORTED, "%.200s %s, which is not supported", a->dir, refused[i].why);
+    LMF_TRY(check_start(a));
+    json_object_foreach(a->root, key, v) {
+        bool eva = strcmp(key, "eva_config") == 0, megatron = strcmp(key, "megatron_config") == 0; /* a start; how it was split for training */
+        if (!is_harmless(key) && !eva && !megatron && !is_empty(v))
+            return LMF_FAIL(a->ctx, LMF_E_UNSUPPORTED, "%.200s/adapter_config.json sets \"%.60s\", which is not known here and may change the result; plain LoRA is supported",
+                            a->dir, key);
+    }
     return LMF_OK;
 }
 

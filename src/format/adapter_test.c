@@ -53,7 +53,17 @@ static void configs(void **state)
     (void)state;
     static const struct { const char *extra; lmf_status s; const char *words; double scale; } rows[] = {
         { ",\"r\":2", LMF_OK, "", 4 },
-        { ",\"r\":2,\"lora_alpha\":3,\"unknown_key\":{\"a\":1}", LMF_OK, "", 1.5 },
+        { ",\"r\":2,\"lora_alpha\":3,\"unknown_key\":{\"a\":1}", LMF_E_UNSUPPORTED, "sets \"unknown_key\"", 0 },
+        { ",\"r\":2,\"lora_alpha\":3,\"peft_version\":\"0.21.2\",\"eva_config\":null,\"unknown_key\":null,\"use_new\":false", LMF_OK, "", 1.5 },
+        { ",\"r\":2,\"init_lora_weights\":\"pissa\"", LMF_E_UNSUPPORTED, "init_lora_weights pissa", 0 },
+        { ",\"r\":2,\"init_lora_weights\":\"pissa_niter_4\"", LMF_E_UNSUPPORTED, "pissa_niter_4", 0 },
+        { ",\"r\":2,\"init_lora_weights\":\"olora\"", LMF_E_UNSUPPORTED, "olora", 0 },
+        { ",\"r\":2,\"init_lora_weights\":\"corda\"", LMF_E_UNSUPPORTED, "corda", 0 },
+        { ",\"r\":2,\"init_lora_weights\":\"loftq\"", LMF_E_UNSUPPORTED, "loftq", 0 },
+        { ",\"r\":2,\"loftq_config\":{\"loftq_bits\":4}", LMF_E_UNSUPPORTED, "loftq_config", 0 },
+        { ",\"r\":2,\"loftq_config\":{},\"init_lora_weights\":\"gaussian\"", LMF_OK, "", 4 },
+        { ",\"r\":2,\"init_lora_weights\":false", LMF_OK, "", 4 },
+        { ",\"r\":2,\"arrow_config\":{\"top_k\":3}", LMF_E_UNSUPPORTED, "arrow_config", 0 },
         { ",\"r\":2,\"lora_alpha\":3,\"use_rslora\":true", LMF_OK, "", 3 / 1.4142135623730951 },
         { ",\"r\":9,\"rank_pattern\":{\"proj\":9,\"q_proj\":2},\"lora_alpha\":4", LMF_OK, "", 2 },
         { ",\"r\":9,\"rank_pattern\":{\"^m.q_proj\":2},\"alpha_pattern\":{\"m.q_proj\":8}", LMF_OK, "", 4 },

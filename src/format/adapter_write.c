@@ -73,8 +73,8 @@ static lmf_status make_config(lmf_ctx *ctx, const lmf_adapter_config *c, const l
         if (ok && entry[i].alpha != c->alpha)
             ok = !json_object_set_new(alphas, entry[i].path, number(entry[i].alpha));
     }
-    root = json_pack("{s:s, s:s, s:s?, s:s, s:b, s:b, s:I, s:b}", "peft_type", "LORA", "task_type", *c->task_type ? c->task_type : "CAUSAL_LM",
-                     "base_model_name_or_path", *c->base_model ? c->base_model : NULL, "bias", "none", "inference_mode", 1, "init_lora_weights", 1, "r",
+    root = json_pack("{s:s, s:s, s:o?, s:s, s:b, s:b, s:I, s:b}", "peft_type", "LORA", "task_type", *c->task_type ? c->task_type : "CAUSAL_LM",
+                     "base_model_name_or_path", *c->base_model ? lmf_json_string(c->base_model) : NULL, "bias", "none", "inference_mode", 1, "init_lora_weights", 1, "r",
                      (json_int_t)c->r, "use_rslora", c->use_rslora);
     ok = ok && root && !json_object_set_new(root, "lora_alpha", number(c->alpha)) && !json_object_set_new(root, "lora_dropout", json_real(c->dropout)) &&
          !json_object_set_new(root, "target_modules", targets(c)) && !json_object_set(root, "rank_pattern", ranks) &&

@@ -60,6 +60,7 @@ const lmf_gguf_kv     *lmf_gguf_kv_at(const lmf_gguf *g, size_t i);     /* in th
 const lmf_gguf_tensor *lmf_gguf_tensor_at(const lmf_gguf *g, size_t i);
 const lmf_gguf_kv     *lmf_gguf_find(const lmf_gguf *g, const char *key); /* NULL: no such key */
 const lmf_gguf_tensor *lmf_gguf_tensor_find(const lmf_gguf *g, const char *name);
+size_t lmf_gguf_offset(const lmf_gguf *g, const uint8_t *p); /* where data of a pair or tensor lies in the file */
 const char *lmf_gguf_type_name(uint8_t type);   /* "u32" */
 
 /* One value. LMF_E_NOT_FOUND without the key; LMF_E_FORMAT when it has another type or does not fit. Integers of

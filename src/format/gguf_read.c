@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/magic.h"
 #include "format/gguf.h"
 #include "format/names.h"
 
@@ -41,9 +42,11 @@ static lmf_status read_header(lmf_gguf *g)
 {
     lmf_reader *r = &g->r;
     const uint8_t *magic;
+    char note[200];
     LMF_TRY(lmf_reader_view(r, "the magic number", 4, &magic));
     if (memcmp(magic, "GGUF", 4))
-        return lmf_reader_fail(r, "not a GGUF file: it begins with %02x %02x %02x %02x", magic[0], magic[1], magic[2], magic[3]);
+        return lmf_reader_fail(r, "not a GGUF file: it begins with %02x %02x %02x %02x%s", magic[0], magic[1], magic[2], magic[3],
+                               lmf_magic_note(r->data, r->n, note, sizeof note));
     LMF_TRY(lmf_reader_u32(r, "the version", &g->version));
     if (g->version == 0x02000000 || g->version == 0x03000000)
         return LMF_FAIL(g->ctx, LMF_E_UNSUPPORTED, "%s is a big-endian GGUF file; convert it to little endian first", r->what);
@@ -272,6 +275,8 @@ size_t lmf_gguf_n_kv(const lmf_gguf *g) { return g->n_kv; }
 size_t lmf_gguf_n_tensors(const lmf_gguf *g) { return g->n_tensors; }
 const lmf_gguf_kv *lmf_gguf_kv_at(const lmf_gguf *g, size_t i) { return g->kv + i; }
 const lmf_gguf_tensor *lmf_gguf_tensor_at(const lmf_gguf *g, size_t i) { return g->tensor + i; }
+
+size_t lmf_gguf_offset(const lmf_gguf *g, const uint8_t *p) { return (size_t)(p - g->r.data); }
 
 const lmf_gguf_kv *lmf_gguf_find(const lmf_gguf *g, const char *key)
 {

@@ -43,10 +43,10 @@ static bool fill_v4_rope(json_t *root, json_t *rope)
 static bool fill_v5_rope(json_t *root)
 {
     json_t *theta = json_object_get(root, "rope_theta"), *scaling = json_object_get(root, "rope_scaling");
-    if (!theta || json_is_null(theta))
-        return true;
+    if ((!theta || json_is_null(theta)) && !json_is_object(scaling))
+        return true; /* a scaling counts without a base, too: the architecture has its own */
     json_t *rope = json_is_object(scaling) ? json_copy(scaling) : json_object();
-    bool ok = rope && fill(rope, "rope_theta", theta);
+    bool ok = rope && (!theta || json_is_null(theta) || fill(rope, "rope_theta", theta));
     if (ok && missing(rope, "rope_type")) {
         json_t *type = json_object_get(rope, "type");
         ok = type ? !json_object_set(rope, "rope_type", type) : !json_object_set_new(rope, "rope_type", json_string("default"));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* hf_json: the JSON files of a Hugging Face model folder, read and written: config.json, generation_config.json,
- * tokenizer.json, tokenizer_config.json and chat_template.jinja.
+ * tokenizer.json, tokenizer_config.json, special_tokens_map.json, added_tokens.json and chat_template.jinja.
  *
  * config.json exists in two dialects (transformers 4: torch_dtype, rope_theta, rope_scaling; 5: dtype,
  * rope_parameters). Opening one fills in the keys of the other, so an architecture's table may ask for either
@@ -44,9 +44,16 @@ typedef struct lmf_hf_merge { lmf_bytes left, right; } lmf_hf_merge; /* in order
 typedef struct lmf_hf_tokenizer {
     lmf_ctx      *ctx;
     lmf_arena     arena;
-    json_t       *root;
+    json_t       *root;       /* model.vocab and model.merges may be empty in it */
+    lmf_bytes    *word;       /* [n_words] the model's vocabulary, in the file's order */
+    int64_t      *word_id;
+    size_t        n_words;
+    uint32_t     *slot;       /* [n_slots] of the index of words: one more than its place, 0 is free */
+    size_t        n_slots;
     lmf_bytes    *token;      /* by id; p NULL: no token has this id */
     size_t        n_tokens;   /* greatest id + 1, added tokens included */
+    size_t        cap_tokens; /* room in token */
+    size_t        n_left_out; /* added tokens of other files that the model has no row for */
     lmf_hf_merge *merge;      /* left, right and their concatenation are tokens */
     size_t        n_merges;
     lmf_hf_added *added;
@@ -58,15 +65,22 @@ typedef struct lmf_hf_tokenizer {
 /* LMF_E_UNSUPPORTED names a model type other than BPE, or a BPE with subword prefixes. */
 lmf_status lmf_hf_tokenizer_open(lmf_ctx *ctx, const char *dir, lmf_hf_tokenizer *out);
 lmf_status lmf_hf_tokenizer_parse(lmf_ctx *ctx, const char *text, size_t n, lmf_hf_tokenizer *out);
+/* The id of a word of the model's vocabulary; -1: it has none of that text. */
+int64_t    lmf_hf_tokenizer_find(const lmf_hf_tokenizer *t, const char *text, size_t n);
+/* Adds what dir's tokenizer_config.json (added_tokens_decoder, bos_token ..., additional_special_tokens), special_tokens_map.json and
+ * added_tokens.json list, as transformers does, and their flags. n_rows: rows of the embedding; a new token past them is left out and
+ * counted. LMF_E_FORMAT: two files give a token different ids. */
+lmf_status lmf_hf_tokenizer_merge_added(lmf_hf_tokenizer *t, const char *dir, size_t n_rows);
 void       lmf_hf_tokenizer_close(lmf_hf_tokenizer *t); /* a zeroed one is fine */
 
 typedef struct lmf_hf_special { /* what tokenizer_config.json and its neighbours say; "" where nothing does */
     lmf_ctx    *ctx;
     lmf_arena   arena;
-    const char *bos, *eos, *pad, *unk;
+    const char *bos, *eos, *pad, *unk; /* tokenizer_config.json's; special_tokens_map.json's where the other has no added_tokens_decoder */
     int         add_bos, add_eos;    /* 1, 0, or -1: not said */
     const char *chat_template;       /* chat_template.jinja if there is one, else the string, else "default" of the list */
     const char *class_name;          /* tokenizer_class */
+    bool        no_default;          /* a list of templates, and none of the name default: transformers chooses none either */
 } lmf_hf_special;
 /* A folder without tokenizer_config.json gives empty fields, not a failure. */
 lmf_status lmf_hf_special_open(lmf_ctx *ctx, const char *dir, lmf_hf_special *out);

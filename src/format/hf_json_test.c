@@ -61,6 +61,36 @@ static void values_by_path(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* A number that no integer or double holds is read past, and refused by name where it is asked for. */
+static void great_numbers(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    static const char text[] = "{\"a\":1000000000000000019884624838656,\"b\":-9223372036854775809,\"c\":9223372036854775807,\"d\":[1e999,-1e999,Infinity,-Infinity,NaN],"
+        "\"e\":\"9999999999999999999 \\\"Infinity\",\"f\":2,\"g\":1e999}";
+    json_t *root;
+    int64_t i = 0;
+    double d = 0;
+    const char *s = "";
+    assert_ok(ctx, lmf_json_parse(ctx, text, sizeof text - 1, "t", LMF_JSON_SMALL, &root));
+    assert_ok(ctx, lmf_json_get_f64(ctx, root, "a", &d));
+    assert_true(d == 1e30);
+    assert_refused(ctx, LMF_E_FORMAT, "a in the JSON is no whole number", lmf_json_get_i64(ctx, root, "a", &i));
+    assert_ok(ctx, lmf_json_get_f64(ctx, root, "b", &d));
+    assert_true(d == -0x1p63);
+    assert_ok(ctx, lmf_json_get_i64(ctx, root, "c", &i));
+    assert_true(i == INT64_MAX); /* what fits stays an integer */
+    assert_refused(ctx, LMF_E_FORMAT, "g in the JSON is no number", lmf_json_get_f64(ctx, root, "g", &d));
+    assert_int_equal(json_array_size(lmf_json_at(root, "d")), 5);
+    assert_ok(ctx, lmf_json_get_string(ctx, root, "e", &s));
+    assert_string_equal(s, "9999999999999999999 \"Infinity"); /* a string is not touched */
+    json_decref(root);
+    static const char *const wrong[] = { "{\"a\":1e999,}", "{\"a\":Infinit}", "{\"a\":-}", "{\"a\":1e999", "{\"a\":\"1e999", "{1e999:1}" };
+    for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++)
+        assert_refused(ctx, LMF_E_FORMAT, "no JSON", lmf_json_parse(ctx, wrong[k], strlen(wrong[k]), "t", LMF_JSON_SMALL, &root));
+    lmf_test_ctx_done(ctx);
+}
+
 static void both_dialects(void **state)
 {
     (void)state;
@@ -238,17 +268,21 @@ static void special_tokens(void **state)
     assert_ok(ctx, lmf_hf_special_open(ctx, dir, &s)); /* nothing there */
     assert_true(!*s.bos && !*s.chat_template && s.add_bos == -1);
     lmf_hf_special_close(&s);
-    put(ctx, dir, "special_tokens_map.json", "{\"bos_token\":\"ignored\",\"unk_token\":{\"content\":\"<unk>\"}}");
+    put(ctx, dir, "special_tokens_map.json", "{\"bos_token\":\"from the map\",\"unk_token\":{\"content\":\"<unk>\"}}");
     put(ctx, dir, "tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},\"add_bos_token\":true,\"pad_token\":null,"
         "\"tokenizer_class\":\"LlamaTokenizer\",\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"T\"},{\"name\":\"default\",\"template\":\"D\"}]}");
     assert_ok(ctx, lmf_hf_special_open(ctx, dir, &s));
-    assert_string_equal(s.bos, "<s>");
+    assert_string_equal(s.bos, "from the map");
     assert_string_equal(s.eos, "</s>");
     assert_string_equal(s.pad, "");
     assert_string_equal(s.unk, "<unk>");
     assert_string_equal(s.chat_template, "D");
     assert_string_equal(s.class_name, "LlamaTokenizer");
     assert_true(s.add_bos == 1 && s.add_eos == -1);
+    lmf_hf_special_close(&s);
+    put(ctx, dir, "tokenizer_config.json", "{\"bos_token\":\"<s>\",\"added_tokens_decoder\":{}}"); /* then the map is not read */
+    assert_ok(ctx, lmf_hf_special_open(ctx, dir, &s));
+    assert_true(!strcmp(s.bos, "<s>") && !*s.unk);
     lmf_hf_special_close(&s);
     put(ctx, dir, "tokenizer_config.json", "{\"chat_template\":\"string\"}");
     assert_ok(ctx, lmf_hf_special_open(ctx, dir, &s));
@@ -301,6 +335,7 @@ static void each_call_fails(void **state)
 
 LMF_TESTS(hf_json) = {
     { "values by dotted path, with alternatives", values_by_path },
+    { "numbers beyond integers and doubles", great_numbers },
     { "both dialects of config.json", both_dialects },
     { "a configuration is saved and opened", config_round_trip },
     { "ids that end a text", eos_lists },

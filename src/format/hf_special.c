@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: a token may be a string or an object with "content"; a file beside the configuration wins over a key in it. */
+/* Rule: a token may be a string or an object with "content"; a file beside the configuration wins over a key in it, but that
+ * special_tokens_map.json is not read where tokenizer_config.json has added_tokens_decoder. */
 #include <string.h>
 #include "base/file.h"
 #include "format/hf_json.h"
@@ -41,13 +42,14 @@ static lmf_status take_tokens(lmf_hf_special *s, const json_t *root)
 static lmf_status take_template(lmf_hf_special *s, const json_t *v)
 {
     if (json_is_array(v)) { /* [{"name": "default", "template": "..."}, ...] */
-        const json_t *item, *chosen = json_array_get(v, 0);
+        const json_t *item, *chosen = NULL;
         size_t i;
         json_array_foreach(v, i, item) {
             const char *name = json_string_value(json_object_get(item, "name"));
             if (name && !strcmp(name, "default"))
                 chosen = item;
         }
+        s->no_default = !chosen;
         v = json_object_get(chosen, "template");
     }
     if (json_string_length(v) > TEMPLATE_MAX_BYTES)
@@ -63,6 +65,7 @@ static lmf_status take_template_file(lmf_hf_special *s, const char *dir)
     if (lmf_path_stat(path) == LMF_PATH_NONE)
         return LMF_OK;
     LMF_TRY(lmf_file_read(s->ctx, path, TEMPLATE_MAX_BYTES, &text, &n));
+    s->no_default = false;
     lmf_status status = LMF_OK;
     if (!lmf_utf8_is_valid(text, n) || memchr(text, 0, n))
         status = LMF_FAIL(s->ctx, LMF_E_FORMAT, "%s is not UTF-8 text", path);
@@ -84,8 +87,9 @@ static lmf_status fill(lmf_hf_special *t, const char *dir)
     lmf_status s;
     LMF_TRY_TO(done, load_if_there(t->ctx, dir, "tokenizer_config.json", &config));
     LMF_TRY_TO(done, load_if_there(t->ctx, dir, "special_tokens_map.json", &map));
+    if (!json_object_get(config, "added_tokens_decoder")) /* as transformers does */
+        LMF_TRY_TO(done, take_tokens(t, map));
     LMF_TRY_TO(done, take_tokens(t, config));
-    LMF_TRY_TO(done, take_tokens(t, map));
     LMF_TRY_TO(done, take_string(t, json_object_get(config, "tokenizer_class"), &t->class_name));
     LMF_TRY_TO(done, take_template(t, json_object_get(config, "chat_template")));
     LMF_TRY_TO(done, take_template_file(t, dir));
@@ -99,7 +103,7 @@ done:
 
 lmf_status lmf_hf_special_open(lmf_ctx *ctx, const char *dir, lmf_hf_special *out)
 {
-    *out = (lmf_hf_special){ ctx, { 0 }, "", "", "", "", -1, -1, "", "" };
+    *out = (lmf_hf_special){ ctx, { 0 }, "", "", "", "", -1, -1, "", "", false };
     lmf_arena_init(&out->arena, ctx, 4 * FILE_MAX_BYTES);
     lmf_status s = fill(out, dir);
     if (s)

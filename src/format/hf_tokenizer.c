@@ -5,8 +5,9 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "format/hf_json.h"
+#include "format/hf_scan.h"
 
-enum { TOKENIZER_MAX_BYTES = 256 << 20, TOKEN_MAX_BYTES = 1 << 16, ID_SLACK = 4096 };
+enum { TOKENIZER_MAX_BYTES = 256 << 20, TOKEN_MAX_BYTES = 1 << 16, ID_SLACK = 4096, MAX_PROBES = 512 };
 
 static lmf_bytes bytes_of(const json_t *v)
 {
@@ -35,18 +36,73 @@ static lmf_status set_token(lmf_hf_tokenizer *t, json_int_t id, lmf_bytes text)
     return LMF_OK;
 }
 
-static lmf_status read_vocab(lmf_hf_tokenizer *t, json_t *vocab)
+/* ---- the index of words ---- */
+static uint64_t hash(const char *p, size_t n)
 {
-    for (void *it = json_object_iter(vocab); it; it = json_object_iter_next(vocab, it)) {
-        const json_t *id = json_object_iter_value(it);
-        if (!json_is_integer(id))
-            return bad(t, "a token of the vocabulary has an id that is no integer");
-        LMF_TRY(set_token(t, json_integer_value(id), (lmf_bytes){ json_object_iter_key(it), json_object_iter_key_len(it) }));
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (uint8_t)p[i]) * 0x100000001b3u;
+    h ^= h >> 29;
+    return h * 0x9e3779b97f4a7c15u >> 32;
+}
+
+/* The slot of a text, or the free one where it would go; NULL: too many steps. */
+static uint32_t *slot_of(const lmf_hf_tokenizer *t, const char *p, size_t n)
+{
+    for (size_t i = hash(p, n) & (t->n_slots - 1), k = 0; k < MAX_PROBES; k++, i = (i + 1) & (t->n_slots - 1)) {
+        uint32_t at = t->slot[i];
+        if (!at || (t->word[at - 1].n == n && !memcmp(t->word[at - 1].p, p, n)))
+            return &t->slot[i];
+    }
+    return NULL;
+}
+
+int64_t lmf_hf_tokenizer_find(const lmf_hf_tokenizer *t, const char *text, size_t n)
+{
+    const uint32_t *at = t->n_slots ? slot_of(t, text, n) : NULL;
+    return at && *at ? t->word_id[*at - 1] : -1;
+}
+
+/* *twice: a word that stands there two times, or NULL. */
+static lmf_status index_words(lmf_hf_tokenizer *t, const char **twice)
+{
+    *twice = NULL;
+    t->n_slots = 16;
+    while (t->n_slots < 2 * t->n_words)
+        t->n_slots *= 2;
+    t->slot = lmf_arena_array(&t->arena, t->n_slots, sizeof *t->slot);
+    if (!t->slot)
+        return LMF_NO_MEMORY(t->ctx, t->n_slots * sizeof *t->slot, "a vocabulary");
+    for (size_t i = 0; i < t->n_words && !*twice; i++) {
+        uint32_t *at = slot_of(t, t->word[i].p, t->word[i].n);
+        if (!at)
+            return LMF_FAIL(t->ctx, LMF_E_LIMIT, "tokenizer.json: tokens are made to collide: no place for one within %d steps", MAX_PROBES);
+        *twice = *at ? t->word[i].p : NULL;
+        *at = (uint32_t)i + 1;
     }
     return LMF_OK;
 }
 
-static lmf_status read_added(lmf_hf_tokenizer *t, const json_t *vocab, const json_t *list)
+/* Words of a vocabulary that the library read. */
+static lmf_status words_of(lmf_hf_tokenizer *t, json_t *vocab)
+{
+    t->n_words = json_object_size(vocab);
+    t->word = lmf_arena_array(&t->arena, t->n_words, sizeof *t->word);
+    t->word_id = lmf_arena_array(&t->arena, t->n_words, sizeof *t->word_id);
+    if (!t->word || !t->word_id)
+        return LMF_NO_MEMORY(t->ctx, t->n_words * sizeof *t->word, "a vocabulary");
+    size_t i = 0;
+    for (void *it = json_object_iter(vocab); it; it = json_object_iter_next(vocab, it), i++) {
+        const json_t *id = json_object_iter_value(it);
+        if (!json_is_integer(id))
+            return bad(t, "a token of the vocabulary has an id that is no integer");
+        t->word[i] = (lmf_bytes){ json_object_iter_key(it), json_object_iter_key_len(it) };
+        t->word_id[i] = json_integer_value(id);
+    }
+    return LMF_OK;
+}
+
+static lmf_status read_added(lmf_hf_tokenizer *t, const json_t *list)
 {
     t->n_added = json_array_size(list);
     t->added = lmf_arena_array(&t->arena, t->n_added, sizeof *t->added);
@@ -56,8 +112,8 @@ static lmf_status read_added(lmf_hf_tokenizer *t, const json_t *vocab, const jso
         const json_t *item = json_array_get(list, i), *id = json_object_get(item, "id"), *text = json_object_get(item, "content");
         if (!json_is_integer(id) || !json_is_string(text) || json_string_length(text) == 0 || json_integer_value(id) > INT32_MAX)
             return bad(t, "an added token has no id or no content");
-        const json_t *known = json_object_getn(vocab, json_string_value(text), json_string_length(text));
-        if (known && json_integer_value(known) != json_integer_value(id))
+        int64_t known = lmf_hf_tokenizer_find(t, json_string_value(text), json_string_length(text));
+        if (known >= 0 && known != json_integer_value(id))
             return LMF_FAIL(t->ctx, LMF_E_FORMAT, "tokenizer.json: the added token %.100s has another id in the vocabulary", json_string_value(text));
         LMF_TRY(set_token(t, json_integer_value(id), bytes_of(text)));
         bool special = flag(item, "special", false);
@@ -84,27 +140,31 @@ static bool split_merge(const json_t *item, lmf_hf_merge *m)
     return m->left.n && m->right.n && !memchr(m->right.p, ' ', m->right.n);
 }
 
-static lmf_status read_merges(lmf_hf_tokenizer *t, const json_t *vocab, const json_t *list)
+static lmf_status merges_of(lmf_hf_tokenizer *t, const json_t *list)
 {
-    lmf_buf both;
     t->n_merges = json_array_size(list);
     t->merge = lmf_arena_array(&t->arena, t->n_merges, sizeof *t->merge);
     if (!t->merge)
         return LMF_NO_MEMORY(t->ctx, t->n_merges * sizeof *t->merge, "merges");
+    for (size_t i = 0; i < t->n_merges; i++)
+        if (!split_merge(json_array_get(list, i), t->merge + i))
+            return LMF_FAIL(t->ctx, LMF_E_FORMAT, "tokenizer.json: merge %zu is no pair of tokens", i);
+    return LMF_OK;
+}
+
+static lmf_status check_merges(lmf_hf_tokenizer *t)
+{
+    lmf_buf both;
     lmf_buf_init(&both, t->ctx, 2 * TOKEN_MAX_BYTES);
     lmf_status s = LMF_OK;
     for (size_t i = 0; !s && i < t->n_merges; i++) {
-        lmf_hf_merge *m = t->merge + i;
-        if (!split_merge(json_array_get(list, i), m)) {
-            s = LMF_FAIL(t->ctx, LMF_E_FORMAT, "tokenizer.json: merge %zu is no pair of tokens", i);
-            break;
-        }
+        const lmf_hf_merge *m = t->merge + i;
         lmf_buf_truncate(&both, 0);
         s = lmf_buf_append(&both, m->left.p, m->left.n);
         if (!s)
             s = lmf_buf_append(&both, m->right.p, m->right.n);
-        if (!s && (!json_object_getn(vocab, m->left.p, m->left.n) || !json_object_getn(vocab, m->right.p, m->right.n) ||
-                   !json_object_getn(vocab, both.data, both.n)))
+        if (!s && (lmf_hf_tokenizer_find(t, m->left.p, m->left.n) < 0 || lmf_hf_tokenizer_find(t, m->right.p, m->right.n) < 0 ||
+                   lmf_hf_tokenizer_find(t, both.data, both.n) < 0))
             s = LMF_FAIL(t->ctx, LMF_E_FORMAT, "tokenizer.json: merge %zu (%.100s) has a part or a result that is no token", i, both.data);
     }
     lmf_buf_clear(&both);
@@ -123,6 +183,9 @@ static lmf_status check_model(lmf_hf_tokenizer *t, const json_t *model)
     if (json_string_length(json_object_get(model, "continuing_subword_prefix")) ||
         json_string_length(json_object_get(model, "end_of_word_suffix")))
         return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: a BPE with a subword prefix or word suffix is not read here");
+    if (json_number_value(json_object_get(model, "dropout")) != 0)
+        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: a BPE with dropout splits a text anew each time, which is not done "
+            "here");
     if (!json_is_object(json_object_get(model, "vocab")) || !json_is_array(json_object_get(model, "merges")))
         return bad(t, "the model has no vocab or no merges");
     return LMF_OK;
@@ -134,20 +197,32 @@ static const json_t *part(const json_t *root, const char *key)
     return json_is_object(v) ? v : NULL;
 }
 
-static lmf_status fill(lmf_hf_tokenizer *t)
+/* scan: where the vocabulary and the merges were read already, or NULL. */
+static lmf_status fill(lmf_hf_tokenizer *t, const lmf__hf_scan *scan)
 {
     const json_t *model = json_object_get(t->root, "model"), *added = json_object_get(t->root, "added_tokens"), *unk;
+    const char *twice;
     LMF_TRY(check_model(t, model));
-    json_t *vocab = json_object_get(model, "vocab");
     if (added && !json_is_array(added) && !json_is_null(added))
         return bad(t, "added_tokens is no list");
-    t->n_tokens = 2 * (json_object_size(vocab) + json_array_size(added)) + ID_SLACK;
+    if (scan)
+        t->word = scan->token, t->word_id = scan->id, t->n_words = scan->n_tokens, t->merge = scan->merge, t->n_merges = scan->n_merges;
+    else
+        LMF_TRY(words_of(t, json_object_get(model, "vocab")));
+    LMF_TRY(index_words(t, &twice));
+    if (twice)
+        return LMF_FAIL(t->ctx, LMF_E_FORMAT, "tokenizer.json: the vocabulary has the token %.100s twice: duplicate object key", twice);
+    t->n_tokens = 2 * (t->n_words + json_array_size(added)) + ID_SLACK;
+    t->cap_tokens = t->n_tokens;
     t->token = lmf_arena_array(&t->arena, t->n_tokens, sizeof *t->token);
     if (!t->token)
         return LMF_NO_MEMORY(t->ctx, t->n_tokens * sizeof *t->token, "a vocabulary");
-    LMF_TRY(read_vocab(t, vocab));
-    LMF_TRY(read_added(t, vocab, added));
-    LMF_TRY(read_merges(t, vocab, json_object_get(model, "merges")));
+    for (size_t i = 0; i < t->n_words; i++)
+        LMF_TRY(set_token(t, t->word_id[i], t->word[i]));
+    LMF_TRY(read_added(t, added));
+    if (!scan)
+        LMF_TRY(merges_of(t, json_object_get(model, "merges")));
+    LMF_TRY(check_merges(t));
     while (t->n_tokens && !t->token[t->n_tokens - 1].p)
         t->n_tokens--;
     if (t->n_tokens == 0)
@@ -164,12 +239,42 @@ static lmf_status fill(lmf_hf_tokenizer *t)
     return LMF_OK;
 }
 
-static lmf_status take_root(lmf_ctx *ctx, json_t *root, lmf_hf_tokenizer *out)
+/* The tree of the file without its two long members, which go to scan; *ok false: it is to be read as a whole. */
+static lmf_status parse_rest(lmf_hf_tokenizer *t, const char *text, size_t n, const char *name, lmf__hf_scan *scan, bool *ok)
 {
-    out->ctx = ctx;
-    out->root = root;
+    lmf_buf rest;
+    lmf_error_record before = t->ctx->error;
+    *ok = lmf_utf8_is_valid(text, n);
+    char *own = *ok ? lmf_arena_strndup(&t->arena, text, n) : NULL;
+    if (!*ok)
+        return LMF_OK;
+    if (!own)
+        return LMF_NO_MEMORY(t->ctx, n, name);
+    lmf_buf_init(&rest, t->ctx, n + 16);
+    lmf_status s = lmf__hf_scan_vocab(&t->arena, own, n, scan, &rest, ok);
+    if (!s && *ok) {
+        s = lmf_json_parse(t->ctx, lmf_buf_str(&rest), rest.n, name, LMF_JSON_VOCAB, &t->root);
+        if (s && s != LMF_E_MEMORY) { /* what is wrong, and where, is said of the whole */
+            *ok = false;
+            t->ctx->error = before;
+            s = LMF_OK;
+        }
+    }
+    lmf_buf_clear(&rest);
+    return s;
+}
+
+static lmf_status parse_named(lmf_ctx *ctx, const char *text, size_t n, const char *name, lmf_hf_tokenizer *out)
+{
+    lmf__hf_scan scan = { 0 };
+    bool ok;
+    *out = (lmf_hf_tokenizer){ .ctx = ctx };
     lmf_arena_init(&out->arena, ctx, SIZE_MAX / 2);
-    lmf_status s = fill(out);
+    lmf_status s = parse_rest(out, text, n, name, &scan, &ok);
+    if (!s && !ok)
+        s = lmf_json_parse(ctx, text, n, name, LMF_JSON_VOCAB, &out->root);
+    if (!s)
+        s = fill(out, ok ? &scan : NULL);
     if (s)
         lmf_hf_tokenizer_close(out);
     return s;
@@ -177,20 +282,19 @@ static lmf_status take_root(lmf_ctx *ctx, json_t *root, lmf_hf_tokenizer *out)
 
 lmf_status lmf_hf_tokenizer_parse(lmf_ctx *ctx, const char *text, size_t n, lmf_hf_tokenizer *out)
 {
-    json_t *root;
-    *out = (lmf_hf_tokenizer){ 0 };
-    LMF_TRY(lmf_json_parse(ctx, text, n, "tokenizer.json", LMF_JSON_VOCAB, &root));
-    return take_root(ctx, root, out);
+    return parse_named(ctx, text, n, "tokenizer.json", out);
 }
 
 lmf_status lmf_hf_tokenizer_open(lmf_ctx *ctx, const char *dir, lmf_hf_tokenizer *out)
 {
-    char path[4096];
-    json_t *root;
+    char path[4096], *text;
+    size_t n;
     *out = (lmf_hf_tokenizer){ 0 };
     LMF_TRY(lmf_path_join(ctx, path, sizeof path, dir, "tokenizer.json"));
-    LMF_TRY(lmf_json_load(ctx, path, TOKENIZER_MAX_BYTES, LMF_JSON_VOCAB, &root));
-    return take_root(ctx, root, out);
+    LMF_TRY(lmf_file_read(ctx, path, TOKENIZER_MAX_BYTES, &text, &n));
+    lmf_status s = parse_named(ctx, text, n, path, out);
+    lmf_free(ctx, text, n + 1);
+    return s;
 }
 
 void lmf_hf_tokenizer_close(lmf_hf_tokenizer *t)

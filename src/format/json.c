@@ -2,9 +2,13 @@
 /* Rule: every parse passes measure() first. It need not be exact about JSON, only never count less than the
  * parser would make. */
 #include "format/json.h"
+#include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/file.h"
+#include "base/plain.h"
+#include "base/magic.h"
 
 /* Values by counting what can begin or separate one outside strings, and the deepest nesting. */
 static void measure(const char *text, size_t n, size_t *n_values, size_t *depth)
@@ -34,10 +38,93 @@ static void measure(const char *text, size_t n, size_t *n_values, size_t *depth)
     *depth = deepest;
 }
 
+/* Bytes of the bare word or number at p, at least 1. */
+static size_t bare_length(const char *p, size_t n)
+{
+    size_t k = 1;
+    while (k < n && (strchr("+-.eE", p[k]) ? p[k] != 0 : (p[k] >= '0' && p[k] <= '9') || (p[k] >= 'A' && p[k] <= 'Z') || (p[k] >= 'a' &&
+        p[k] <= 'z')))
+        k++;
+    return k;
+}
+
+static bool is_wide(const char *digits)
+{
+    char *end;
+    errno = 0;
+    (void)strtoll(digits, &end, 10);
+    return errno == ERANGE && !*end;
+}
+
+/* A number too great for the parser as one that it takes: an integer as a real, what no double holds as a string of its own
+ * digits, so that who reads the key is told that it is no number. Python's Infinity and NaN likewise. */
+static lmf_status put_bare(lmf_buf *out, const char *p, size_t n, bool is_key, bool *changed)
+{
+    char digits[512];
+    bool word = (n == 8 && !memcmp(p, "Infinity", 8)) || (n == 9 && !memcmp(p, "-Infinity", 9)) || (n == 3 && !memcmp(p, "NaN", 3));
+    bool number = *p == '-' || (*p >= '0' && *p <= '9'), whole = number && !memchr(p, '.', n) && !memchr(p, 'e', n) && !memchr(p, 'E', n);
+    bool quote = word || (number && n >= sizeof digits), real = false;
+    if (number && n < sizeof digits) {
+        memcpy(digits, p, n);
+        digits[n] = 0;
+        char *end;
+        quote |= isinf(strtod(digits, &end)) && !*end;
+        real = whole && !quote && is_wide(digits);
+    }
+    quote &= !is_key; /* no JSON, and not to become some */
+    *changed |= quote || real;
+    LMF_TRY(quote ? lmf_buf_append(out, "\"", 1) : LMF_OK);
+    LMF_TRY(lmf_buf_append(out, p, n));
+    return quote ? lmf_buf_append(out, "\"", 1) : real ? lmf_buf_append(out, ".0", 2) : LMF_OK;
+}
+
+/* Appends text with such numbers in a form that is read. */
+static lmf_status soften(const char *text, size_t n, lmf_buf *out, bool *changed)
+{
+    *changed = false;
+    for (size_t i = 0, end; i < n; i = end) {
+        end = i + 1;
+        if (text[i] == '"') {
+            while (end < n && text[end] != '"')
+                end += text[end] == '\\' && end + 1 < n ? 2 : 1;
+            end += end < n;
+            LMF_TRY(lmf_buf_append(out, text + i, end - i));
+        } else if (text[i] == '-' || text[i] == 'I' || text[i] == 'N' || (text[i] >= '0' && text[i] <= '9')) {
+            end = i + bare_length(text + i, n - i);
+            size_t next = end;
+            while (next < n && strchr(" \t\r\n", text[next]) && text[next])
+                next++;
+            LMF_TRY(put_bare(out, text + i, end - i, next < n && text[next] == ':', changed));
+        } else {
+            LMF_TRY(lmf_buf_append(out, text + i, 1));
+        }
+    }
+    return LMF_OK;
+}
+
+/* The parser's tree; where it stumbles over a number, the tree of the softened text. NULL: e says why. */
+static lmf_status load(lmf_ctx *ctx, const char *text, size_t n, json_t **out, json_error_t *e)
+{
+    const size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
+    lmf_buf soft;
+    bool changed;
+    *out = json_loadb(n ? text : "", n, flags, e);
+    if (*out || (json_error_code(e) != json_error_numeric_overflow && json_error_code(e) != json_error_invalid_syntax))
+        return LMF_OK;
+    lmf_buf_init(&soft, ctx, 4 * n + 64);
+    lmf_status s = soften(text, n, &soft, &changed);
+    if (!s && changed)
+        *out = json_loadb(lmf_buf_str(&soft), soft.n, flags, e);
+    lmf_buf_clear(&soft);
+    return s;
+}
+
 lmf_status lmf_json_parse(lmf_ctx *ctx, const char *text, size_t n, const char *name, size_t max_values, json_t **out)
 {
     size_t n_values, depth;
     json_error_t e;
+    json_t *root;
+    char note[200];
     *out = NULL;
     measure(text, n, &n_values, &depth);
     if (n_values > max_values || depth > LMF_JSON_MAX_DEPTH)
@@ -45,10 +132,13 @@ lmf_status lmf_json_parse(lmf_ctx *ctx, const char *text, size_t n, const char *
                         n_values, depth, max_values, LMF_JSON_MAX_DEPTH);
     if (lmf_shim(ctx, LMF_SITE_ALLOC))
         return LMF_NO_MEMORY(ctx, n, name);
-    json_t *root = json_loadb(n ? text : "", n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+    LMF_TRY(load(ctx, text, n, &root, &e));
+    if (!root && json_error_code(&e) == json_error_out_of_memory)
+        return LMF_NO_MEMORY(ctx, n, name);
+    if (!root && lmf_magic_of(text, n) != LMF_MAGIC_NONE)
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "%.200s: no JSON that is read here%s", name, lmf_magic_note(text, n, note, sizeof note));
     if (!root)
-        return json_error_code(&e) == json_error_out_of_memory ? LMF_NO_MEMORY(ctx, n, name)
-             : LMF_FAIL(ctx, LMF_E_FORMAT, "%.200s: no JSON that is read here: %s (line %d, column %d)", name, e.text, e.line, e.column);
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "%.200s: no JSON that is read here: %s (line %d, column %d)", name, e.text, e.line, e.column);
     if (!json_is_object(root)) {
         json_decref(root);
         return LMF_FAIL(ctx, LMF_E_FORMAT, "%.200s: the JSON is no object", name);
@@ -84,6 +174,25 @@ lmf_status lmf_json_save(lmf_ctx *ctx, const char *path, const json_t *root)
     lmf_free(ctx, text, n + 1);
     return s;
 }
+
+json_t *lmf_json_stringn(const char *text, size_t n)
+{
+    json_t *v = json_stringn(text, n);
+    size_t out = 0;
+    if (v)
+        return v;
+    char *mended = malloc(3 * n + 1); /* allowed: freed here, as jansson's own */
+    for (size_t at = 0, k; mended && at < n; at += k ? k : 1) {
+        k = text[at] ? lmf_utf8_length(text + at, n - at) : 1;
+        memcpy(mended + out, k ? text + at : "\xEF\xBF\xBD", k ? k : 3);
+        out += k ? k : 3;
+    }
+    v = mended ? json_stringn(mended, out) : NULL;
+    free(mended); /* allowed: ours */
+    return v;
+}
+
+json_t *lmf_json_string(const char *text) { return lmf_json_stringn(text, strlen(text)); }
 
 static json_t *at_path(const json_t *at, const char *path, size_t n)
 {

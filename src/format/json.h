@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json: jansson with bounds. Before the parser sees the bytes, one pass counts values and depth, because a parsed
  * value takes some 100 bytes and a file could ask for gigabytes; duplicate keys are refused, for two readers may
- * choose differently. Values are reached by dotted path, and several paths may be named: the first that is there
+ * choose differently. A number beyond int64 becomes a real, one beyond f64 (and Python's Infinity and NaN) a string of its
+ * spelling: it passes where nobody reads it and is refused by name where somebody does. Values are reached by dotted path, and several
+ * paths may be named: the first that is there
  * and not null counts.
  *
  *     json_t *root;
@@ -26,6 +28,10 @@ lmf_status lmf_json_parse(lmf_ctx *ctx, const char *text, size_t n, const char *
 lmf_status lmf_json_load(lmf_ctx *ctx, const char *path, size_t max_bytes, size_t max_values, json_t **out);
 /* Atomic; two spaces a level and a line feed at the end, keys in their order. LMF_E_FORMAT for what has no JSON form. */
 lmf_status lmf_json_save(lmf_ctx *ctx, const char *path, const json_t *root);
+
+/* A string of any bytes: what is not UTF-8 becomes U+FFFD, a byte a character. NULL: no memory. */
+json_t *lmf_json_string(const char *text);
+json_t *lmf_json_stringn(const char *text, size_t n);
 
 /* Appends the text of root; flags are jansson's (JSON_COMPACT, JSON_INDENT(1), JSON_SORT_KEYS). */
 lmf_status lmf_json_text(lmf_ctx *ctx, const json_t *root, size_t flags, lmf_buf *out);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 #include "base/file.h"
+#include "base/magic.h"
 #include "format/reader.h"
 
 static lmf_status refuse_pickle(lmf_ctx *ctx, const char *path)
@@ -52,6 +53,7 @@ static lmf_status folder_kind(lmf_ctx *ctx, const char *path, lmf_model_kind *ki
 static lmf_status file_kind(lmf_ctx *ctx, const char *path, const lmf_map *map, lmf_model_kind *kind)
 {
     const uint8_t *p = map->data;
+    char note[200];
     if (map->n == 0)
         return LMF_FAIL(ctx, LMF_E_FORMAT, "%s is empty", path);
     if (map->n >= 4 && !memcmp(p, "GGUF", 4))
@@ -62,7 +64,7 @@ static lmf_status file_kind(lmf_ctx *ctx, const char *path, const lmf_map *map, 
     else if (is_pickle_name(path) || (map->n >= 4 && !memcmp(p, "PK\3\4", 4)) || (map->n >= 2 && p[0] == 0x80 && p[1] >= 2 && p[1] <= 5))
         return refuse_pickle(ctx, path);
     else
-        return LMF_FAIL(ctx, LMF_E_FORMAT, "%s is no GGUF and no safetensors file", path);
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "%s is no GGUF and no safetensors file%s", path, lmf_magic_note(p, map->n, note, sizeof note));
     return LMF_OK;
 }
 

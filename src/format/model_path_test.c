@@ -20,6 +20,9 @@ static void files(void **state)
         { "renamed.gguf", "\x80\2}q", 4, LMF_E_UNSUPPORTED, LMF_MODEL_NONE, "Python pickle" },
         { "empty", "", 0, LMF_E_FORMAT, LMF_MODEL_NONE, "is empty" },
         { "text", "hello world", 11, LMF_E_FORMAT, LMF_MODEL_NONE, "no GGUF and no safetensors" },
+        { "pointer.gguf", "version http" "s://git-lfs.github.com/spec/v1\n", 43, LMF_E_FORMAT, LMF_MODEL_NONE,
+            "a git-lfs pointer, not the file itself: run git lfs pull" },
+        { "page.gguf", "<!DOCTYPE html>\n<html>", 22, LMF_E_FORMAT, LMF_MODEL_NONE, "an HTML page: the download gave a page" },
         { "longer", "\xff\0\0\0\0\0\0\0{}", 10, LMF_E_FORMAT, LMF_MODEL_NONE, "no GGUF and no safetensors" },
     };
     lmf_ctx *ctx = lmf_test_ctx();

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/magic.h"
 #include "device/dtype.h"
 #include "format/json.h"
 #include "format/names.h"
@@ -174,15 +175,18 @@ static lmf_status read_file(lmf_safetensors *st, const void *bytes, size_t n, co
     uint64_t header;
     const uint8_t *text;
     json_t *root;
+    char note[200];
     lmf_reader_init(&r, st->ctx, bytes, n, name);
     if (n == 0)
         return lmf_reader_fail(&r, "the file is empty");
     LMF_TRY(lmf_reader_u64(&r, "the header's length", &header));
     if (header > HEADER_MAX)
-        return lmf_reader_fail(&r, "not a safetensors file: a header of %llu bytes, more than %d", (unsigned long long)header, HEADER_MAX);
+        return lmf_reader_fail(&r, "not a safetensors file: a header of %llu bytes, more than %d%s", (unsigned long long)header, HEADER_MAX,
+                               lmf_magic_note(r.data, r.n, note, sizeof note));
     LMF_TRY(lmf_reader_view(&r, "the header", header, &text));
     if (header < 2 || text[0] != '{')
-        return lmf_reader_fail(&r, "not a safetensors file: the header is no JSON object");
+        return lmf_reader_fail(&r, "not a safetensors file: the header is no JSON object%s", lmf_magic_note(r.data, r.n, note, sizeof
+            note));
     LMF_TRY(lmf_json_parse(st->ctx, (const char *)text, (size_t)header, r.what, LMF_JSON_HEADER, &root));
     lmf_status s = read_entries(st, &r, root, i_file);
     json_decref(root);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "device/device.h"
 
 enum { GRAPH_MAX_BYTES = 512 << 20 };
 
@@ -334,6 +335,36 @@ static lmf_status finish_outputs(lmf_graph *g, lmf_node *n)
     return LMF_OK;
 }
 
+/* Whether g's device has a row for n; without a device, any op stands as it is. */
+static bool has_row(lmf_graph *g, const lmf_node *n)
+{
+    lmf_view v[LMF_MAX_IN + LMF_MAX_OUT] = { 0 };
+    lmf_call c = { .ref = n->op->ref, .attrs = n->attrs, .in = v, .out = v + n->n_in, .n_in = n->n_in, .n_out = n->n_out, .after = -1 };
+    if (!g->device)
+        return true;
+    for (int i = 0; i < n->n_in + n->n_out; i++) {
+        const lmf_tensor *t = i < n->n_in ? n->in[i] : n->out[i - n->n_in];
+        if (t) {
+            v[i] = t->v;
+            v[i].fmt = lmf_device_format(g->device, t->v.dtype);
+        }
+    }
+    return lmf_device_match(g->device, n->op->name, &c, 0) != NULL;
+}
+
+/* n's outputs become those of its expansion; the tensors that infer had shaped stay behind unused. */
+static lmf_node *expand(lmf_graph *g, lmf_node *n)
+{
+    lmf_tensor *out[LMF_MAX_OUT] = { 0 };
+    if (stick(g, n->op->expand(g, n, out)))
+        return NULL;
+    for (int j = 0; j < n->n_out; j++) {
+        LMF_ASSERT(out[j] && lmf_same_shape(out[j], n->out[j]) && out[j]->v.dtype == n->out[j]->v.dtype);
+        n->out[j] = out[j];
+    }
+    return n;
+}
+
 lmf_node *lmf_node_add(lmf_graph *g, const lmf_op *op, const void *attrs, lmf_tensor *const *in, int n_in)
 {
     if (g->status)
@@ -349,6 +380,8 @@ lmf_node *lmf_node_add(lmf_graph *g, const lmf_op *op, const void *attrs, lmf_te
         }
     if (check_inputs(g, n) || make_outputs(g, n) || stick(g, op->infer(g, n)) || finish_outputs(g, n))
         return NULL;
+    if (op->expand && !has_row(g, n))
+        return expand(g, n);
     if (op->flags & LMF_OP_RANDOM)
         n->rng = ++g->next_rng;
     return push(g, (void ***)&g->nodes, &g->n_nodes, &g->cap_nodes, n) ? NULL : n;

@@ -70,7 +70,8 @@ struct lmf_op {
      * Only for inputs with needs_grad. node's tensors are the ones to use for saved values (recomputed ones where
      * the plan recomputes). */
     lmf_status (*grad)(lmf_graph *, const lmf_node *, lmf_tensor *const *d_out, lmf_tensor **d_in);
-    lmf_status (*expand)(lmf_graph *, const lmf_node *, lmf_tensor **out);  /* optional: in primitives */
+    /* Optional: the same in other ops, for a device that has no row (graph->device). Its backward pass is theirs. */
+    lmf_status (*expand)(lmf_graph *, const lmf_node *, lmf_tensor **out);
     void       (*cost)(const lmf_node *, double *flops, double *bytes);
     lmf_status (*ref)(const lmf_call *);                           /* f64 inside, any dtype by lmf_get/lmf_set */
 };
@@ -86,8 +87,9 @@ struct lmf_graph {
     uint16_t    block;
     uint32_t    next_rng;
     const void *config;              /* of the model being built: models/ casts it */
-    void       *user;                /* nn/'s own: weights, LoRA (nn/build.h) */
+    void       *user;                /* nn/'s own: weights, LoRA (nn/nn.h) */
     bool        finished;
+    lmf_device *device;              /* NULL, or where it will run: an op without a row there is built as its expansion */
 };
 
 lmf_status lmf_graph_create(lmf_ctx *ctx, lmf_graph **out);
@@ -112,7 +114,8 @@ void        lmf_graph_block(lmf_graph *g, int layer);              /* -1: outsid
 static inline lmf_graph *lmf_graph_at(lmf_graph *g, const char *file, int line) { g->file = file; g->line = line; return g; }
 #define LMF_AT(g) lmf_graph_at((g), __FILE__, __LINE__)
 /* Adds a node; in[] may hold NULL for absent optional inputs (index >= op->n_in_min). On any mistake, or when a needed
- * input is NULL, returns NULL. Else the node; out tensors are node->out[]. attrs is copied. */
+ * input is NULL, returns NULL. Else the node; out tensors are node->out[]. attrs is copied. Where the op was expanded, the
+ * node returned is not part of the graph, and its out[] are made by others. */
 lmf_node   *lmf_node_add(lmf_graph *g, const lmf_op *op, const void *attrs, lmf_tensor *const *in, int n_in);
 /* The common case of one output. */
 lmf_tensor *lmf_node_add1(lmf_graph *g, const lmf_op *op, const void *attrs, lmf_tensor *const *in, int n_in);

@@ -6,18 +6,22 @@
 #include <string.h>
 #include <time.h>
 #include "base/checked.h"
+#include "graph/device_weights.h"
 #include "graph/place.h"
 
-enum { ALIGN = 256, MAX_GRAPHS = 32 };
+enum { ALIGN = 256, MAX_GRAPHS = 32, MAX_IO_GAP = 16384 };
 
 typedef struct store {               /* one named tensor of the plan */
     const char *name;
     lmf_view    v;                   /* of the first graph that has it */
     const lmf_tensor *tensor;
     uint8_t     cls;
+    bool        handed;              /* OUTPUT of some graphs, INPUT of others: stays on the device */
     size_t      bytes, offset;       /* in its region; largest over the graphs */
-    const void *host;                /* WEIGHT: bytes in the set */
+    int32_t     i_set, item;         /* WEIGHT: where it was found */
 } store;
+
+typedef struct io_span { size_t offset, bytes; } io_span;
 
 typedef struct graph_plan {
     lmf_graph  *g;
@@ -28,6 +32,7 @@ typedef struct graph_plan {
     int32_t    *store_of;            /* tensor index -> store, -1 for STEP; owners only */
     lmf_place_item *items;           /* tensors, then scratch of calls */
     size_t      step_bytes, scratch_bytes;
+    io_span    *span; int n_in_spans, n_spans; /* of the io region: what the host gives to a run, then what it gets */
     lmf_program *program;
     lmf_program **each;              /* profile: one program a call */
     double     *seconds;
@@ -44,8 +49,11 @@ struct lmf_plan {
     store         *stores; int n_stores, cap_stores;
     lmf_name_index      names;
     lmf_memory     memory;
-    size_t         input_bytes;      /* io region: inputs first */
-    char          *state, *io, *step, *weight, *io_host;
+    size_t         const_bytes, host_io_bytes; /* io region: constants, inputs, outputs; then what one graph hands to another */
+    char          *state, *io, *step, *io_host;
+    int            n_slots, slot, n_events, event[2]; /* of io_host; event: behind the last run that had it */
+    bool           busy[2];
+    lmf_device_weights **weights; int n_weights; /* borrowed: one a set given to bind */
     lmf_stream    *stream;
     uint64_t       fingerprint;
     bool           bound;
@@ -62,6 +70,8 @@ static lmf_tensor *owner_of(lmf_tensor *t, size_t *offset)
 }
 
 static size_t view_bytes(const lmf_view *v) { return lmf_format_bytes(v->fmt, lmf_view_count(v)); }
+
+static bool is_io(uint8_t cls) { return cls == LMF_INPUT || cls == LMF_OUTPUT; }
 
 /* The store of a named owner, made on its first use. */
 static lmf_status store_for(lmf_plan *p, const lmf_tensor *t, int32_t *out)
@@ -82,7 +92,9 @@ static lmf_status store_for(lmf_plan *p, const lmf_tensor *t, int32_t *out)
         p->stores[p->n_stores++] = (store){ .name = t->name, .v = t->v, .cls = t->v.cls, .tensor = t };
     }
     store *s = &p->stores[i];
-    if (s->cls != t->v.cls || s->v.dtype != t->v.dtype)
+    if (s->cls != t->v.cls && is_io(s->cls) && is_io(t->v.cls))
+        s->handed = true;
+    if ((s->cls != t->v.cls && !s->handed) || s->v.dtype != t->v.dtype)
         return LMF_FAIL(p->ctx, LMF_E_ARG, "two graphs of one plan use \"%s\" in different classes or data types", t->name);
     if ((s->cls == LMF_STATE || s->cls == LMF_WEIGHT) && s->bytes && s->bytes != bytes)
         return LMF_FAIL(p->ctx, LMF_E_SHAPE, "two graphs of one plan use \"%s\" in different sizes", t->name);
@@ -123,10 +135,10 @@ static lmf_status make_calls(lmf_plan *p, graph_plan *q)
             }
             v++;
         }
-        c->row = lmf_device_match(p->dev, n->op->name, c);
-        if (!c->row || (p->opts.need_row_flags & ~c->row->flags)) {
+        c->row = lmf_device_match(p->dev, n->op->name, c, p->opts.need_row_flags);
+        if (!c->row) {
             lmf_status s = lmf_refuse(g, n, LMF_E_UNSUPPORTED, "device %s has no kernel for it%s", p->dev->ops->name,
-                                      c->row ? " that gives the same bits in any batch" : "");
+                                      p->opts.need_row_flags ? " that gives the same bits in any batch" : "");
             g->status = LMF_OK; /* the graph is right: another device may take it */
             return s;
         }
@@ -185,26 +197,77 @@ static lmf_status make_lifetimes(lmf_plan *p, graph_plan *q)
 /* Offsets of named tensors in their regions, and the sums. */
 static void place_stores(lmf_plan *p)
 {
+    enum { CONSTS, INPUTS, OUTPUTS, HANDED, N_PASSES };
     lmf_memory *m = &p->memory;
     bool host = p->dev->flags & LMF_DEVICE_HOST;
     size_t *region[] = { [LMF_WEIGHT] = &m->weight, [LMF_STATE] = &m->state };
-    for (int pass = 0; pass < 2; pass++) { /* inputs before outputs */
+    for (int pass = 0; pass < N_PASSES; pass++) {
         for (int i = 0; i < p->n_stores; i++) {
             store *s = &p->stores[i];
-            bool is_io = s->cls == LMF_INPUT || s->cls == LMF_OUTPUT || s->cls == LMF_CONST;
-            if (is_io ? (s->cls == LMF_OUTPUT) != pass : pass)
+            bool io = is_io(s->cls) || s->cls == LMF_CONST;
+            int own = s->handed ? HANDED : s->cls == LMF_OUTPUT ? OUTPUTS : s->cls == LMF_INPUT ? INPUTS : CONSTS;
+            if (own != pass)
                 continue;
             if (s->cls == LMF_WEIGHT && host) {
                 m->mapped += s->bytes;
                 continue;
             }
-            size_t *end = is_io ? &m->io : region[s->cls];
+            size_t *end = io ? &m->io : region[s->cls];
             s->offset = *end;
             *end += lmf_align_up(s->bytes, ALIGN);
         }
-        if (pass == 0)
-            p->input_bytes = m->io;
+        if (pass == CONSTS)
+            p->const_bytes = m->io;
+        if (pass == OUTPUTS)
+            p->host_io_bytes = m->io;
     }
+}
+
+/* The graph's tensors of a class, as they lie: neighbours in one piece, which may hold the unused tail of a tensor, never a stranger's
+ * bytes. */
+static void add_spans(lmf_plan *p, graph_plan *q, int cls, const size_t *used)
+{
+    bool joined = false;
+    for (int i = 0; i < p->n_stores; i++) {
+        const store *s = &p->stores[i];
+        io_span *last = q->n_spans ? &q->span[q->n_spans - 1] : NULL;
+        if (s->cls != cls || s->handed)
+            continue;
+        if (used[i] && joined && s->offset - last->offset - last->bytes <= MAX_IO_GAP)
+            last->bytes = s->offset + used[i] - last->offset;
+        else if (used[i])
+            q->span[q->n_spans++] = (io_span){ s->offset, used[i] };
+        joined = used[i] > 0;
+    }
+}
+
+/* What the host copies for a run of one graph. */
+static lmf_status make_spans(lmf_plan *p)
+{
+    size_t bytes = (size_t)p->n_stores * sizeof(size_t);
+    size_t *used = lmf_alloc(p->ctx, bytes);
+    lmf_status s = used ? LMF_OK : no_memory(p);
+    for (int g = 0; g < p->n_graphs && !s; g++) {
+        graph_plan *q = &p->gp[g];
+        size_t n_used = 0;
+        memset(used, 0, bytes);
+        for (int i = 0; i < q->g->n_tensors; i++) {
+            const lmf_tensor *t = q->g->tensors[i];
+            if (q->store_of[i] < 0 || !is_io(t->v.cls))
+                continue;
+            used[q->store_of[i]] = view_bytes(&t->v);
+            n_used++;
+        }
+        q->span = lmf_arena_array(&p->arena, n_used, sizeof *q->span);
+        s = q->span || !n_used ? LMF_OK : no_memory(p);
+        if (s)
+            break;
+        add_spans(p, q, LMF_INPUT, used);
+        q->n_in_spans = q->n_spans;
+        add_spans(p, q, LMF_OUTPUT, used);
+    }
+    lmf_free(p->ctx, used, bytes);
+    return s;
 }
 
 /* FNV-1a. Checkpoints hold the print: it may not change. */
@@ -283,6 +346,7 @@ lmf_status lmf_plan_create(lmf_device *dev, lmf_graph *const *graphs, int n, con
             p->memory.scratch = p->gp[i].scratch_bytes;
     }
     place_stores(p);
+    LMF_TRY_TO(done, make_spans(p));
     fingerprint(p);
     *out = p, p = NULL;
 done:
@@ -291,7 +355,7 @@ done:
 }
 
 const lmf_memory *lmf_plan_memory(const lmf_plan *p) { return &p->memory; }
-size_t lmf_plan_bytes(const lmf_plan *p) { return p->memory.weight + p->memory.state + p->memory.io + p->memory.step; }
+size_t lmf_plan_bytes(const lmf_plan *p) { return p->memory.weight - p->memory.shared + p->memory.state + p->memory.io + p->memory.step; }
 uint64_t lmf_plan_fingerprint(const lmf_plan *p) { return p->fingerprint; }
 
 static void *address_of(lmf_plan *p, graph_plan *q, lmf_tensor *t)
@@ -302,7 +366,7 @@ static void *address_of(lmf_plan *p, graph_plan *q, lmf_tensor *t)
         return p->step + q->items[o->index].offset + off;
     store *s = &p->stores[q->store_of[o->index]];
     if (s->cls == LMF_WEIGHT)
-        return p->weight ? p->weight + s->offset + off : (char *)(uintptr_t)s->host + off;
+        return (char *)lmf_device_weights_at(p->weights[s->i_set], s->item) + off;
     return (s->cls == LMF_STATE ? p->state : p->io) + s->offset + off;
 }
 
@@ -315,32 +379,65 @@ static lmf_status find_weights(lmf_plan *p, lmf_weights *const *sets, int n_sets
             continue;
         lmf_weight *w = NULL;
         for (int k = 0; k < n_sets && !w; k++)
-            w = lmf_weights_find(sets[k], s->name);
+            w = lmf_weights_find(sets[s->i_set = k], s->name);
         if (!w)
             return LMF_FAIL(p->ctx, LMF_E_NOT_FOUND, "the weights have no tensor \"%s\"", s->name);
         lmf_shape_text(&s->v, want, sizeof want);
         lmf_shape_text(&w->v, have, sizeof have);
         if (strcmp(want, have))
             return LMF_FAIL(p->ctx, LMF_E_SHAPE, "tensor \"%s\" is %s, the model wants %s", s->name, have, want);
-        s->host = w->v.data;
+        s->item = (int32_t)(w - sets[s->i_set]->items);
     }
     return LMF_OK;
 }
+
+static lmf_status borrow_weights(lmf_plan *p, lmf_weights *const *sets, int n_sets)
+{
+    size_t bytes, all = 0;
+    p->weights = lmf_arena_array(&p->arena, (size_t)n_sets, sizeof *p->weights);
+    int32_t *item = lmf_arena_array(&p->arena, (size_t)p->n_stores, sizeof *item);
+    if ((!p->weights && n_sets) || (!item && p->n_stores))
+        return no_memory(p);
+    for (int k = 0; k < n_sets; k++) {
+        int32_t n = 0;
+        for (int i = 0; i < p->n_stores; i++)
+            if (p->stores[i].cls == LMF_WEIGHT && p->stores[i].i_set == k)
+                item[n++] = p->stores[i].item;
+        LMF_TRY(lmf_device_weights_borrow(p->dev, sets[k], &p->weights[k]));
+        p->n_weights++;
+        LMF_TRY(lmf_device_weights_bring(p->weights[k], item, n, &bytes));
+        all += bytes;
+    }
+    p->memory.shared = p->memory.weight - all;
+    return LMF_OK;
+}
+
+lmf_status lmf_plan_update_weights(lmf_plan *p)
+{
+    for (int k = 0; k < p->n_weights; k++)
+        LMF_TRY(lmf_device_weights_update(p->weights[k]));
+    return LMF_OK;
+}
+
+static char *slot_at(const lmf_plan *p, int i) { return p->io_host + (size_t)i * p->host_io_bytes; }
 
 static lmf_status allocate(lmf_plan *p)
 {
     const lmf_memory *m = &p->memory;
     lmf_device *d = p->dev;
     struct { size_t bytes; char **at; const char *what; } want[] = {
-        { m->weight, &p->weight, "weights" }, { m->state, &p->state, "state" },
+        { m->state, &p->state, "state" },
         { m->io, &p->io, "inputs and outputs" }, { m->step, &p->step, "one step" } };
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         lmf_status s = want[i].bytes ? d->ops->alloc(d, 0, want[i].bytes, (void **)want[i].at) : LMF_OK;
         if (s)
             return lmf_fail_prefix(p->ctx, s, "%zu bytes for %s", want[i].bytes, want[i].what);
     }
-    if (m->io && !(d->flags & LMF_DEVICE_HOST))
-        LMF_TRY(d->ops->alloc(d, 1, m->io, (void **)&p->io_host));
+    p->n_slots = p->opts.two_slots && !(d->flags & LMF_DEVICE_HOST) ? 2 : 1;
+    for (; p->n_slots > 1 && p->n_events < p->n_slots; p->n_events++)
+        LMF_TRY(lmf_device_event_take(d, &p->event[p->n_events]));
+    if (p->host_io_bytes && !(d->flags & LMF_DEVICE_HOST))
+        LMF_TRY(d->ops->alloc(d, 1, (size_t)p->n_slots * p->host_io_bytes, (void **)&p->io_host));
     else
         p->io_host = p->io;
     LMF_TRY(d->ops->stream_create(d, &p->stream));
@@ -349,13 +446,12 @@ static lmf_status allocate(lmf_plan *p)
     if (m->io)
         LMF_TRY(d->ops->fill(d, p->stream, p->io, 0, m->io));
     if (p->io_host != p->io && !(d->flags & LMF_DEVICE_NO_DATA))
-        memset(p->io_host, 0, m->io);
+        memset(p->io_host, 0, (size_t)p->n_slots * p->host_io_bytes);
     for (int i = 0; i < p->n_stores; i++)
-        if (p->stores[i].cls == LMF_CONST && !(d->flags & LMF_DEVICE_NO_DATA))
-            memcpy(p->io_host + p->stores[i].offset, p->stores[i].tensor->init, p->stores[i].bytes);
-    for (int i = 0; i < p->n_stores && m->weight; i++)
-        if (p->stores[i].cls == LMF_WEIGHT)
-            LMF_TRY(d->ops->copy(d, p->stream, p->weight + p->stores[i].offset, p->stores[i].host, p->stores[i].bytes));
+        for (int k = 0; k < p->n_slots && p->stores[i].cls == LMF_CONST && !(d->flags & LMF_DEVICE_NO_DATA); k++)
+            memcpy(slot_at(p, k) + p->stores[i].offset, p->stores[i].tensor->init, p->stores[i].bytes);
+    if (p->io_host != p->io && p->const_bytes)
+        LMF_TRY(d->ops->copy(d, p->stream, p->io, p->io_host, p->const_bytes));
     return d->ops->stream_sync(d, p->stream);
 }
 
@@ -448,11 +544,11 @@ lmf_status lmf_plan_bind(lmf_plan *p, lmf_weights *const *weights, int n)
 {
     LMF_ASSERT(!p->bound);
     LMF_TRY(find_weights(p, weights, n));
+    LMF_TRY(borrow_weights(p, weights, n));
     LMF_TRY(allocate(p));
     for (int i = 0; i < p->n_graphs; i++)
         LMF_TRY(bind_graph(p, &p->gp[i]));
     p->bound = true;
-    p->dev->sealed = true;
     return LMF_OK;
 }
 
@@ -467,7 +563,9 @@ void *lmf_plan_io(lmf_plan *p, int i_graph, const char *name)
     store *s = &p->stores[q->store_of[t->index]];
     if (s->cls == LMF_STATE)
         return p->dev->flags & LMF_DEVICE_HOST ? p->state + s->offset : NULL;
-    return p->io_host + s->offset;
+    if (s->handed)
+        return p->io_host == p->io ? p->io + s->offset : NULL;
+    return slot_at(p, p->slot) + s->offset;
 }
 
 const lmf_view *lmf_plan_view(lmf_plan *p, int i_graph, const char *name)
@@ -509,11 +607,30 @@ lmf_status lmf_plan_run(lmf_plan *p, int i_graph)
     lmf_device *d = p->dev;
     LMF_ASSERT(q && p->bound);
     bool mirrored = p->io_host != p->io;
-    if (mirrored && p->input_bytes)
-        LMF_TRY(d->ops->copy(d, p->stream, p->io, p->io_host, p->input_bytes));
-    LMF_TRY(p->opts.profile ? run_profiled(p, q) : d->ops->program_launch(d, p->stream, q->program));
-    if (mirrored && p->memory.io > p->input_bytes)
-        LMF_TRY(d->ops->copy(d, p->stream, p->io_host + p->input_bytes, p->io + p->input_bytes, p->memory.io - p->input_bytes));
+    char *host = slot_at(p, p->slot);
+    for (int i = 0; i < q->n_in_spans && mirrored; i++)
+        LMF_TRY(d->ops->copy(d, p->stream, p->io + q->span[i].offset, host + q->span[i].offset, q->span[i].bytes));
+    d->sealed = true;
+    lmf_status s = p->opts.profile ? run_profiled(p, q) : d->ops->program_launch(d, p->stream, q->program);
+    d->sealed = false;
+    LMF_TRY(s);
+    for (int i = q->n_in_spans; i < q->n_spans && mirrored; i++)
+        LMF_TRY(d->ops->copy(d, p->stream, host + q->span[i].offset, p->io + q->span[i].offset, q->span[i].bytes));
+    if (p->n_slots > 1)
+        LMF_TRY(d->ops->event_record(d, p->stream, p->event[p->slot]));
+    p->busy[p->slot] = p->n_slots > 1;
+    return LMF_OK;
+}
+
+int lmf_plan_n_slots(const lmf_plan *p) { return p->n_slots; }
+
+lmf_status lmf_plan_take_slot(lmf_plan *p, int i_slot)
+{
+    LMF_ASSERT(p->bound && i_slot >= 0 && i_slot < p->n_slots);
+    if (p->busy[i_slot])
+        LMF_TRY(p->dev->ops->event_sync(p->dev, p->event[i_slot]));
+    p->busy[i_slot] = false;
+    p->slot = i_slot;
     return LMF_OK;
 }
 
@@ -538,6 +655,12 @@ static lmf_status state_copy(lmf_plan *p, const char *name, void *dst, const voi
 
 lmf_status lmf_plan_state_read(lmf_plan *p, const char *name, void *dst, size_t n) { return state_copy(p, name, dst, NULL, n); }
 lmf_status lmf_plan_state_write(lmf_plan *p, const char *name, const void *src, size_t n) { return state_copy(p, name, NULL, src, n); }
+
+void *lmf_plan_state_data(const lmf_plan *p, const char *name)
+{
+    int32_t i = lmf_name_index_find(&p->names, name);
+    return p->bound && i >= 0 && p->stores[i].cls == LMF_STATE ? p->state + p->stores[i].offset : NULL;
+}
 
 const lmf_tensor *lmf_plan_state_at(const lmf_plan *p, int i)
 {
@@ -606,6 +729,8 @@ void lmf_plan_destroy(lmf_plan *p)
         return;
     lmf_device *d = p->dev;
     lmf_ctx *ctx = p->ctx;
+    if (p->stream) /* after a failure something may still run; nothing better can be done about what it answers */
+        (void)!d->ops->stream_sync(d, p->stream);
     for (int i = 0; i < p->n_graphs; i++) {
         graph_plan *q = &p->gp[i];
         if (q->program)
@@ -618,16 +743,17 @@ void lmf_plan_destroy(lmf_plan *p)
                 q->calls[k].row->release(&q->calls[k]);
     }
     if (p->io_host && p->io_host != p->io)
-        d->ops->release(d, 1, p->io_host, p->memory.io);
-    struct { char *at; size_t bytes; } held[] = { { p->step, p->memory.step }, { p->io, p->memory.io },
-                                                  { p->state, p->memory.state }, { p->weight, p->memory.weight } };
+        d->ops->release(d, 1, p->io_host, (size_t)p->n_slots * p->host_io_bytes);
+    for (int i = 0; i < p->n_events; i++)
+        lmf_device_event_give(d, p->event[i]);
+    struct { char *at; size_t bytes; } held[] = { { p->step, p->memory.step }, { p->io, p->memory.io }, { p->state, p->memory.state } };
     for (size_t i = 0; i < sizeof held / sizeof *held; i++)
         if (held[i].at)
             d->ops->release(d, 0, held[i].at, held[i].bytes);
+    for (int k = 0; k < p->n_weights; k++)
+        lmf_device_weights_return(p->weights[k]);
     if (p->stream)
         d->ops->stream_destroy(d, p->stream);
-    if (p->bound)
-        d->sealed = false;
     lmf_free(ctx, p->stores, (size_t)p->cap_stores * sizeof *p->stores);
     lmf_name_index_clear(&p->names);
     lmf_arena_clear(&p->arena);

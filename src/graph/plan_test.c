@@ -8,6 +8,7 @@
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/scale_by/scale_by.h"
 #include "test.h"
+#include "graph/far_device_test.h"
 
 /* y = rms_norm(x) times a factor; acc += y; t = acc + c with a constant. */
 typedef struct shape { int64_t rows, cols; float eps; bool twice; uint16_t weight; } shape;
@@ -92,17 +93,8 @@ static void runs_and_keeps_state(void **state)
     assert_refused(ctx, LMF_E_NOT_FOUND, "no state \"x\"", lmf_plan_state_read(p, "x", kept, sizeof kept));
     assert_string_equal(lmf_plan_state_at(p, 0)->name, "acc");
     assert_null(lmf_plan_state_at(p, 1));
-    void *more;
-    assert_true(dev->sealed);
-    assert_refused(ctx, LMF_E_SEALED, "sealed", dev->ops->alloc(dev, 0, 1, &more));
-    assert_null(more);
-    lmf_plan *second; /* one plan a device: a second one asks in vain and leaves the first as it was */
-    assert_ok(ctx, lmf_plan_create(dev, g, 1, NULL, &second));
-    assert_refused(ctx, LMF_E_SEALED, "bytes for", lmf_plan_bind(second, &w, 1));
-    lmf_plan_destroy(second);
-    assert_true(dev->sealed);
+    assert_false(dev->sealed); /* only while a run goes on */
     lmf_plan_destroy(p);
-    assert_false(dev->sealed);
     assert_int_equal(dev->asked_bytes, 0);
     lmf_graph_destroy(g[0]);
     lmf_graph_destroy(g[1]);
@@ -311,7 +303,157 @@ static void profiles(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+static lmf_tensor *io(lmf_graph *g, const char *name, int64_t rows)
+{
+    return lmf_graph_tensor(g, LMF_INPUT, name, LMF_F32, 2, (int64_t[]){ rows, 8 });
+}
+
+/* h = a + b of `rows` rows for the next graph, u = a + a for the host; or y = h + c, where nothing else comes from the host. */
+static lmf_graph *half(lmf_ctx *ctx, bool first, int64_t rows)
+{
+    lmf_graph *g;
+    assert_ok(ctx, lmf_graph_create(ctx, &g));
+    if (first) {
+        lmf_tensor *a = io(g, "a", rows), *b = io(g, "b", rows);
+        lmf_graph_output(g, "h", lmf_add(g, a, b));
+        lmf_graph_output(g, "u", lmf_add(g, a, a));
+    } else {
+        lmf_tensor *h = io(g, "h", rows), *one = lmf_graph_const(g, "k", LMF_F32, 1, (int64_t[]){ 8 }, (float[]){ 1, 2, 3, 4, 5, 6, 7, 8 });
+        lmf_graph_output(g, "y", lmf_add(g, lmf_add(g, h, io(g, "c", rows)), one));
+    }
+    assert_ok(ctx, lmf_graph_finish(g));
+    return g;
+}
+
+/* What one graph gives to another never goes through the host, and a run copies what its own graph has. */
+static void hands_over_and_copies_its_own(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev;
+    lmf_plan *p;
+    far_tables(ctx);
+    for (int far = 0; far < 2; far++) {
+        assert_ok(ctx, lmf_device_open(ctx, far ? "far" : "cpu", &dev));
+        lmf_graph *g[3] = { half(ctx, true, 6), half(ctx, false, 6), half(ctx, false, 2) };
+        assert_ok(ctx, lmf_plan_create(dev, g, 3, NULL, &p));
+        assert_ok(ctx, lmf_plan_bind(p, NULL, 0));
+        float *a = lmf_plan_io(p, 0, "a"), *b = lmf_plan_io(p, 0, "b"), *u = lmf_plan_io(p, 0, "u");
+        float *c = lmf_plan_io(p, 1, "c"), *y = lmf_plan_io(p, 1, "y");
+        assert_true(a && b && c && y && u && (lmf_plan_io(p, 1, "h") == NULL) == far);
+        assert_int_equal(dev->asked_bytes, lmf_plan_bytes(p));
+        for (int i = 0; i < 48; i++)
+            a[i] = (float)i, b[i] = 100, c[i] = 1000;
+        far_now.n_copies = 0, far_now.copy_bytes = 0;
+        assert_ok(ctx, lmf_plan_run(p, 0));
+        if (far) {
+            assert_int_equal(far_now.n_copies, 2); /* a and b lie side by side */
+            assert_int_equal(far_now.copy_bytes, 256 + 192 + 192);
+        }
+        assert_ok(ctx, lmf_plan_run(p, 1));
+        assert_ok(ctx, lmf_plan_wait(p, 1));
+        for (int i = 0; i < 48; i++)
+            assert_true(y[i] == (float)(i + 1100 + i % 8 + 1) && u[i] == (float)(2 * i));
+        for (int i = 0; i < 48; i++)
+            a[i] = -1, c[i] = 0, y[i] = 7, u[i] = 7;
+        far_now.n_copies = 0, far_now.copy_bytes = 0;
+        assert_ok(ctx, lmf_plan_run(p, 2)); /* the front of what graph 0 gave; a is not its own */
+        assert_ok(ctx, lmf_plan_wait(p, 2));
+        for (int i = 0; i < 48; i++)
+            assert_true(y[i] == (i < 16 ? (float)(i + 100 + i % 8 + 1) : 7) && u[i] == 7);
+        if (far) {
+            assert_int_equal(far_now.n_copies, 2);
+            assert_int_equal(far_now.copy_bytes, 64 + 64);
+        }
+        lmf_plan_destroy(p);
+        assert_int_equal(dev->asked_bytes + dev->asked_host_bytes, 0);
+        for (int i = 0; i < 3; i++)
+            lmf_graph_destroy(g[i]);
+        lmf_device_close(dev);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+static int n_sealed; /* of this program: a test may count in globals */
+static lmf_status launch_that_asks(lmf_device *dev, lmf_stream *s, lmf_program *p)
+{
+    void *more;
+    assert_refused(dev->ctx, LMF_E_SEALED, "sealed", dev->ops->alloc(dev, 0, 1, &more));
+    assert_null(more);
+    n_sealed++;
+    return far_launch(dev, s, p);
+}
+
+static void sealed_while_it_runs(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev;
+    lmf_plan *p;
+    far_tables(ctx);
+    far_ops.program_launch = launch_that_asks;
+    for (int profile = 0; profile < 2; profile++) {
+        n_sealed = 0;
+        assert_ok(ctx, lmf_device_open(ctx, "far", &dev));
+        lmf_graph *g = half(ctx, true, 6);
+        assert_ok(ctx, lmf_plan_create(dev, &g, 1, &(lmf_plan_opts){ .profile = profile }, &p));
+        assert_ok(ctx, lmf_plan_bind(p, NULL, 0));
+        assert_ok(ctx, lmf_plan_run(p, 0));
+        assert_int_equal(n_sealed, profile ? 2 : 1);
+        assert_false(dev->sealed);
+        lmf_plan_destroy(p);
+        lmf_graph_destroy(g);
+        lmf_device_close(dev);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+/* The host fills one slot while the device has yet to read the other; each slot keeps its own answer. */
+static void two_slots(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_device *dev;
+    lmf_plan *p;
+    far_tables(ctx);
+    for (int far = 0; far < 2; far++) {
+        float got[6] = { 0 };
+        assert_ok(ctx, lmf_device_open(ctx, far ? "far" : "cpu", &dev));
+        lmf_graph *g = half(ctx, true, 6);
+        assert_ok(ctx, lmf_plan_create(dev, &g, 1, &(lmf_plan_opts){ .two_slots = true }, &p));
+        assert_ok(ctx, lmf_plan_bind(p, NULL, 0));
+        int n = lmf_plan_n_slots(p);
+        assert_int_equal(n, far ? 2 : 1);
+        far_now.n_waits = 0;
+        for (int i = 0; i < 6; i++) {
+            assert_ok(ctx, lmf_plan_take_slot(p, i % n));
+            if (i >= n)
+                got[i - n] = ((float *)lmf_plan_io(p, 0, "u"))[5];
+            ((float *)lmf_plan_io(p, 0, "a"))[5] = (float)i;
+            assert_ok(ctx, lmf_plan_run(p, 0));
+            if (far && i > 0) /* the run before is still waiting when this one is asked for */
+                assert_true(far_now.n - far_now.done >= 3);
+        }
+        for (int i = 6 - n; i < 6; i++) {
+            assert_ok(ctx, lmf_plan_take_slot(p, i % n));
+            got[i] = ((float *)lmf_plan_io(p, 0, "u"))[5];
+        }
+        assert_int_equal(far_now.n_waits, 0); /* never for all */
+        for (int i = 0; i < 6; i++)
+            assert_true(got[i] == (float)(2 * i));
+        lmf_plan_destroy(p);
+        assert_int_equal(dev->events, 0);
+        assert_int_equal(dev->asked_bytes + dev->asked_host_bytes, 0);
+        lmf_graph_destroy(g);
+        lmf_device_close(dev);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
 LMF_TESTS(plan) = {
+    { "two slots", two_slots },
+    { "a device is sealed while a plan runs", sealed_while_it_runs },
+    { "a graph hands over to another, a run copies its own", hands_over_and_copies_its_own },
     { "runs and keeps state", runs_and_keeps_state },
     { "fingerprints differ", fingerprints_differ },
     { "refuses graphs that clash", refuses_graphs_that_clash },

@@ -11,12 +11,13 @@
 
 typedef struct lmf_weight {
     const char *name;        /* role: "layers.3.attn.q" */
-    lmf_view    v;           /* data points into a mapping or owned memory; host bytes */
+    lmf_view    v;           /* data points into a mapping or owned memory; host bytes, unless the set has a device */
     bool        mapped;      /* lies in the mapped file: costs no memory of ours on a host device */
 } lmf_weight;
 
 struct lmf_weights {
     lmf_ctx    *ctx;
+    lmf_device *dev;         /* where the bytes of all items lie, such as a trainer's on a GPU; NULL: with the host */
     lmf_arena   arena;       /* names, views, copied bytes */
     lmf_weight *items; int32_t n, cap;
     lmf_name_index   names;       /* to index in items */

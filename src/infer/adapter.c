@@ -194,6 +194,8 @@ done:
 
 void lmf__adapters_clear(lmf_adapters *a)
 {
+    for (int i = 0; i < a->n_slots; i++)
+        lmf__live_drop(a, i);
     lmf_weights_destroy(a->set);
     *a = (lmf_adapters){ 0 };
 }
@@ -206,23 +208,35 @@ int lmf_engine_adapter_find(lmf_engine *e, const char *name)
     return -1;
 }
 
-static lmf_status change_slot(lmf_engine *e, const char *name, const lmf_adapter *a, const char *dir, int *slot)
+lmf_status lmf__adapter_slot(lmf_engine *e, const char *name, bool added, int *slot)
 {
     lmf_adapters *ad = &e->adapters;
     int i = lmf_engine_adapter_find(e, name);
+    if (!name[0] || strchr(name, '/') || strlen(name) >= LMF_ADAPTER_NAME_BYTES)
+        return LMF_FAIL(e->ctx, LMF_E_ARG, "an adapter's name has 1 to %d bytes and no slash", LMF_ADAPTER_NAME_BYTES - 1);
     if (e->n_running || e->n_waiting)
         return LMF_FAIL(e->ctx, LMF_E_BUSY, "%d sessions still work; adapters change when none does", e->n_running + e->n_waiting);
-    if (i < 0 && !a)
+    if (i < 0 && !added)
         return LMF_FAIL(e->ctx, LMF_E_NOT_FOUND, "no adapter is named \"%.64s\"", name);
     for (int k = 0; k < ad->n_slots && i < 0; k++)
         if (!ad->name[k][0])
             i = k;
     if (i < 0)
         return LMF_FAIL(e->ctx, LMF_E_BUSY, "all %d adapter slots are taken; unload one, or create the engine with a larger max_adapters", ad->n_slots);
+    *slot = i;
+    return LMF_OK;
+}
+
+static lmf_status change_slot(lmf_engine *e, const char *name, const lmf_adapter *a, const char *dir, int *slot)
+{
+    lmf_adapters *ad = &e->adapters;
+    int i;
+    LMF_TRY(lmf__adapter_slot(e, name, a != NULL, &i));
     LMF_TRY(load_slot(e, i, a, dir ? dir : name));
-    for (lmf_session *s = e->sessions; s; s = s->next)
-        if (s->adapter == i)
-            lmf__session_drop_kv(s, 0);
+    ad->set->version++;
+    LMF_TRY(lmf_plan_update_weights(e->plan));
+    lmf__live_drop(ad, i);
+    lmf__sessions_forget(e, i);
     ad->name[i][0] = 0;
     if (slot)
         *slot = a ? i : -1;
@@ -232,12 +246,8 @@ static lmf_status change_slot(lmf_engine *e, const char *name, const lmf_adapter
 lmf_status lmf_engine_adapter(lmf_engine *e, const char *name, const char *dir, int *slot)
 {
     lmf_adapter *a = NULL;
-    if (!name[0] || strchr(name, '/') || strlen(name) >= LMF_ADAPTER_NAME_BYTES)
-        return LMF_FAIL(e->ctx, LMF_E_ARG, "an adapter's name has 1 to %d bytes and no slash", LMF_ADAPTER_NAME_BYTES - 1);
     if (!e->adapters.set)
         return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "the engine was created without adapter slots (max_adapters)");
-    if (!(e->dev->flags & LMF_DEVICE_HOST))
-        return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "adapters on device %s are fixed when the engine is created", e->dev->ops->name);
     if (dir)
         LMF_TRY(lmf_adapter_open(e->ctx, dir, &a));
     pthread_mutex_lock(&e->lock);

@@ -6,7 +6,7 @@
 #include "infer/engine_impl.h"
 #include "ops/sample/sample.h"
 
-enum { DEFAULT_CONTEXT = 2048, MAX_SEQS = 256, MAX_CHUNK = 4096, MAX_PAGE = 1024 };
+enum { DEFAULT_CONTEXT = 2048, MAX_CHUNK = 4096, MAX_PAGE = 1024 };
 
 /* ---- create ---- */
 
@@ -21,7 +21,7 @@ static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
     lmf_ctx *ctx = e->ctx;
     const lmf_config_base *c = lmf_model_config(e->model);
     const struct { const char *name; int64_t value, lo, hi; } ranges[] = {
-        { "max_seqs", o->max_seqs, 1, MAX_SEQS }, { "context", o->context, 0, c->context }, { "page_size", o->page_size, 1, MAX_PAGE },
+        { "max_seqs", o->max_seqs, 1, LMF_MAX_SEQS }, { "context", o->context, 0, c->context }, { "page_size", o->page_size, 1, MAX_PAGE },
         { "cache_tok", o->cache_tok, 0, INT32_MAX }, { "prefill_chunk", o->prefill_chunk, 1, MAX_CHUNK }, { "compute", o->compute, 0, 1 },
         { "n_adapters", o->n_adapters, 0, LMF_MAX_SLOTS }, { "max_adapters", o->max_adapters, 0, LMF_MAX_SLOTS }, { "max_rank", o->max_rank, 0, 4096 } };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
@@ -54,6 +54,8 @@ static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
     e->cache_dtype = o->cache_dtype;
     e->need_invariant = o->need_invariant;
     e->profile = o->profile;
+    e->make_mask = o->mask;
+    e->mask_user = o->mask_user;
     int64_t per_tok = state.kv_width * state.n_kv_layers * (o->cache_dtype == LMF_F32 ? 4 : 2), tok = o->cache_tok;
     if (!tok) {
         tok = (int64_t)e->max_seqs * e->context;
@@ -69,7 +71,10 @@ static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
 static lmf_status create(lmf_engine *e, const lmf_engine_opts *o)
 {
     LMF_TRY(take_opts(e, o));
-    LMF_TRY(lmf_device_open(e->ctx, o->device ? o->device : "cpu", &e->dev));
+    e->dev = o->shared_device;
+    if (!e->dev)
+        LMF_TRY(lmf_device_open(e->ctx, o->device ? o->device : "cpu", &e->own_dev));
+    e->dev = e->dev ? e->dev : e->own_dev;
     LMF_TRY(lmf__adapters_init(e, o));
     e->nn = (lmf_nn){ .weights = e->model->weights, .adapters = e->adapters.set, .n_slots = e->adapters.n_slots, .slot_rank = e->adapters.rank,
                       .compute = e->compute };
@@ -77,7 +82,6 @@ static lmf_status create(lmf_engine *e, const lmf_engine_opts *o)
     e->batch = lmf_alloc(e->ctx, (size_t)e->max_seqs * sizeof(lmf_session *));
     if (!e->running || !e->batch)
         return LMF_NO_MEMORY(e->ctx, 2 * (size_t)e->max_seqs * sizeof(lmf_session *), "the engine's lists");
-    e->weights_version = e->model->weights->version;
     return lmf__graphs_create(e, o->score);
 }
 
@@ -85,8 +89,7 @@ lmf_status lmf_engine_create(lmf_ctx *ctx, const lmf_model *model, const lmf_eng
 {
     lmf_engine_opts o = lmf_engine_opts_default();
     *out = NULL;
-    if (opts)
-        memcpy(&o, opts, opts->struct_bytes < sizeof o ? opts->struct_bytes : sizeof o);
+    LMF_TRY(lmf_opts_take(ctx, "lmf_engine_opts", &o, opts, sizeof o));
     lmf_engine *e = lmf_new(ctx, lmf_engine);
     if (!e)
         return LMF_NO_MEMORY(ctx, sizeof *e, "an engine");
@@ -94,7 +97,8 @@ lmf_status lmf_engine_create(lmf_ctx *ctx, const lmf_model *model, const lmf_eng
     e->model = model;
     e->score_graph = -1;
     pthread_mutex_init(&e->lock, NULL);
-    pthread_cond_init(&e->landed, NULL);
+    lmf__cond_init(&e->landed);
+    lmf__cond_init(&e->work);
     lmf_status s = create(e, &o);
     if (s) {
         lmf_engine_destroy(e);
@@ -114,12 +118,13 @@ void lmf_engine_destroy(lmf_engine *e)
     lmf_plan_destroy(e->plan);
     for (int i = 0; i < e->n_graphs; i++)
         lmf_graph_destroy(e->graph[i]);
-    lmf_device_close(e->dev);
+    lmf_device_close(e->own_dev);
     lmf__adapters_clear(&e->adapters);
     lmf__pages_clear(&e->pages, ctx);
     lmf_free(ctx, e->running, (size_t)e->max_seqs * sizeof(lmf_session *));
     lmf_free(ctx, e->batch, (size_t)e->max_seqs * sizeof(lmf_session *));
     pthread_cond_destroy(&e->landed);
+    pthread_cond_destroy(&e->work);
     pthread_mutex_destroy(&e->lock);
     lmf_delete(ctx, e);
 }
@@ -147,6 +152,10 @@ static void admit(lmf_engine *e)
         e->n_waiting--;
         s->state = LMF_SESSION_RUNNING;
         e->running[e->n_running++] = s;
+        for (s->slot = 0; e->slot_used[s->slot]; s->slot++)
+            ;
+        e->slot_used[s->slot] = true;
+        s->marked = false;
         if (s->n_kv >= target_kv(s)) /* only read the prompt, and it is known */
             lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
     }
@@ -220,6 +229,8 @@ static int32_t gather(lmf_engine *e)
     return n_rows;
 }
 
+static bool is_penalized(const lmf_gen_opts *o) { return o->repetition_penalty != 1.0f || o->presence_penalty != 0 || o->frequency_penalty != 0; }
+
 /* Which hidden rows are sampled from, and how. Returns their number. */
 static int32_t prepare_sample(lmf_engine *e)
 {
@@ -236,10 +247,11 @@ static int32_t prepare_sample(lmf_engine *e)
         int32_t *count = io->count + n * LMF_SAMPLE_N_COUNTS;
         number[LMF_SAMPLE_TEMPERATURE] = o->temperature, number[LMF_SAMPLE_TOP_P] = o->top_p;
         number[LMF_SAMPLE_MIN_P] = o->min_p, number[LMF_SAMPLE_PENALTY] = o->repetition_penalty;
+        number[LMF_SAMPLE_PRESENCE] = o->presence_penalty, number[LMF_SAMPLE_FREQUENCY] = o->frequency_penalty;
         count[LMF_SAMPLE_TOP_K] = o->top_k, count[LMF_SAMPLE_POS] = s->n_tok, count[LMF_SAMPLE_LIVE] = 1;
         count[LMF_SAMPLE_SEED_LO] = (int32_t)(uint32_t)o->seed, count[LMF_SAMPLE_SEED_HI] = (int32_t)(uint32_t)(o->seed >> 32);
-        count[LMF_SAMPLE_N_HISTORY] = o->repetition_penalty == 1.0f ? 0 : s->n_tok;
-        memcpy(io->history + (size_t)n * (size_t)e->context, s->tok, (size_t)count[LMF_SAMPLE_N_HISTORY] * sizeof *s->tok);
+        count[LMF_SAMPLE_SLOT] = is_penalized(o) ? s->slot : -1;
+        count[LMF_SAMPLE_MASKED] = o->grammar != NULL, count[LMF_SAMPLE_N_TOP] = o->n_top;
         io->index[n] = s->step_begin + s->step_rows - 1;
         s->step_sample = n++;
     }
@@ -252,27 +264,88 @@ static lmf_status run_graph(lmf_engine *e, int i)
     return lmf_plan_wait(e->plan, i);
 }
 
+/* The prompts of sessions that sample with penalties for the first time since generate: once an answer, not once a token. What they write
+ * is counted by the op itself. */
+static lmf_status mark_prompts(lmf_engine *e)
+{
+    lmf_step_io *io = &e->io;
+    for (int i = 0; i < e->n_batch; i++) {
+        lmf_session *s = e->batch[i];
+        if (s->step_sample < 0 || s->marked || !is_penalized(&s->gen))
+            continue;
+        for (int32_t at = 0; at < s->n_tok; at += e->max_rows) {
+            for (int32_t k = 0; k < e->max_seqs; k++)
+                io->seen_clear[k] = at == 0 && k == s->slot;
+            for (int32_t k = 0; k < e->max_rows; k++) {
+                io->seen_slot[k] = at + k < s->n_tok ? s->slot : -1;
+                io->seen_token[k] = at + k < s->n_tok ? s->tok[at + k] : 0;
+            }
+            LMF_TRY(run_graph(e, e->mark_graph));
+        }
+        s->marked = true;
+    }
+    return LMF_OK;
+}
+
+/* While the forward pass runs. */
+static void make_masks(lmf_engine *e)
+{
+    size_t words = (size_t)(e->vocab + 31) / 32;
+    for (int i = 0; e->make_mask && i < e->n_batch; i++) {
+        lmf_session *s = e->batch[i];
+        s->step_mask = LMF_OK;
+        if (s->step_sample < 0 || !s->gen.grammar)
+            continue;
+        uint32_t *bits = (uint32_t *)e->io.mask + (size_t)s->step_sample * words;
+        memset(bits, 0, words * sizeof *bits);
+        s->step_mask = e->make_mask(e->mask_user, s->gen.grammar, s->tok, s->n_tok, bits);
+        if (s->step_mask) /* it ends with the step; its row is not worth sampling */
+            e->io.count[s->step_sample * LMF_SAMPLE_N_COUNTS + LMF_SAMPLE_LIVE] = 0;
+    }
+}
+
 static lmf_status run_sample(lmf_engine *e, int32_t n)
 {
     lmf_step_io *io = &e->io;
     int b = 0;
     while (e->sample_bucket[b] < n)
         b++;
-    memcpy(io->hidden, io->rows_out, (size_t)e->sample_bucket[b] * (size_t)lmf_model_config(e->model)->width * sizeof(float));
     for (int32_t i = n; i < e->sample_bucket[b]; i++)
         io->count[i * LMF_SAMPLE_N_COUNTS + LMF_SAMPLE_LIVE] = 0;
     return run_graph(e, e->n_buckets + b);
 }
 
+static void fail(lmf_session *s, lmf_status status, const char *text)
+{
+    lmf__session_end(s, LMF_FINISH_CANCELLED, status);
+    s->failure_text = text;
+}
+
 static void take_token(lmf_engine *e, lmf_session *s)
 {
-    int32_t id = e->io.next[s->step_sample];
-    if (id < 0 || id >= e->vocab) {
-        lmf__session_end(s, LMF_FINISH_CANCELLED, LMF_E_INTERNAL);
+    const int32_t *next = e->io.next + (size_t)s->step_sample * LMF_SAMPLE_WIDTH;
+    const float *logp = e->io.next_logp + (size_t)s->step_sample * LMF_SAMPLE_WIDTH;
+    int32_t id = next[0];
+    if (s->gen.grammar && s->step_mask) {
+        fail(s, s->step_mask, "the grammar's mask could not be made");
         return;
     }
+    if (id == LMF_SAMPLE_NONE_ALLOWED) {
+        fail(s, LMF_E_ARG, "the mask allows no token that can follow; the grammar has come to a dead end");
+        return;
+    }
+    if (id < 0 || id >= e->vocab) {
+        fail(s, LMF_E_INTERNAL, "the model gave logits that are not numbers; its weights or the adapter's are damaged");
+        return;
+    }
+    if (s->top) {
+        size_t at = (size_t)(s->n_tok - s->top_begin) * (size_t)s->gen.n_top;
+        memcpy(s->top + at, next + 1, (size_t)s->gen.n_top * sizeof *s->top);
+        memcpy(s->top_logp + at, logp + 1, (size_t)s->gen.n_top * sizeof *s->top_logp);
+    }
     s->tok[s->n_tok] = id;
-    s->logp[s->n_tok++] = e->io.next_logp[s->step_sample];
+    s->logp[s->n_tok++] = logp[0];
+    pthread_cond_signal(&s->news);
     e->n_decode_tok++;
     if (!s->gen.ignore_eos && lmf_chat_is_eos(&e->model->chat, id))
         lmf__session_end(s, LMF_FINISH_STOP, LMF_OK);
@@ -315,9 +388,13 @@ static lmf_status step_generate(lmf_engine *e)
     close_batch(e, n_rows, e->bucket[b]);
     int32_t n_sample = prepare_sample(e);
     pthread_mutex_unlock(&e->lock);
-    lmf_status s = run_graph(e, b);
-    if (!s && n_sample)
-        s = run_sample(e, n_sample);
+    lmf_status s = mark_prompts(e);
+    if (!s)
+        s = lmf_plan_run(e->plan, b);
+    if (!s) {
+        make_masks(e);
+        s = n_sample ? run_sample(e, n_sample) : lmf_plan_wait(e->plan, b);
+    }
     pthread_mutex_lock(&e->lock);
     land(e, s);
     return s;
@@ -352,13 +429,37 @@ static lmf_status step_score(lmf_engine *e)
 lmf_status lmf_engine_step(lmf_engine *e, int *n_live)
 {
     pthread_mutex_lock(&e->lock);
-    admit(e);
-    lmf_status s = step_generate(e);
+    lmf_status s = lmf__live_refresh(e);
+    if (!s) {
+        admit(e);
+        s = step_generate(e);
+    }
     if (!s)
         s = step_score(e);
     *n_live = e->n_running + e->n_waiting;
     pthread_mutex_unlock(&e->lock);
     return s;
+}
+
+bool lmf_engine_wait(lmf_engine *e, int timeout_ms)
+{
+    struct timespec t;
+    const struct timespec *until = lmf__deadline(&t, timeout_ms);
+    pthread_mutex_lock(&e->lock);
+    while (e->n_running + e->n_waiting == 0 && !e->woken && lmf__cond_wait(&e->work, &e->lock, until))
+        ;
+    bool work = e->n_running + e->n_waiting > 0;
+    e->woken = false;
+    pthread_mutex_unlock(&e->lock);
+    return work;
+}
+
+void lmf_engine_wake(lmf_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    e->woken = true;
+    pthread_cond_signal(&e->work);
+    pthread_mutex_unlock(&e->lock);
 }
 
 /* ---- the rest ---- */
@@ -369,12 +470,10 @@ lmf_status lmf_engine_refresh(lmf_engine *e)
     pthread_mutex_lock(&e->lock);
     if (e->n_running || e->n_waiting)
         s = LMF_FAIL(e->ctx, LMF_E_BUSY, "%d sessions still work with the old weights; cancel them or step until they are done", e->n_running + e->n_waiting);
-    else if (!(e->dev->flags & LMF_DEVICE_HOST) && e->weights_version != e->model->weights->version)
-        s = LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "device %s holds a copy of the weights; create the engine again", e->dev->ops->name);
+    else
+        s = lmf_plan_update_weights(e->plan);
     for (lmf_session *k = e->sessions; !s && k; k = k->next)
         lmf__session_drop_kv(k, 0);
-    if (!s)
-        e->weights_version = e->model->weights->version;
     pthread_mutex_unlock(&e->lock);
     return s;
 }

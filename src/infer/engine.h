@@ -14,12 +14,22 @@
  *         LMF_TRY(lmf_session_read(s, tok, 16, &n_read));   // ids as they come; the last has finish != 0
  *     }
  *
+ * A server steps on one thread and reads on others; nobody polls:
+ *
+ *     while (!stop) {                                      // the stepping thread
+ *         if (lmf_engine_wait(e, -1))                      // sleeps until a session has work, or lmf_engine_wake
+ *             LMF_TRY(lmf_engine_step(e, &live));
+ *     }
+ *     while (!finish && lmf_session_wait(s, -1))           // a reader: sleeps until there is something to read
+ *         LMF_TRY(lmf_session_read(s, tok, 16, &n_read));
+ *
  * Tokens that were computed stay computed: append to a session, and only what is new is read. A session at rest costs its
  * pages; rewind or destroy gives them back. After create a step allocates nothing.
  *
- * Owner: the engine borrows model and context, which must outlive it; a session belongs to its creator, an engine that is
- * destroyed takes its sessions along. Threads: one thread steps the engine; each session may be used by another thread,
- * one at a time; lmf_session_cancel by any. */
+ * Owner: the engine borrows model, context and a shared device, which must outlive it; a session belongs to its creator, an engine that is
+ * destroyed takes its sessions along. Threads: one thread steps the engine, and it alone calls lmf_engine_wait; each session may
+ * be used by another thread, one at a time, lmf_session_wait included; lmf_session_cancel and lmf_engine_wake by any. A session that
+ * waits must not be destroyed; cancel it, and its reader wakes at the next step. */
 #ifndef LMF_INFER_ENGINE_H
 #define LMF_INFER_ENGINE_H
 #include "graph/plan.h"
@@ -27,6 +37,13 @@
 
 typedef struct lmf_engine lmf_engine;
 typedef struct lmf_session lmf_session;
+
+/* Says which tokens a session may write next: sets bit v % 32 of bits[v / 32] for each allowed token v. bits [ceil(vocab / 32)] comes
+ * zeroed. grammar is the session's lmf_gen_opts.grammar; tok [n_tok] its tokens so far, prompt included. Any other status than LMF_OK ends
+ * this session with that failure, as does a mask that allows nothing (LMF_E_ARG).
+ * Called on the stepping thread, between the launch of the forward pass and the sampling that needs the mask: on a GPU its time is hidden
+ * by the pass. The engine's lock is not held, so that other threads go on; it must not call the engine or its sessions. */
+typedef lmf_status (*lmf_mask_fn)(void *user, void *grammar, const int32_t *tok, int n_tok, uint32_t *bits);
 
 typedef struct lmf_engine_opts {
     size_t   struct_bytes;       /* sizeof(lmf_engine_opts) */
@@ -44,6 +61,10 @@ typedef struct lmf_engine_opts {
     bool     need_invariant;     /* an answer's bits do not depend on what else is in the batch, nor on chunks; needs compute 0 */
     bool     score;              /* lmf_session_score may be called: one more graph */
     bool     profile;            /* time each kernel: lmf_engine_profile */
+    lmf_mask_fn mask; void *mask_user; /* NULL: sessions with a grammar are refused */
+    /* An open device to share, instead of one of its own by name: weights that are there already are borrowed. It must outlive the
+     * engine, and its other users must not use it during a step. */
+    lmf_device *shared_device;
 } lmf_engine_opts;
 lmf_engine_opts lmf_engine_opts_default(void);
 
@@ -57,6 +78,10 @@ typedef struct lmf_gen_opts {
     float    repetition_penalty; /* > 0; 1: off (default). Counts prompt and answer */
     uint64_t seed;               /* the same seed gives the same answer, whatever else runs */
     bool     ignore_eos;         /* write on past the end of the answer */
+    float    presence_penalty;   /* taken off the logit of each token that the answer holds; 0: off (default) */
+    float    frequency_penalty;  /* taken off for each time that the answer holds it; 0: off (default) */
+    int32_t  n_top;              /* likeliest tokens kept beside each token, lmf_session_top; 0 (default) to 20 */
+    void    *grammar;            /* not NULL: lmf_engine_opts.mask is asked before each token; must live until the finish is read */
 } lmf_gen_opts;
 lmf_gen_opts lmf_gen_opts_default(void);
 
@@ -69,7 +94,8 @@ enum { LMF_FINISH_NONE, LMF_FINISH_STOP, LMF_FINISH_LENGTH, LMF_FINISH_CANCELLED
 typedef struct lmf_token {
     int32_t id;                  /* -1: no token, only the finish */
     float   logp;                /* under the model alone */
-    int32_t finish;              /* STOP: id is the end-of-answer token, no text; LENGTH: max_tok or context reached, or prompt read */
+    int32_t finish;              /* LMF_FINISH_*. STOP: id is the end-of-answer token, no text; LENGTH: max_tok or context reached, or prompt read */
+    int32_t i_tok;               /* its place among the session's tokens; -1 with id -1 */
 } lmf_token;
 
 typedef struct lmf_engine_info {
@@ -86,12 +112,21 @@ lmf_status lmf_engine_create(lmf_ctx *ctx, const lmf_model *model, const lmf_eng
 void       lmf_engine_destroy(lmf_engine *e);                      /* NULL is fine */
 /* One step for all sessions with work; *n_live: how many still have some. 0: idle, nothing was done or all is done. */
 lmf_status lmf_engine_step(lmf_engine *e, int *n_live);
+/* Sleeps until a session has work, lmf_engine_wake is called (also before: it is remembered once) or timeout_ms have passed (-1: never).
+ * True: there is work. */
+bool       lmf_engine_wait(lmf_engine *e, int timeout_ms);
+void       lmf_engine_wake(lmf_engine *e);
 /* The weights' owner changed them: what was computed is forgotten, tokens stay. LMF_E_BUSY while sessions run. */
 lmf_status lmf_engine_refresh(lmf_engine *e);
 /* Loads a PEFT folder under a name into a free slot; dir NULL: unloads the name; a name that is loaded is replaced. What sessions
- * computed with that slot is forgotten. LMF_E_BUSY while sessions run or without a free slot. On a device that does not read host
- * memory adapters are fixed at create (LMF_E_UNSUPPORTED). */
+ * computed with that slot is forgotten. LMF_E_BUSY while sessions run or without a free slot. */
 lmf_status lmf_engine_adapter(lmf_engine *e, const char *name, const char *dir, int *slot);
+/* The same for pairs that live in memory and may change, such as a trainer's (lmf_trainer_weights, lmf_trainer_lora_scale): tensors
+ * "<role>.lora_a" [r, K] and "<role>.lora_b" [N, r], f32, borrowed until the name is unloaded or replaced, or the engine ends. Only their
+ * owner writes, between steps, and counts up the set's version. The next step then takes them over, and what was computed under the
+ * older version is forgotten: tokens stay, sessions at rest compute them again when they go on, and one in the middle of its answer goes on
+ * from there under the new version. */
+lmf_status lmf_engine_live_adapter(lmf_engine *e, const char *name, const lmf_weights *pairs, double scale, int *slot);
 int        lmf_engine_adapter_find(lmf_engine *e, const char *name); /* slot, or -1. Those of create are named by their folder */
 void       lmf_engine_get_info(lmf_engine *e, lmf_engine_info *out);
 const lmf_memory *lmf_engine_memory(const lmf_engine *e);
@@ -111,6 +146,13 @@ lmf_status lmf_session_generate(lmf_session *s, const lmf_gen_opts *opts);
 lmf_status lmf_session_score(lmf_session *s, const int32_t *tok, int n, float *logp);
 /* What was written since the last read; never blocks. *n 0: nothing yet, or all was read. After a failure: its status and sentence, once. */
 lmf_status lmf_session_read(lmf_session *s, lmf_token *buf, int cap, int *n);
+/* Sleeps until lmf_session_read would give something (a token, the finish, a failure) or timeout_ms have passed (-1: never). True: it
+ * would. False at once where the session is idle and all was read. */
+bool       lmf_session_wait(lmf_session *s, int timeout_ms);
+/* The likeliest tokens of the model alone at the place of token i_tok of the last answer, and their log-probabilities, likeliest first; at
+ * most cap. Returns their number: 0 where n_top was 0 or the token is not of that answer. Until the next append, rewind, generate
+ * or score. */
+int        lmf_session_top(lmf_session *s, int i_tok, int32_t *id, float *logp, int cap);
 /* A second session with the same tokens, sharing full pages; up to page_size - 1 tokens are computed again. Not the options, not what
  * is unread. May be taken while s runs: of the tokens so far. */
 lmf_status lmf_session_fork(lmf_session *s, lmf_session **child);

@@ -8,10 +8,11 @@
 #define LMF_INFER_ENGINE_IMPL_H
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 #include "infer/engine.h"
 #include "nn/nn.h"
 
-enum { LMF_MAX_BUCKETS = 14, LMF_MAX_SAMPLE_BUCKETS = 9, LMF_MAX_ENGINE_GRAPHS = LMF_MAX_BUCKETS + LMF_MAX_SAMPLE_BUCKETS + 1,
+enum { LMF_MAX_ROW_BUCKETS = 14, LMF_MAX_SAMPLE_BUCKETS = 9, LMF_MAX_ENGINE_GRAPHS = LMF_MAX_ROW_BUCKETS + LMF_MAX_SAMPLE_BUCKETS + 2, LMF_MAX_SEQS = 256,
        LMF_ADAPTER_NAME_BYTES = 256, LMF_MAX_SLOTS = 64 };
 
 /* ---- cache.c: pages by number; their bytes are the plan's ---- */
@@ -37,57 +38,83 @@ struct lmf_session {
     float       *logp;           /* [context], of tokens that were written here */
     int32_t     *page;           /* [pages a session] */
     int32_t      n_tok, n_kv;    /* tokens; of them computed */
-    int32_t      n_pages, n_reserved;
+    int32_t      n_pages, n_reserved, n_again; /* n_again: pages to reserve again, while it forgets */
     int32_t      n_read, end;    /* next token to hand out; n_tok at which generating ends */
     int32_t      adapter;
     int32_t      finish;         /* of the last work; handed out once */
     bool         finish_pending;
     lmf_status   failure;        /* handed out once */
+    const char  *failure_text;   /* why, or NULL: what the status says */
+    pthread_cond_t news;         /* there is something to read */
     session_state state;
     bool         in_flight;      /* rows of it are in the step that runs now */
     atomic_bool  cancelled;
     lmf_gen_opts gen;
+    int32_t     *top;            /* [n_new, gen.n_top] from generate on, or NULL: likeliest tokens of each token from top_begin on */
+    float       *top_logp;
+    int32_t      top_begin, n_new;
+    int32_t      slot;           /* while it runs: its row of the tensor seen */
+    bool         marked;         /* its prompt is in there */
     float       *score;          /* caller's, or NULL: generating */
     int32_t      score_begin;    /* index of the first scored token */
     /* of the step in progress */
     int32_t      step_begin, step_rows, step_sample; /* first row, rows, row of the sample graph or -1 */
+    lmf_status   step_mask;      /* what the mask's maker said */
 };
+
+typedef struct lmf_live {        /* live.c: pairs that an owner elsewhere changes */
+    const lmf_weights *pairs;    /* borrowed; NULL: the slot's adapter is a folder's, or none */
+    double       scale;
+    uint64_t     version;        /* of the pairs, which the slot holds */
+    char        *copy; size_t copy_bytes; /* pinned room on the host for pairs that lie on a device, or NULL */
+} lmf_live;
 
 typedef struct lmf_adapters {    /* adapter.c */
     lmf_weights *set;            /* stacked pairs; NULL: no slots */
     int32_t      n_slots, rank;
     char         name[LMF_MAX_SLOTS][LMF_ADAPTER_NAME_BYTES]; /* "": free */
+    lmf_live     live[LMF_MAX_SLOTS];
 } lmf_adapters;
+/* Under the lock: the slot of a name, or a free one where it may be `added`. LMF_E_BUSY while sessions work. */
+lmf_status lmf__adapter_slot(lmf_engine *e, const char *name, bool added, int *slot);
+lmf_status lmf__live_refresh(lmf_engine *e);              /* live.c; under the lock, before a step */
+void       lmf__live_drop(lmf_adapters *ad, int slot);    /* no longer borrowed */
 lmf_status lmf__adapters_init(lmf_engine *e, const lmf_engine_opts *opts);
 void       lmf__adapters_clear(lmf_adapters *a);
 
 typedef struct lmf_step_io {     /* host side of inputs and outputs: one storage for all graphs */
     int32_t *token, *pos, *seq, *q_start, *kv_len, *page, *adapter, *n_live, *index, *target;
-    float   *rows_out, *hidden, *number, *score;
-    int32_t *count, *history, *next;
+    float   *number, *score;
+    int32_t *count, *mask, *next; /* mask: NULL without lmf_engine_opts.mask */
+    int32_t *seen_clear, *seen_slot, *seen_token;
     float   *next_logp;
 } lmf_step_io;
 
 struct lmf_engine {
     lmf_ctx        *ctx;
     const lmf_model *model;
-    lmf_device     *dev;
+    lmf_device     *dev, *own_dev;  /* own_dev: NULL where dev is shared */
     lmf_plan       *plan;
     lmf_graph      *graph[LMF_MAX_ENGINE_GRAPHS];
     int32_t         n_graphs;
-    int32_t         bucket[LMF_MAX_BUCKETS], n_buckets;               /* rows; graph i is bucket i */
+    int32_t         bucket[LMF_MAX_ROW_BUCKETS], n_buckets;               /* rows; graph i is bucket i */
     int32_t         sample_bucket[LMF_MAX_SAMPLE_BUCKETS], n_sample_buckets; /* behind them */
+    int32_t         mark_graph;                                       /* prompts into seen */
     int32_t         score_graph;                                      /* -1: none */
     int32_t         max_seqs, context, page_size, seq_pages, max_rows, vocab, compute;
     uint16_t        cache_dtype;
     bool            need_invariant, profile;
+    lmf_mask_fn     make_mask;   /* NULL: none */
+    void           *mask_user;
     lmf_nn          nn;
     lmf_adapters    adapters;
     lmf_step_io     io;
-    uint64_t        weights_version;
 
     pthread_mutex_t lock;        /* all below, and every session's fields */
     pthread_cond_t  landed;      /* no session is in flight */
+    pthread_cond_t  work;        /* a session was queued, or woken */
+    bool            woken;
+    bool            slot_used[LMF_MAX_SEQS];
     lmf_pages       pages;
     lmf_session    *sessions;
     lmf_session    *first_waiting, *last_waiting;
@@ -98,8 +125,15 @@ struct lmf_engine {
 };
 
 lmf_status lmf__graphs_create(lmf_engine *e, bool score); /* graphs.c: builds, plans, binds, fills io */
-/* session.c, under the lock */
+/* session.c */
+void lmf__cond_init(pthread_cond_t *c);                   /* on the monotonic clock */
+bool lmf__cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, const struct timespec *until); /* false: the time has come; NULL: never does */
+const struct timespec *lmf__deadline(struct timespec *t, int timeout_ms); /* NULL: none */
+/* under the lock */
 void lmf__session_end(lmf_session *s, int32_t finish, lmf_status failure); /* running or waiting to idle */
 void lmf__session_drop_kv(lmf_session *s, int32_t n);     /* computed tokens become at most n */
+/* What was computed with an adapter is computed again, in the middle of an answer, too; a session for which the cache has no room any
+ * more ends. */
+void lmf__sessions_forget(lmf_engine *e, int32_t adapter);
 
 #endif

@@ -10,7 +10,7 @@
 #include "infer/engine.h"
 #include "nn/nn.h"
 #include "ops/matmul/matmul.h"
-#include "text/tokenizer_test.h"
+#include "text/tokenizer/tokenizer_test.h"
 
 enum { TINY_LAYERS = 2, TINY_WIDTH = 32, TINY_HEADS = 4, TINY_KV_HEADS = 2, TINY_HEAD = 8, TINY_FFN = 48, TINY_CONTEXT = 320, TINY_VOCAB = 258,
        TINY_EOS = 257 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: every graph of the plan names its inputs alike, so that they are one storage, sized to the largest; what a graph with fewer
- * rows reads is the front of it. Hidden states leave the forward graph as rows_out and enter the sample graph as hidden: only rows
- * whose next token is wanted pay for the head. */
+ * rows reads is the front of it. Hidden states go from the forward graph to the sample graph on the device, as "hidden": only rows whose
+ * next token is wanted pay for the head. */
 #include <string.h>
 #include "infer/engine_impl.h"
 #include "ops/embed/embed.h"
@@ -30,7 +30,7 @@ static lmf_tensor *build_body(lmf_engine *e, lmf_graph *g, int64_t rows)
 static void build_forward(lmf_engine *e, lmf_graph *g, int64_t rows)
 {
     lmf_tensor *x = build_body(e, g, rows);
-    lmf_graph_output(g, "rows_out", lmf_embed(g, input(g, "index", LMF_I32, 1, e->max_seqs, 0), x));
+    lmf_graph_output(g, "hidden", lmf_embed(g, input(g, "index", LMF_I32, 1, e->max_seqs, 0), x));
 }
 
 static void build_sample(lmf_engine *e, lmf_graph *g, int64_t seqs)
@@ -41,9 +41,16 @@ static void build_sample(lmf_engine *e, lmf_graph *g, int64_t seqs)
     lmf_tensor *logits = lmf_matmul(g, x, lmf_nn_weight(g, head.role, false), NULL,
                                     (lmf_matmul_attrs){ .tb = 1, .alpha = head.scale, .compute = e->compute });
     lmf_tensor *next = lmf_sample(g, logits, input(g, "number", LMF_F32, 2, seqs, LMF_SAMPLE_N_NUMBERS), input(g, "count", LMF_I32, 2, seqs, LMF_SAMPLE_N_COUNTS),
-                                  input(g, "history", LMF_I32, 2, seqs, e->context), &logp);
+                                  lmf_graph_tensor(g, LMF_STATE, "seen", LMF_I32, 2, (int64_t[]){ e->max_seqs, e->vocab }),
+                                  e->make_mask ? input(g, "mask", LMF_I32, 2, seqs, (e->vocab + 31) / 32) : NULL, &logp);
     lmf_graph_output(g, "next", next);
     lmf_graph_output(g, "next_logp", logp);
+}
+
+static void build_mark(lmf_engine *e, lmf_graph *g, int64_t rows)
+{
+    lmf_mark_seen(g, lmf_graph_tensor(g, LMF_STATE, "seen", LMF_I32, 2, (int64_t[]){ e->max_seqs, e->vocab }),
+                  input(g, "seen_clear", LMF_I32, 1, e->max_seqs, 0), input(g, "seen_slot", LMF_I32, 1, rows, 0), input(g, "seen_token", LMF_I32, 1, rows, 0));
 }
 
 static void build_score(lmf_engine *e, lmf_graph *g, int64_t rows)
@@ -59,6 +66,7 @@ static lmf_status add_graph(lmf_engine *e, void (*build)(lmf_engine *, lmf_graph
     lmf_graph *g;
     LMF_TRY(lmf_graph_create(e->ctx, &g));
     e->graph[e->n_graphs++] = g;
+    g->device = e->dev;
     g->config = e->model->config;
     g->user = &e->nn;
     build(e, g, n);
@@ -83,10 +91,12 @@ static void find_io(lmf_engine *e)
     int sample = e->n_buckets;
     io->token = lmf_plan_io(p, 0, "token"), io->pos = lmf_plan_io(p, 0, "pos"), io->seq = lmf_plan_io(p, 0, "seq");
     io->q_start = lmf_plan_io(p, 0, "q_start"), io->kv_len = lmf_plan_io(p, 0, "kv_len"), io->page = lmf_plan_io(p, 0, "page");
-    io->n_live = lmf_plan_io(p, 0, "n_live"), io->index = lmf_plan_io(p, 0, "index"), io->rows_out = lmf_plan_io(p, 0, "rows_out");
+    io->n_live = lmf_plan_io(p, 0, "n_live"), io->index = lmf_plan_io(p, 0, "index");
     io->adapter = e->adapters.set ? lmf_plan_io(p, 0, "adapter") : NULL;
-    io->hidden = lmf_plan_io(p, sample, "hidden"), io->number = lmf_plan_io(p, sample, "number"), io->count = lmf_plan_io(p, sample, "count");
-    io->history = lmf_plan_io(p, sample, "history"), io->next = lmf_plan_io(p, sample, "next"), io->next_logp = lmf_plan_io(p, sample, "next_logp");
+    io->number = lmf_plan_io(p, sample, "number"), io->count = lmf_plan_io(p, sample, "count");
+    io->mask = e->make_mask ? lmf_plan_io(p, sample, "mask") : NULL, io->seen_clear = lmf_plan_io(p, e->mark_graph, "seen_clear");
+    io->seen_slot = lmf_plan_io(p, e->mark_graph, "seen_slot"), io->seen_token = lmf_plan_io(p, e->mark_graph, "seen_token");
+    io->next = lmf_plan_io(p, sample, "next"), io->next_logp = lmf_plan_io(p, sample, "next_logp");
     io->target = e->score_graph >= 0 ? lmf_plan_io(p, e->score_graph, "target") : NULL;
     io->score = e->score_graph >= 0 ? lmf_plan_io(p, e->score_graph, "score") : NULL;
 }
@@ -98,6 +108,8 @@ lmf_status lmf__graphs_create(lmf_engine *e, bool score)
         LMF_TRY(add_graph(e, build_forward, e->bucket[i]));
     for (int i = 0; i < e->n_sample_buckets; i++)
         LMF_TRY(add_graph(e, build_sample, e->sample_bucket[i]));
+    e->mark_graph = e->n_graphs;
+    LMF_TRY(add_graph(e, build_mark, e->max_rows));
     e->score_graph = score ? e->n_graphs : -1;
     if (score)
         LMF_TRY(add_graph(e, build_score, e->max_rows));

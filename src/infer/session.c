@@ -4,6 +4,33 @@
 #include <math.h>
 #include <string.h>
 #include "infer/engine_impl.h"
+#include "ops/sample/sample.h"
+
+void lmf__cond_init(pthread_cond_t *c)
+{
+    pthread_condattr_t a;
+    pthread_condattr_init(&a);
+    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &a);
+    pthread_condattr_destroy(&a);
+}
+
+const struct timespec *lmf__deadline(struct timespec *t, int timeout_ms)
+{
+    if (timeout_ms < 0)
+        return NULL;
+    clock_gettime(CLOCK_MONOTONIC, t);
+    t->tv_sec += timeout_ms / 1000;
+    t->tv_nsec += timeout_ms % 1000 * 1000000L;
+    if (t->tv_nsec >= 1000000000)
+        t->tv_sec++, t->tv_nsec -= 1000000000;
+    return t;
+}
+
+bool lmf__cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, const struct timespec *until)
+{
+    return until ? pthread_cond_timedwait(c, lock, until) == 0 : pthread_cond_wait(c, lock) == 0;
+}
 
 static int32_t pages_for(const lmf_engine *e, int32_t n_tok) { return (n_tok + e->page_size - 1) / e->page_size; }
 
@@ -20,6 +47,27 @@ void lmf__session_drop_kv(lmf_session *s, int32_t n)
         lmf__pages_release(p, s->page[--s->n_pages]);
 }
 
+void lmf__sessions_forget(lmf_engine *e, int32_t adapter)
+{
+    for (lmf_session *s = e->sessions; s; s = s->next)
+        if (s->adapter == adapter) {
+            s->n_again = s->state == LMF_SESSION_IDLE ? 0 : s->n_pages;
+            lmf__session_drop_kv(s, 0);
+            s->n_again -= s->n_again ? s->n_pages : 0;
+        }
+    for (lmf_session *s = e->sessions; s; s = s->next) {
+        if (s->adapter != adapter || !s->n_again)
+            continue;
+        if (lmf__pages_reserve(&e->pages, s->n_again)) {
+            s->n_reserved += s->n_again;
+        } else {
+            lmf__session_end(s, LMF_FINISH_CANCELLED, LMF_E_LIMIT);
+            s->failure_text = "the adapter changed, and the cache has no room to compute all answers anew, for they no longer share pages";
+        }
+        s->n_again = 0;
+    }
+}
+
 void lmf__session_end(lmf_session *s, int32_t finish, lmf_status failure)
 {
     lmf_engine *e = s->e;
@@ -29,6 +77,7 @@ void lmf__session_end(lmf_session *s, int32_t finish, lmf_status failure)
             i++;
         memmove(e->running + i, e->running + i + 1, (size_t)(e->n_running - i - 1) * sizeof *e->running);
         e->n_running--;
+        e->slot_used[s->slot] = false;
     } else if (s->state == LMF_SESSION_WAITING) {
         lmf_session **at = &e->first_waiting, *before = NULL;
         for (; *at != s; at = &(*at)->next_waiting)
@@ -44,13 +93,17 @@ void lmf__session_end(lmf_session *s, int32_t finish, lmf_status failure)
     s->score = NULL;
     s->finish = finish;
     s->failure = failure;
+    s->failure_text = NULL;
     s->finish_pending = true;
+    pthread_cond_signal(&s->news);
 }
 
 lmf_status lmf_session_create(lmf_engine *e, const lmf_session_opts *opts, lmf_session **out)
 {
     *out = NULL;
-    int32_t adapter = opts && opts->struct_bytes >= sizeof *opts ? opts->adapter : -1;
+    lmf_session_opts o = { sizeof o, -1 };
+    LMF_TRY(lmf_opts_take(e->ctx, "lmf_session_opts", &o, opts, sizeof o));
+    int32_t adapter = o.adapter;
     if (adapter < -1 || adapter >= (e->adapters.set ? e->adapters.n_slots : 0) || (adapter >= 0 && !e->adapters.name[adapter][0]))
         return LMF_FAIL(e->ctx, LMF_E_NOT_FOUND, "no adapter is loaded in slot %d", adapter);
     lmf_session *s = lmf_new(e->ctx, lmf_session);
@@ -58,6 +111,7 @@ lmf_status lmf_session_create(lmf_engine *e, const lmf_session_opts *opts, lmf_s
         return LMF_NO_MEMORY(e->ctx, sizeof *s, "a session");
     s->e = e;
     s->adapter = adapter;
+    lmf__cond_init(&s->news);
     s->tok = lmf_alloc(e->ctx, (size_t)e->context * sizeof *s->tok);
     s->logp = lmf_alloc(e->ctx, (size_t)e->context * sizeof *s->logp);
     s->page = lmf_alloc(e->ctx, (size_t)e->seq_pages * sizeof *s->page);
@@ -74,6 +128,15 @@ lmf_status lmf_session_create(lmf_engine *e, const lmf_session_opts *opts, lmf_s
     }
     *out = s;
     return LMF_OK;
+}
+
+static void drop_tops(lmf_session *s)
+{
+    size_t n = (size_t)s->n_new * (size_t)s->gen.n_top;
+    lmf_free(s->e->ctx, s->top, n * sizeof *s->top);
+    lmf_free(s->e->ctx, s->top_logp, n * sizeof *s->top_logp);
+    s->top = NULL;
+    s->top_logp = NULL;
 }
 
 void lmf_session_destroy(lmf_session *s)
@@ -95,6 +158,8 @@ void lmf_session_destroy(lmf_session *s)
         s->next->prev = s->prev;
     e->n_sessions--;
     pthread_mutex_unlock(&e->lock);
+    drop_tops(s);
+    pthread_cond_destroy(&s->news);
     lmf_free(e->ctx, s->tok, (size_t)e->context * sizeof *s->tok);
     lmf_free(e->ctx, s->logp, (size_t)e->context * sizeof *s->logp);
     lmf_free(e->ctx, s->page, (size_t)e->seq_pages * sizeof *s->page);
@@ -115,6 +180,7 @@ static lmf_status append(lmf_session *s, const int32_t *tok, int n)
     for (int i = 0; i < n; i++)
         if (tok[i] < 0 || tok[i] >= e->vocab)
             return LMF_FAIL(e->ctx, LMF_E_ARG, "token %d is not in the vocabulary of %d", tok[i], e->vocab);
+    drop_tops(s);
     memcpy(s->tok + s->n_tok, tok, (size_t)n * sizeof *tok);
     s->n_tok += n;
     s->n_read = s->n_tok;
@@ -156,6 +222,7 @@ static lmf_status enqueue(lmf_session *s, int32_t n_computed)
         e->first_waiting = s;
     e->last_waiting = s;
     e->n_waiting++;
+    pthread_cond_signal(&e->work);
     return LMF_OK;
 }
 
@@ -174,7 +241,23 @@ static lmf_status check_gen(lmf_ctx *ctx, const lmf_gen_opts *o)
         return LMF_FAIL(ctx, LMF_E_ARG, "top_p %g must be above 0 and at most 1, min_p %g from 0 to 1", (double)o->top_p, (double)o->min_p);
     if (!(o->repetition_penalty > 0) || !isfinite(o->repetition_penalty))
         return LMF_FAIL(ctx, LMF_E_ARG, "repetition_penalty %g must be above 0", (double)o->repetition_penalty);
+    if (!isfinite(o->presence_penalty) || !isfinite(o->frequency_penalty))
+        return LMF_FAIL(ctx, LMF_E_ARG, "presence_penalty and frequency_penalty must be numbers");
+    if (o->n_top < 0 || o->n_top > LMF_SAMPLE_MAX_TOP)
+        return LMF_FAIL(ctx, LMF_E_ARG, "n_top is %d, it must lie from 0 to %d", o->n_top, LMF_SAMPLE_MAX_TOP);
     return LMF_OK;
+}
+
+static lmf_status take_tops(lmf_session *s, int32_t n_new, int32_t n_top)
+{
+    size_t n = (size_t)n_new * (size_t)n_top;
+    s->n_new = n_new;
+    s->top_begin = s->n_tok;
+    if (n == 0)
+        return LMF_OK;
+    s->top = lmf_alloc(s->e->ctx, n * sizeof *s->top);
+    s->top_logp = lmf_alloc(s->e->ctx, n * sizeof *s->top_logp);
+    return s->top && s->top_logp ? LMF_OK : LMF_NO_MEMORY(s->e->ctx, n * 8, "the likeliest tokens of an answer");
 }
 
 static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
@@ -182,8 +265,7 @@ static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
     lmf_engine *e = s->e;
     LMF_TRY(busy(s));
     lmf_gen_opts o = lmf_gen_opts_default();
-    if (opts)
-        memcpy(&o, opts, opts->struct_bytes < sizeof o ? opts->struct_bytes : sizeof o);
+    LMF_TRY(lmf_opts_take(e->ctx, "lmf_gen_opts", &o, opts, sizeof o));
     LMF_TRY(check_gen(e->ctx, &o));
     if (s->n_tok == 0)
         return LMF_FAIL(e->ctx, LMF_E_ARG, "there is nothing to answer: the session has no tokens");
@@ -191,8 +273,17 @@ static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
     if (o.max_tok > 0 && room == 0)
         return LMF_FAIL(e->ctx, LMF_E_LIMIT, "the context of %d tokens is full; rewind, or create the engine with a longer one", e->context);
     int32_t n_new = o.max_tok < room ? o.max_tok : room;
-    LMF_TRY(enqueue(s, s->n_tok + n_new - 1));
+    if (o.grammar && !e->make_mask)
+        return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "the engine was created without a maker of masks, so it can't follow a grammar");
+    drop_tops(s);
     s->gen = o;
+    lmf_status status = take_tops(s, n_new, o.n_top);
+    if (!status)
+        status = enqueue(s, s->n_tok + n_new - 1);
+    if (status) {
+        drop_tops(s);
+        return status;
+    }
     s->score = NULL;
     s->end = s->n_tok + n_new;
     return LMF_OK;
@@ -244,18 +335,17 @@ lmf_status lmf_session_read(lmf_session *s, lmf_token *buf, int cap, int *n)
     *n = 0;
     pthread_mutex_lock(&e->lock);
     for (; *n < cap && s->n_read < s->n_tok; s->n_read++)
-        buf[(*n)++] = (lmf_token){ s->tok[s->n_read], s->logp[s->n_read], LMF_FINISH_NONE };
+        buf[(*n)++] = (lmf_token){ s->tok[s->n_read], s->logp[s->n_read], LMF_FINISH_NONE, s->n_read };
     bool all = s->n_read == s->n_tok;
     if (all && s->failure && *n == 0) {
-        status = LMF_FAIL(e->ctx, s->failure, "the answer failed: %s", s->failure == LMF_E_INTERNAL ?
-                          "the model gave logits that are not numbers; its weights or the adapter's are damaged" : lmf_status_text(s->failure));
+        status = LMF_FAIL(e->ctx, s->failure, "the answer failed: %s", s->failure_text ? s->failure_text : lmf_status_text(s->failure));
         s->failure = LMF_OK;
         s->finish_pending = false;
     } else if (all && s->finish_pending && !s->failure) {
         bool own = s->finish == LMF_FINISH_CANCELLED || *n == 0;
         if (!own || *n < cap) {
             if (own)
-                buf[(*n)++] = (lmf_token){ -1, 0, s->finish };
+                buf[(*n)++] = (lmf_token){ -1, 0, s->finish, -1 };
             else
                 buf[*n - 1].finish = s->finish;
             s->finish_pending = false;
@@ -263,6 +353,34 @@ lmf_status lmf_session_read(lmf_session *s, lmf_token *buf, int cap, int *n)
     }
     pthread_mutex_unlock(&e->lock);
     return status;
+}
+
+/* What read would give something for. */
+static bool has_news(const lmf_session *s) { return s->n_read < s->n_tok || s->failure || s->finish_pending; }
+
+bool lmf_session_wait(lmf_session *s, int timeout_ms)
+{
+    struct timespec t;
+    const struct timespec *until = lmf__deadline(&t, timeout_ms);
+    pthread_mutex_lock(&s->e->lock);
+    while (!has_news(s) && s->state != LMF_SESSION_IDLE && lmf__cond_wait(&s->news, &s->e->lock, until))
+        ;
+    bool news = has_news(s);
+    pthread_mutex_unlock(&s->e->lock);
+    return news;
+}
+
+int lmf_session_top(lmf_session *s, int i_tok, int32_t *id, float *logp, int cap)
+{
+    int n = 0;
+    pthread_mutex_lock(&s->e->lock);
+    if (s->top && i_tok >= s->top_begin && i_tok < s->n_tok && i_tok - s->top_begin < s->n_new)
+        for (const int32_t *top = s->top + (ptrdiff_t)(i_tok - s->top_begin) * s->gen.n_top; n < cap && n < s->gen.n_top && top[n] >= 0; n++) {
+            id[n] = top[n];
+            logp[n] = s->top_logp[(ptrdiff_t)(i_tok - s->top_begin) * s->gen.n_top + n];
+        }
+    pthread_mutex_unlock(&s->e->lock);
+    return n;
 }
 
 lmf_status lmf_session_fork(lmf_session *s, lmf_session **child)
@@ -292,6 +410,7 @@ lmf_status lmf_session_rewind(lmf_session *s, int n_tok, int *n_kept)
         status = LMF_FAIL(s->e->ctx, LMF_E_ARG, "can't rewind to %d tokens: there are %d", n_tok, s->n_tok);
     if (!status) {
         lmf__session_drop_kv(s, n_tok);
+        drop_tops(s);
         s->n_tok = n_tok;
         if (s->n_read > n_tok)
             s->n_read = n_tok;

@@ -246,6 +246,14 @@ static void admission(void **state)
         g.repetition_penalty = g.repetition_penalty == 0 ? 1 : g.repetition_penalty;
         assert_int_equal(lmf_session_generate(a, &g), LMF_E_ARG);
     }
+    for (int d = -1; d <= 1; d += 2) {
+        lmf_gen_opts g = gen;
+        lmf_session_opts so = { sizeof so + (size_t)d, -1 };
+        lmf_session *none;
+        g.struct_bytes += (size_t)d;
+        assert_refused(ctx, LMF_E_ARG, "lmf_gen_opts has", lmf_session_generate(a, &g));
+        assert_refused(ctx, LMF_E_ARG, "lmf_session_opts has", lmf_session_create(e, &so, &none));
+    }
     gen.max_tok = 100, gen.ignore_eos = true; /* cut to the 34 that fit: 63 computed tokens, 4 of 5 pages */
     assert_ok(ctx, lmf_session_generate(a, &gen));
     assert_refused(ctx, LMF_E_BUSY, "the cache is full", lmf_session_generate(b, &gen));

@@ -10,7 +10,7 @@
 #include "graph/batch.h"
 
 enum { LMF_HPARAM_I32, LMF_HPARAM_F32, LMF_HPARAM_BOOL, LMF_HPARAM_TEXT }; /* TEXT: char[LMF_HPARAM_TEXT_BYTES] */
-enum { LMF_HPARAM_TEXT_BYTES = 16 };
+enum { LMF_HPARAM_TEXT_BYTES = 33 };                                    /* 32 bytes and a NUL; longer ones are refused */
 
 typedef struct lmf_hparam {          /* ends with field NULL */
     const char *field;               /* name in the config struct, for sentences */
@@ -18,6 +18,7 @@ typedef struct lmf_hparam {          /* ends with field NULL */
     uint16_t    kind, offset;
     double      fallback;            /* where the file has none */
     bool        required;
+    const char *present;             /* BOOL: says whether the model has the tensor of this role; a file that says otherwise is refused */
 } lmf_hparam;
 
 enum { LMF_FORM_PLAIN,               /* as the graph wants it; the others are bits, and a fused Conv1D is two of them */
@@ -44,8 +45,14 @@ typedef struct lmf_head_spec { const char *role; float scale; } lmf_head_spec; /
 /* What one sequence keeps between steps, for memory plans. */
 typedef struct lmf_state_spec { int64_t kv_width; int n_kv_layers; int64_t recurrent_bytes; int window; } lmf_state_spec;
 
-typedef struct lmf_arch {
+/* A near relative says which architecture it is like and gives what differs: a row of a field or role that the other has replaces
+ * that row (without paths, or without a shape: it goes), others are added behind; functions and sizes that are 0 are the other's. Its
+ * config begins with the other's. lmf_arch_resolve makes the whole; a model's arch is resolved. */
+typedef struct lmf_arch lmf_arch;
+struct lmf_arch {
     const char *name;                /* "llama" */
+    const lmf_arch *like;            /* or NULL */
+    const char *const *harmless;     /* keys of config.json and, without {arch}, of GGUF that change nothing here; NULL-ended, or NULL */
     const char *const *hf_class;     /* "LlamaForCausalLM", NULL-ended */
     const char *const *gguf_arch;    /* "llama", NULL-ended */
     const char *hf_model_type;       /* written to config.json */
@@ -58,7 +65,7 @@ typedef struct lmf_arch {
     lmf_tensor *(*embed)(lmf_graph *, const lmf_batch *);          /* [T, D] */
     lmf_tensor *(*body)(lmf_graph *, const lmf_batch *, lmf_tensor *x); /* [T, D] after the last norm: never logits */
     void       (*head)(const void *config, lmf_head_spec *);
-} lmf_arch;
+};
 
 /* Common fields that every config struct begins with, so that loaders and engines can read them. vocab is filled from the
  * embedding's rows where the file does not say it. */

@@ -3,7 +3,7 @@
  * rotary positions and SwiGLU. Touvron et al. 2023, arXiv 2302.13971; transformers' LlamaForCausalLM. */
 #include <math.h>
 #include <string.h>
-#include "models/arch.h"
+#include "models/llama.h"
 #include "nn/nn.h"
 #include "ops/add/add.h"
 #include "ops/embed/embed.h"
@@ -11,16 +11,7 @@
 #include "ops/rope/rope.h"
 #include "ops/swiglu/swiglu.h"
 
-typedef struct llama_config {
-    lmf_config_base base;            /* n_layers, width, vocab, context */
-    int32_t n_heads, n_kv_heads, head_size, ffn;
-    float   eps, rope_base, rope_factor, rope_low, rope_high;
-    int32_t rope_context;            /* original context of llama3 scaling */
-    char    rope_type[LMF_HPARAM_TEXT_BYTES];
-    char    activation[LMF_HPARAM_TEXT_BYTES];
-    int32_t n_rot;                   /* dimensions of a head that rotate, where a file says so */
-    bool    tied;
-} llama_config;
+typedef lmf_llama_config llama_config;
 
 static const lmf_hparam hparams[] = {
     { "n_layers", "num_hidden_layers", "{arch}.block_count", LMF_HPARAM_I32, offsetof(llama_config, base.n_layers), 0, true },
@@ -41,6 +32,8 @@ static const lmf_hparam hparams[] = {
     { "activation", "hidden_act", NULL, LMF_HPARAM_TEXT, offsetof(llama_config, activation), 0, false },
     { "n_rot", NULL, "{arch}.rope.dimension_count", LMF_HPARAM_I32, offsetof(llama_config, n_rot), 0, false },
     { "tied", "tie_word_embeddings", NULL, LMF_HPARAM_BOOL, offsetof(llama_config, tied), 0, false },
+    { "attention_bias", "attention_bias", NULL, LMF_HPARAM_BOOL, offsetof(llama_config, attention_bias), 0, false, "layers.0.attn.q_bias" },
+    { "mlp_bias", "mlp_bias", NULL, LMF_HPARAM_BOOL, offsetof(llama_config, mlp_bias), 0, false, "layers.0.mlp.gate_bias" },
     { 0 }
 };
 
@@ -55,19 +48,19 @@ static const lmf_weight_row weights[] = {
     { "embed", "model.embed_tokens.weight", "token_embd.weight", "V,D", .split = 0 },
     { LAYER("attn_norm"), HF("input_layernorm"), GGUF("attn_norm"), "D", .split = -1, .flags = LMF_ROW_NO_QUANT },
     { LAYER("attn.q"), HF("self_attn.q_proj"), GGUF("attn_q"), "H*C,D", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'H', .split = 0, .flags = LMF_ROW_LORA_TARGET },
+    BIAS("attn.q", "self_attn.q_proj", "attn_q", "H*C", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'H'),
     { LAYER("attn.k"), HF("self_attn.k_proj"), GGUF("attn_k"), "K*C,D", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'K', .split = 0, .flags = LMF_ROW_LORA_TARGET },
+    BIAS("attn.k", "self_attn.k_proj", "attn_k", "K*C", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'K'),
     { LAYER("attn.v"), HF("self_attn.v_proj"), GGUF("attn_v"), "K*C,D", .split = 0, .flags = LMF_ROW_LORA_TARGET },
+    BIAS("attn.v", "self_attn.v_proj", "attn_v", "K*C", .heads = 0),
     { LAYER("attn.o"), HF("self_attn.o_proj"), GGUF("attn_output"), "D,H*C", .split = 1, .flags = LMF_ROW_LORA_TARGET },
+    BIAS("attn.o", "self_attn.o_proj", "attn_output", "D", .heads = 0),
     { LAYER("mlp_norm"), HF("post_attention_layernorm"), GGUF("ffn_norm"), "D", .split = -1, .flags = LMF_ROW_NO_QUANT },
     { LAYER("mlp.gate"), HF("mlp.gate_proj"), GGUF("ffn_gate"), "F,D", .split = 0, .flags = LMF_ROW_LORA_TARGET },
-    { LAYER("mlp.up"), HF("mlp.up_proj"), GGUF("ffn_up"), "F,D", .split = 0, .flags = LMF_ROW_LORA_TARGET },
-    { LAYER("mlp.down"), HF("mlp.down_proj"), GGUF("ffn_down"), "D,F", .split = 1, .flags = LMF_ROW_LORA_TARGET },
-    BIAS("attn.q", "self_attn.q_proj", "attn_q", "H*C", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'H'),
-    BIAS("attn.k", "self_attn.k_proj", "attn_k", "K*C", .gguf_form = LMF_FORM_QK_PERMUTED, .heads = 'K'),
-    BIAS("attn.v", "self_attn.v_proj", "attn_v", "K*C", .heads = 0),
-    BIAS("attn.o", "self_attn.o_proj", "attn_output", "D", .heads = 0),
     BIAS("mlp.gate", "mlp.gate_proj", "ffn_gate", "F", .heads = 0),
+    { LAYER("mlp.up"), HF("mlp.up_proj"), GGUF("ffn_up"), "F,D", .split = 0, .flags = LMF_ROW_LORA_TARGET },
     BIAS("mlp.up", "mlp.up_proj", "ffn_up", "F", .heads = 0),
+    { LAYER("mlp.down"), HF("mlp.down_proj"), GGUF("ffn_down"), "D,F", .split = 1, .flags = LMF_ROW_LORA_TARGET },
     BIAS("mlp.down", "mlp.down_proj", "ffn_down", "D", .heads = 0),
     { "norm", "model.norm.weight", "output_norm.weight", "D", .split = -1, .flags = LMF_ROW_NO_QUANT },
     { "head", "lm_head.weight", "output.weight", "V,D", .tied = "embed", .split = 0 },
@@ -90,7 +83,7 @@ static int64_t dim(const void *config, char letter)
     return -1;
 }
 
-static lmf_status check(lmf_ctx *ctx, void *config)
+lmf_status lmf__llama_check(lmf_ctx *ctx, void *config)
 {
     llama_config *c = config;
     if (c->n_kv_heads == 0)
@@ -109,12 +102,14 @@ static lmf_status check(lmf_ctx *ctx, void *config)
         return LMF_FAIL(ctx, LMF_E_FORMAT, "the norms' epsilon %g must lie between 1e-12 and 1", (double)c->eps);
     if (c->rope_type[0] && strcmp(c->rope_type, "default") && strcmp(c->rope_type, "none") && strcmp(c->rope_type, "linear") && strcmp(c->rope_type, "llama3"))
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "rope scaling \"%s\" is not supported; linear and llama3 are", c->rope_type);
+    if (c->rope_factor != 1 && (!c->rope_type[0] || strcmp(c->rope_type, "default") == 0))
+        return LMF_FAIL(ctx, LMF_E_FORMAT, "the rope scaling has a factor of %g but no type; it must say linear or llama3", (double)c->rope_factor);
     if (strcmp(c->rope_type, "llama3") == 0 && !(c->rope_low > 0 && c->rope_high > c->rope_low && c->rope_context > 0))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "llama3 rope scaling from %g to %g over a context of %d is not possible", (double)c->rope_low, (double)c->rope_high, c->rope_context);
     if (c->n_rot && c->n_rot != c->head_size)
-        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "%d of a head's %d dimensions rotate; llama rotates all", c->n_rot, c->head_size);
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "%d of a head's %d dimensions rotate; all of them must", c->n_rot, c->head_size);
     if (c->activation[0] && strcmp(c->activation, "silu") && strcmp(c->activation, "swish"))
-        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the activation \"%s\" is not supported; llama has silu", c->activation);
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the activation \"%s\" is not supported; silu is", c->activation);
     return LMF_OK;
 }
 
@@ -188,7 +183,8 @@ static void head(const void *config, lmf_head_spec *s)
 }
 
 const lmf_arch lmf_arch_llama = {
-    .name = "llama", .hf_class = (const char *const[]){ "LlamaForCausalLM", NULL }, .gguf_arch = (const char *const[]){ "llama", NULL },
-    .hf_model_type = "llama", .config_bytes = sizeof(llama_config), .hparams = hparams, .weights = weights, .dim = dim, .check = check,
+    .name = "llama", .hf_class = (const char *const[]){ "LlamaForCausalLM", "MistralForCausalLM", NULL },
+    .gguf_arch = (const char *const[]){ "llama", NULL },
+    .hf_model_type = "llama", .config_bytes = sizeof(llama_config), .hparams = hparams, .weights = weights, .dim = dim, .check = lmf__llama_check,
     .state = state, .embed = embed, .body = body, .head = head,
 };

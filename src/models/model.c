@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/checked.h"
+#include "base/number.h"
 #include "format/forms.h"
 
 enum { MODEL_ARENA_BYTES_LOG2 = 38, MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20 };
@@ -46,27 +47,30 @@ bool lmf_row_slice(const lmf_arch *arch, const void *config, const lmf_weight_ro
 lmf_status lmf_model_name(lmf_ctx *ctx, const char *pattern, int layer, const char *arch, char *text, size_t n)
 {
     size_t at = 0;
+    char number[16];
+    snprintf(number, sizeof number, "%d", layer);
     for (const char *p = pattern; *p;) {
-        int r;
-        if (strncmp(p, "{l}", 3) == 0)
-            r = snprintf(text + at, n - at, "%d", layer), p += 3;
-        else if (strncmp(p, "{arch}", 6) == 0)
-            r = snprintf(text + at, n - at, "%s", arch), p += 6;
-        else
-            r = snprintf(text + at, n - at, "%c", *p++);
-        if (r < 0 || (size_t)r >= n - at)
+        bool is_layer = strncmp(p, "{l}", 3) == 0, is_arch = !is_layer && strncmp(p, "{arch}", 6) == 0;
+        const char *part = is_layer ? number : is_arch ? arch : p;
+        size_t len = is_layer || is_arch ? strlen(part) : 1;
+        if (len >= n - at)
             return LMF_FAIL(ctx, LMF_E_LIMIT, "the name %.60s is too long", pattern);
-        at += (size_t)r;
+        memcpy(text + at, part, len);
+        at += len;
+        p += is_layer ? 3 : is_arch ? 6 : 1;
     }
+    text[at] = 0;
     return LMF_OK;
 }
 
 const lmf_weight_row *lmf_model_row(const lmf_model *m, const char *role, int *layer)
 {
     char text[160];
-    int l = -1, used = 0;
-    bool layered = sscanf(role, "layers.%d.%n", &l, &used) == 1 && used;
-    *layer = layered ? l : -1;
+    int64_t number = -1;
+    const char *p = role + 7;
+    bool layered = strncmp(role, "layers.", 7) == 0 && lmf_number_read(&p, &number) && *p == '.' && number < MAX_LAYERS;
+    int l = layered ? (int)number : -1;
+    *layer = l;
     for (const lmf_weight_row *r = m->arch->weights; r->role; r++)
         if (!lmf_model_name(m->ctx, r->role, l, "", text, sizeof text) && strcmp(text, role) == 0)
             return r;
@@ -99,6 +103,16 @@ lmf_status lmf__model_set_hparam(lmf_model *m, const lmf_hparam *h, double value
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is %g, which is no 32-bit integer", h->field, value);
     if (h->kind == LMF_HPARAM_F32 && !isfinite((float)value))
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is not finite", h->field);
+    return LMF_OK;
+}
+
+lmf_status lmf__model_set_text(lmf_model *m, const lmf_hparam *h, const char *text, size_t n)
+{
+    if (n >= LMF_HPARAM_TEXT_BYTES || memchr(text, 0, n))
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is a text of %zu bytes; at most %d are possible", h->field, n, LMF_HPARAM_TEXT_BYTES - 1);
+    char *to = (char *)m->config + h->offset;
+    memcpy(to, text, n);
+    to[n] = 0;
     return LMF_OK;
 }
 
@@ -156,36 +170,72 @@ static lmf_status add_weight(lmf_model *m, const lmf_weight_row *row, const char
     return lmf_form_read(m->ctx, &spec, src->name, f, src->data, &w->v);
 }
 
+static bool says_tied(const lmf_model *m)
+{
+    for (const lmf_hparam *h = m->arch->hparams; h->field; h++)
+        if (strcmp(h->field, "tied") == 0 && h->kind == LMF_HPARAM_BOOL)
+            return *(const bool *)((const char *)m->config + h->offset);
+    return false;
+}
+
+/* A row's tensor under its own name, or under that of the row that is tied to it: writers keep one of the two. */
+static lmf_status find_stored(lmf_model *m, const lmf_weight_row *row, int layer, bool gguf, lmf_source_find find, char *name, size_t n, lmf_source *src, bool *found)
+{
+    const char *pattern = gguf ? row->gguf : row->hf;
+    *found = false;
+    if (pattern) {
+        LMF_TRY(lmf_model_name(m->ctx, pattern, layer, "", name, n));
+        *found = find(m, name, src);
+    }
+    for (const lmf_weight_row *r = m->arch->weights; r->role && !*found; r++) {
+        char other[256];
+        const char *p = gguf ? r->gguf : r->hf;
+        if (!r->tied || !p || strcmp(r->tied, row->role))
+            continue;
+        LMF_TRY(lmf_model_name(m->ctx, p, layer, "", other, sizeof other));
+        *found = find(m, other, src);
+    }
+    return LMF_OK;
+}
+
 static lmf_status map_one(lmf_model *m, const lmf_weight_row *row, int layer, bool gguf, lmf_source_find find)
 {
-    char role[160], name[256];
+    char role[160], name[256] = "";
     lmf_source src;
-    const char *pattern = gguf ? row->gguf : row->hf;
+    bool found;
     LMF_TRY(lmf_model_name(m->ctx, row->role, layer, "", role, sizeof role));
-    if (pattern) {
-        LMF_TRY(lmf_model_name(m->ctx, pattern, layer, "", name, sizeof name));
-        if (find(m, name, &src)) {
-            LMF_TRY(add_weight(m, row, role, &src, gguf ? row->gguf_form : row->hf_form));
-            m->n_params += lmf_view_count(&lmf_weights_find(m->weights, role)->v);
-            return LMF_OK;
-        }
+    LMF_TRY(find_stored(m, row, layer, gguf, find, name, sizeof name, &src, &found));
+    const lmf_weight *tied = row->tied ? lmf_weights_find(m->weights, row->tied) : NULL;
+    if (found && !(tied && m->taken[src.number] == 2)) {
+        m->taken[src.number] = name[0] && strcmp(src.name, name) ? 2 : 1; /* 2: under the name of the row that is tied to it */
+        LMF_TRY(add_weight(m, row, role, &src, gguf ? row->gguf_form : row->hf_form));
+        const lmf_weight *w = lmf_weights_find(m->weights, role);
+        m->n_params += lmf_view_count(&w->v);
+        size_t bytes = lmf_format_bytes(w->v.fmt, lmf_view_count(&w->v));
+        if (!gguf && tied && says_tied(m) && (w->v.dtype != tied->v.dtype || memcmp(w->v.data, tied->v.data, bytes)))
+            return LMF_FAIL(m->ctx, LMF_E_FORMAT, "the configuration says that \"%s\" is tied to another tensor, but the file has one of its own with other values", name);
+        return LMF_OK;
     }
     if (row->flags & LMF_ROW_OPTIONAL)
         return LMF_OK;
-    const lmf_weight *tied = row->tied ? lmf_weights_find(m->weights, row->tied) : NULL;
     if (tied)
         return lmf_weights_add(m->weights, role, tied->v.dtype, tied->v.n_dims, tied->v.dim, tied->v.data, tied->mapped, NULL);
-    return LMF_FAIL(m->ctx, LMF_E_NOT_FOUND, "the tensor \"%s\" (%s) is missing", pattern ? name : role, role);
+    return LMF_FAIL(m->ctx, LMF_E_NOT_FOUND, "the tensor \"%s\" (%s) is missing", name[0] ? name : role, role);
 }
 
 lmf_status lmf__model_map_weights(lmf_model *m, bool gguf, lmf_source_find find)
 {
+    size_t n = gguf ? lmf_gguf_n_tensors(m->gguf) : lmf_safetensors_n(m->st);
+    m->taken = lmf_arena_alloc(&m->arena, n + 1);
+    if (!m->taken)
+        return LMF_NO_MEMORY(m->ctx, n, "a list of tensors");
     for (const lmf_weight_row *row = m->arch->weights; row->role; row++) {
         bool layered = strstr(row->role, "{l}") != NULL;
         for (int l = 0; l < (layered ? lmf_model_config(m)->n_layers : 1); l++)
             LMF_TRY(map_one(m, row, layered ? l : -1, gguf, find));
     }
-    return LMF_OK;
+    LMF_TRY(lmf__model_check_tensors(m, gguf));
+    return lmf__model_check_present(m);
 }
 
 static lmf_status finish(lmf_model *m)
@@ -197,12 +247,19 @@ static lmf_status finish(lmf_model *m)
     if (m->vocab.n_tokens + 1024 < (size_t)rows)
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "the vocabulary has %zu tokens, the embedding %d rows: they don't belong together", m->vocab.n_tokens, rows);
     LMF_TRY(lmf_tokenizer_create(m->ctx, &m->vocab, &m->tokenizer));
-    if (m->chat_source)
-        LMF_TRY(lmf_template_parse(m->ctx, m->chat_source, strlen(m->chat_source), &m->chat_template));
     m->chat.ctx = m->ctx;
     m->chat.tokenizer = m->tokenizer;
+    lmf_error_record before = m->ctx->error;
+    lmf_status s = m->chat_source ? lmf_template_parse(m->ctx, m->chat_source, strlen(m->chat_source), &m->chat_template) : LMF_OK;
+    if (s == LMF_E_MEMORY)
+        return s;
+    if (s) { /* fails what renders, nothing else */
+        m->chat.broken = lmf_arena_strdup(&m->arena, lmf_error(m->ctx));
+        m->ctx->error = before;
+        return m->chat.broken ? LMF_OK : LMF_NO_MEMORY(m->ctx, 256, "a chat template");
+    }
     m->chat.source = m->chat_template;
-    return LMF_OK;
+    return lmf_chat_find_turn_end(&m->chat);
 }
 
 static lmf_status open_kind(lmf_model *m)
@@ -226,6 +283,7 @@ static lmf_status model_new(lmf_ctx *ctx, lmf_model **out)
     (*out)->ctx = ctx;
     lmf_arena_init(&(*out)->arena, ctx, (size_t)1 << MODEL_ARENA_BYTES_LOG2);
     lmf_vocab_init(&(*out)->vocab);
+    (*out)->chat.turn_end = -1;
     return lmf_weights_create(ctx, &(*out)->weights);
 }
 

@@ -15,25 +15,26 @@
 #include "format/safetensors.h"
 #include "graph/weights.h"
 #include "models/arch.h"
-#include "text/chat.h"
+#include "text/chat/chat.h"
 
 typedef struct lmf_model {
     lmf_ctx         *ctx;
     lmf_arena        arena;
     char            *path, *name;      /* as given; general.name or the folder's name */
     lmf_model_kind   kind;
-    const lmf_arch  *arch;
+    const lmf_arch  *arch;             /* resolved */
     void            *config;           /* arch->config_bytes; begins with lmf_config_base */
     lmf_weights     *weights;          /* roles to tensors */
     lmf_vocab        vocab;            /* as the file gives it; in the arena or the file */
     lmf_tokenizer   *tokenizer;
-    lmf_template    *chat_template;    /* NULL: the file has none */
+    lmf_template    *chat_template;    /* NULL: the file has none, or chat.broken says why it can't be used */
     char            *chat_source;      /* its text, or NULL */
     lmf_chat         chat;             /* both together, and what ends an answer */
     lmf_gguf        *gguf;             /* what stays open: one of these */
     lmf_safetensors *st;
-    const char      *pre_tokenizer_json; /* of tokenizer.json, to write it again; NULL from GGUF */
+    const char      *pre_tokenizer_json, *normalizer_json; /* of tokenizer.json, to write them again; NULL: none, or from GGUF */
     int64_t          n_params;         /* elements of all weights, tied ones once */
+    uint8_t         *taken;            /* one a stored tensor, while opening: it has a role */
 } lmf_model;
 
 lmf_status lmf_model_open(lmf_ctx *ctx, const char *path, lmf_model **out);
@@ -50,6 +51,8 @@ lmf_status lmf_model_from_parts(lmf_ctx *ctx, const lmf_arch *arch, const void *
 /* Dims of a row's shape text under a configuration; returns the number of dims, 0 for a bad text. */
 int        lmf_shape_eval(const lmf_arch *arch, const void *config, const char *shape, int64_t *dim);
 
+/* arch itself, or what it is like with what differs laid over it, in the arena. */
+lmf_status lmf_arch_resolve(lmf_ctx *ctx, lmf_arena *arena, const lmf_arch *arch, const lmf_arch **out);
 /* Where the rows of a row's matrix lie in what is stored: all of it but for SLICE. False: the table or the configuration is wrong. */
 bool       lmf_row_slice(const lmf_arch *arch, const void *config, const lmf_weight_row *row, int64_t rows, int64_t *first, int64_t *all);
 
@@ -61,12 +64,20 @@ typedef struct lmf_source {      /* one stored tensor */
     uint16_t    dtype;
     const void *data;
     size_t      bytes;
+    size_t      number;          /* in the file's order */
 } lmf_source;
 typedef bool (*lmf_source_find)(const lmf_model *m, const char *name, lmf_source *out);
 lmf_status lmf__model_check_config(lmf_model *m);
 lmf_status lmf__model_map_weights(lmf_model *m, bool gguf, lmf_source_find find);
 lmf_status lmf__model_open_gguf(lmf_model *m);
 lmf_status lmf__model_open_hf(lmf_model *m);
+lmf_status lmf__model_read_hf_vocab(lmf_model *m);
 lmf_status lmf__model_set_hparam(lmf_model *m, const lmf_hparam *h, double value);
+lmf_status lmf__model_set_text(lmf_model *m, const lmf_hparam *h, const char *text, size_t n);
+/* What the file holds beyond what was read, and that could change the result, is refused by name (unread.c). */
+lmf_status lmf__model_check_gguf_keys(lmf_model *m, const char *arch);
+lmf_status lmf__model_check_hf_keys(lmf_model *m, const struct json_t *root);
+lmf_status lmf__model_check_tensors(lmf_model *m, bool gguf);
+lmf_status lmf__model_check_present(lmf_model *m);
 
 #endif

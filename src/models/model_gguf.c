@@ -15,8 +15,7 @@ static lmf_status find_arch(lmf_model *m, char *name, size_t n)
     for (const lmf_arch *const *a = m->ctx->tables->archs; *a; a++)
         for (const char *const *k = (*a)->gguf_arch; k && *k; k++)
             if (strcmp(*k, name) == 0) {
-                m->arch = *a;
-                return LMF_OK;
+                return lmf_arch_resolve(m->ctx, &m->arena, *a, &m->arch);
             }
     return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "the architecture \"%s\" is not supported", name);
 }
@@ -31,8 +30,7 @@ static lmf_status read_hparam(lmf_model *m, const lmf_hparam *h, const char *arc
         if (kv && h->kind == LMF_HPARAM_TEXT) {
             lmf_bytes text;
             LMF_TRY(lmf_gguf_get_string(m->gguf, key, &text));
-            snprintf((char *)m->config + h->offset, LMF_HPARAM_TEXT_BYTES, "%.*s", (int)(text.n < 256 ? text.n : 256), text.p);
-            return LMF_OK;
+            return lmf__model_set_text(m, h, text.p, text.n);
         }
         if (kv && h->kind == LMF_HPARAM_BOOL) {
             bool b;
@@ -52,7 +50,8 @@ static bool find_tensor(const lmf_model *m, const char *name, lmf_source *out)
     const lmf_gguf_tensor *t = lmf_gguf_tensor_find(m->gguf, name);
     if (!t)
         return false;
-    *out = (lmf_source){ .name = t->name, .n_dims = t->n_dims, .dtype = t->dtype, .data = t->data, .bytes = t->bytes };
+    *out = (lmf_source){ .name = t->name, .n_dims = t->n_dims, .dtype = t->dtype, .data = t->data, .bytes = t->bytes,
+                          .number = (size_t)(t - lmf_gguf_tensor_at(m->gguf, 0)) };
     memcpy(out->dim, t->dim, sizeof out->dim);
     return true;
 }
@@ -144,10 +143,11 @@ static lmf_status read_vocab(lmf_model *m)
     }
     if (lmf_gguf_find(m->gguf, "tokenizer.ggml.add_eos_token"))
         LMF_TRY(lmf_gguf_get_bool(m->gguf, "tokenizer.ggml.add_eos_token", &v->add_eos));
-    const int32_t ends[] = { v->eos, v->eot };
-    for (int i = 0; i < 2; i++)
-        if (ends[i] >= 0 && (m->chat.n_eos == 0 || m->chat.eos[0] != ends[i]))
-            m->chat.eos[m->chat.n_eos++] = ends[i];
+    int32_t eom = -1;
+    LMF_TRY(id_of(m, "tokenizer.ggml.eom_token_id", &eom));
+    const int32_t ends[] = { v->eos, v->eot, eom };
+    for (int i = 0; i < 3; i++)
+        lmf_chat_add_eos(&m->chat, ends[i]);
     return LMF_OK;
 }
 
@@ -168,6 +168,7 @@ lmf_status lmf__model_open_gguf(lmf_model *m)
     if (table && table->n_dims == 2 && table->dim[0] < 1 << 28)
         c->vocab = (int32_t)table->dim[0]; /* what the file says of it may be missing, the table is there */
     LMF_TRY(lmf__model_check_config(m));
+    LMF_TRY(lmf__model_check_gguf_keys(m, arch));
     LMF_TRY(lmf__model_map_weights(m, true, find_tensor));
     LMF_TRY(text_of(m, "general.name", &text));
     m->name = (char *)(uintptr_t)(text ? text : "");

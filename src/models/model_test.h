@@ -13,7 +13,7 @@
 #include "nn/nn.h"
 #include "ops/matmul/matmul.h"
 #include "test.h"
-#include "text/tokenizer_test.h"
+#include "text/tokenizer/tokenizer_test.h"
 
 enum { M_LAYERS = 2, M_WIDTH = 16, M_HEADS = 2, M_KV = 1, M_HEAD = 8, M_FFN = 24, M_VOCAB = 258, M_CONTEXT = 64, M_LAYER_TENSORS = 9,
        M_TENSORS = 3 + M_LAYERS * M_LAYER_TENSORS };
@@ -28,6 +28,9 @@ typedef struct wrong {
     int64_t     rows;                 /* of the embedding, instead of M_VOCAB */
     int         n_types;              /* entries of token_type, instead of n_tokens */
     int32_t     bos;
+    const char *more_key, *more_value; /* a pair more; the value as JSON (GGUF: a number, text, true or false) */
+    const char *more_tensor;          /* a tensor more, [M_WIDTH] */
+    int         no_arch;              /* config.json names no class */
 } wrong;
 
 typedef struct model_tensor { char gguf[64], hf[96]; int64_t rows, cols; int number, heads; } model_tensor; /* rows 0: a vector; heads: permuted in GGUF */
@@ -108,6 +111,20 @@ static inline void model_put_number(lmf_gguf_writer *out, const wrong *w, const 
     }
 }
 
+static inline void model_put_more(lmf_gguf_writer *out, const wrong *w)
+{
+    json_t *v = w->more_key ? json_loads(w->more_value, JSON_DECODE_ANY, NULL) : NULL;
+    if (json_is_boolean(v))
+        lmf_gguf_put_bool(out, w->more_key, json_is_true(v));
+    else if (json_is_string(v))
+        lmf_gguf_put_text(out, w->more_key, json_string_value(v));
+    else if (json_is_real(v))
+        lmf_gguf_put_f32(out, w->more_key, (float)json_real_value(v));
+    else if (v)
+        lmf_gguf_put_u32(out, w->more_key, (uint32_t)json_integer_value(v));
+    json_decref(v);
+}
+
 static inline lmf_status model_write_gguf(lmf_ctx *ctx, const char *path, const wrong *w)
 {
     enum { MAX_TOKENS = 300 };
@@ -135,6 +152,7 @@ static inline lmf_status model_write_gguf(lmf_ctx *ctx, const char *path, const 
         model_put_number(out, w, keys[i].key, keys[i].v);
     if (w->key && strstr(w->key, "scaling.factor"))
         model_put_number(out, w, w->key, 2);
+    model_put_more(out, w);
     lmf_gguf_put_text(out, "tokenizer.ggml.model", "gpt2");
     lmf_gguf_put_text(out, "tokenizer.ggml.pre", "gpt-2");
     lmf_gguf_put_strings(out, "tokenizer.ggml.tokens", token, (size_t)n_tokens);
@@ -158,6 +176,11 @@ static inline lmf_status model_write_gguf(lmf_ctx *ctx, const char *path, const 
             model_fill(&t, w, true, x, n);
             s = write ? lmf_gguf_write(out, x, (size_t)n * sizeof *x)
                       : lmf_gguf_add_tensor(out, t.gguf, mine && w->fault == INTEGERS ? LMF_I32 : LMF_F32, dim, n_dims);
+        }
+        if (w->more_tensor && !s) {
+            for (int k = 0; k < M_WIDTH; k++)
+                x[k] = 1;
+            s = write ? lmf_gguf_write(out, x, M_WIDTH * sizeof *x) : lmf_gguf_add_tensor(out, w->more_tensor, LMF_F32, (int64_t[]){ M_WIDTH }, 1);
         }
     }
     s = s ? s : lmf_gguf_commit(out);
@@ -189,6 +212,10 @@ static inline lmf_status model_write_json(lmf_ctx *ctx, const char *dir, const w
         model_set(c, w, keys[i].key, json_integer(keys[i].v));
     model_set(c, w, "rms_norm_eps", json_real(1e-5));
     model_set(c, w, "rope_theta", json_real(10000));
+    if (w->more_key)
+        json_object_set_new(c, w->more_key, json_loads(w->more_value, JSON_DECODE_ANY, NULL));
+    if (w->no_arch)
+        json_object_del(c, "architectures");
     snprintf(path, sizeof path, "%s/config.json", dir);
     lmf_status s = lmf_json_save(ctx, path, c);
     json_decref(c);
@@ -236,8 +263,16 @@ static inline lmf_status model_write_hf(lmf_ctx *ctx, const char *dir, const wro
         declared[n_declared++] = i;
         s = lmf_safetensors_add(out, t.hf, mine && w->fault == INTEGERS ? LMF_I32 : LMF_F32, dim, n_dims);
     }
+    if (w->more_tensor && !s)
+        s = lmf_safetensors_add(out, w->more_tensor, LMF_F32, (int64_t[]){ M_WIDTH }, 1);
     s = s ? s : lmf_safetensors_begin(out);
     for (int64_t at; !s && (at = lmf_safetensors_writer_next(out)) >= 0;) {
+        if (at == n_declared) {
+            for (int k = 0; k < M_WIDTH; k++)
+                x[k] = 1;
+            s = lmf_safetensors_write(out, x, M_WIDTH * sizeof *x);
+            continue;
+        }
         model_tensor t = model_tensor_at(declared[at]);
         int64_t dim[8], n = 1;
         int n_dims = model_stored_dims(&t, w, dim);

@@ -93,7 +93,10 @@ lmf_kv (lmf_nn_kv)(lmf_graph *g, const lmf_batch *in, lmf_tensor *k, lmf_tensor 
 
 lmf_tensor *(lmf_nn_attend)(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_kv kv, lmf_attention_attrs attrs)
 {
-    return in->page ? (lmf_attention_paged)(g, in, q, kv.k, kv.v, attrs) : (lmf_attention)(g, in, q, kv.k, kv.v, attrs);
+    if (in->page)
+        return (lmf_attention_paged)(g, in, q, kv.k, kv.v, attrs);
+    attrs.compute = lmf_nn_of(g)->compute;
+    return (lmf_attention)(g, in, q, kv.k, kv.v, attrs);
 }
 
 lmf_tensor *(lmf_nn_attention)(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_tensor *k, lmf_tensor *v, lmf_attention_attrs attrs)

@@ -52,6 +52,16 @@ LMF_INLINE __m256i lmf_nibbles256(const uint8_t *p)
     __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
     return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(b, 4), b), _mm256_set1_epi8(15));
 }
+/* 32 bits at p as bytes: `one` where bit e is set, else 0. */
+LMF_INLINE __m256i lmf_bits256(const uint8_t *p, int one)
+{
+    uint32_t h;
+    memcpy(&h, p, 4);
+    const __m256i byte_of = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i bit_of = _mm256_set1_epi64x((int64_t)0x8040201008040201);
+    __m256i own = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32((int)h), byte_of), bit_of);
+    return _mm256_and_si256(_mm256_cmpeq_epi8(own, bit_of), _mm256_set1_epi8((char)one));
+}
 LMF_INLINE __m256 lmf_half256(const uint8_t *p) /* f16 in all lanes */
 {
     uint16_t h;

@@ -4,6 +4,7 @@
 #include "base/half.h"
 #include "base/philox.h"
 #include "format/types.h"
+#include "formula.h"
 #include "quant/act.h"
 #include <math.h>
 #include <stdio.h>
@@ -55,6 +56,18 @@ static void unpack_random(const lmf_format *f, const lmf_format *ref)
     free(p);
 }
 
+/* What export allows for a tensor is more than a bell curve's weights show, and not so much that damage passes. */
+static void export_limits(const lmf_format *f, double error)
+{
+    const lmf_format_written *w = &f->written;
+    if (!w->summary)
+        return;
+    assert_true(f->pack && *w->summary && w->kl > 0 && w->error > 0);
+    assert_true(f->file_type || f->dtype == LMF_F32 || f->dtype >= 200); /* GGUF's types have one */
+    if (!(error <= w->error && (f->dtype == LMF_F32 || error > w->error / 6)))
+        fail_msg("%s: a tensor may be off by %g; it is off by %g", f->name, w->error, error);
+}
+
 static void round_trip(const lmf_format *f, const lmf_format_promise *p)
 {
     float x[K], y[K];
@@ -66,6 +79,11 @@ static void round_trip(const lmf_format *f, const lmf_format_promise *p)
             x[i] = scales[c] * normal(11 + c, (uint64_t)i);
         f->pack(x, w, K);
         f->unpack(w, y, K);
+        double error = 0, size = 0;
+        for (int i = 0; i < K; i++)
+            error += ((double)y[i] - x[i]) * ((double)y[i] - x[i]), size += (double)x[i] * x[i];
+        if (c == 0)
+            export_limits(f, sqrt(error / size));
         int block = f->block < 32 ? 32 : f->block;
         for (int i = 0; i < K; i++) {
             float lo = 0, hi = 0;
@@ -110,6 +128,31 @@ static void bad_blocks(const lmf_format *f)
                 assert_true(isfinite(y[i]));
         }
     free(w), free(v);
+}
+
+static uint64_t fnv(const void *data, size_t n)
+{
+    uint64_t h = 14695981039346656037u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ ((const uint8_t *)data)[i]) * 1099511628211u;
+    return h;
+}
+
+/* The bytes that an independent program packs, and the values that it reads from them. */
+static void golden(const lmf_format *f, const lmf_format_promise *p)
+{
+    float x[K], y[K];
+    uint8_t *w = malloc(lmf_format_bytes(f, K));
+    assert_non_null(w);
+    for (int i = 0; i < K; i++)
+        x[i] = ldexpf(lmf_test_signed(12, 0, 0xf7, (uint64_t)i), i / 256 - 4);
+    f->pack(x, w, K);
+    f->unpack(w, y, K);
+    uint64_t packed = fnv(w, lmf_format_bytes(f, K)), values = fnv(y, sizeof y);
+    if (packed != p->packed || values != p->values)
+        fail_msg("%s: packed bytes have the hash 0x%016llx and values 0x%016llx; tools/golden/formats.py tells what others make of the same numbers", f->name,
+                 (unsigned long long)packed, (unsigned long long)values);
+    free(w);
 }
 
 static void check_dot(const lmf_format *f, const lmf_format *ref)
@@ -246,6 +289,8 @@ void lmf_format_check(const char *name, const lmf_format_promise *p)
         round_trip(ref, p);
         bad_blocks(ref);
         scales_decide(ref);
+        if (ref->flags & LMF_FORMAT_QUANT)
+            golden(ref, p);
         unpack_random(ref, ref);
         if (ref->dot)
             check_dot(ref, ref), dot_extremes(ref, ref);

@@ -13,6 +13,7 @@ typedef struct lmf_format_promise {
     double   rel;        /* + rel * |x| (floats: half an ulp) */
     double   abs;        /* + abs (f16 below its normal range) */
     bool     has_dot;
+    uint64_t packed, values; /* block formats: hashes of a formula's numbers, packed and unpacked by others (tools/golden/formats.py) */
 } lmf_format_promise;
 
 /* Sizes and name; fast unpack against the reference bit by bit on random bytes, any address; dots of all rows that

@@ -10,9 +10,9 @@ static lmf_status make_order(lmf_batches *b, uint32_t epoch)
     if (b->order_made && b->order_epoch == epoch)
         return LMF_OK;
     if (b->shuffle)
-        lmf_shuffle(b->seed, epoch, b->order, b->samples->n);
+        lmf_shuffle(b->seed, epoch, b->order, b->n_groups);
     else
-        for (int64_t i = 0; i < b->samples->n; i++)
+        for (int64_t i = 0; i < b->n_groups; i++)
             b->order[i] = i;
     b->order_epoch = epoch;
     b->order_made = true;
@@ -33,13 +33,14 @@ lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out)
     int64_t drawn[LMF_MAX_STEP_ROWS], first = step % b->steps_per_epoch * b->step_rows;
     int bin[LMF_MAX_STEP_ROWS];
     LMF_TRY(make_order(b, (uint32_t)(step / b->steps_per_epoch)));
-    int n = (int)(b->samples->n - first < b->step_rows ? b->samples->n - first : b->step_rows);
-    *out = (lmf_step_plan){ .n_samples = n };
+    int n = (int)(b->n_groups - first < b->step_rows ? b->n_groups - first : b->step_rows);
+    *out = (lmf_step_plan){ .n_groups = n };
     for (int i = 0; i < n; i++) {
         drawn[i] = b->order[first + i];
-        len[i] = b->samples->items[drawn[i]].n;
+        len[i] = lmf_samples_group_tok(b->samples, drawn[i]);
         out->n_tok += len[i];
-        out->n_learn += b->samples->items[drawn[i]].n_learn;
+        for (int32_t k = 0; k < b->group_size; k++)
+            out->n_learn += b->samples->items[drawn[i] * b->group_size + k].n_learn;
     }
     out->n_micro = lmf_pack(len, n, b->cap_tok, bin, scratch);
     if (out->n_micro < 0)
@@ -49,8 +50,8 @@ lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out)
         lmf_micro *m = &out->micro[k];
         for (int i = 0; i < n; i++)
             if (bin[i] == k) {
-                out->sample[at++] = drawn[i];
-                m->n_items++;
+                out->group[at++] = drawn[i];
+                m->n_groups++;
                 m->n_tok += len[i];
             }
         m->i_bucket = bucket_for(b, m->n_tok);
@@ -113,7 +114,8 @@ static lmf_status survey(lmf_batches *b)
         for (int k = 0; !s && k < plan->n_micro; k++) {
             int32_t t = (plan->micro[k].n_tok + ROUND_TOK - 1) / ROUND_TOK * ROUND_TOK;
             largest = t > largest ? t : largest;
-            b->max_seqs = plan->micro[k].n_items + 1 > b->max_seqs ? plan->micro[k].n_items + 1 : b->max_seqs;
+            int32_t seqs = (plan->micro[k].n_groups + 1) * b->group_size;
+            b->max_seqs = seqs > b->max_seqs ? seqs : b->max_seqs;
             if (n < 512)
                 size[n++] = t;
         }
@@ -125,7 +127,7 @@ static lmf_status survey(lmf_batches *b)
     }
     if (!s && n_steps < b->n_steps) { /* steps that were not looked at may fill a micro-batch */
         b->bucket[b->n_buckets - 1] = b->cap_tok;
-        b->max_seqs = b->step_rows + 1;
+        b->max_seqs = (b->step_rows + 1) * b->group_size;
     }
     lmf_free(b->ctx, size, bytes);
     return s;
@@ -134,24 +136,25 @@ static lmf_status survey(lmf_batches *b)
 lmf_status lmf_batches_init(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *samples, uint64_t seed, bool shuffle, int32_t step_rows,
                             int32_t micro_tok, double epochs, int64_t n_steps)
 {
-    *b = (lmf_batches){ .ctx = ctx, .samples = samples, .seed = seed, .shuffle = shuffle, .step_rows = step_rows };
+    *b = (lmf_batches){ .ctx = ctx, .samples = samples, .seed = seed, .shuffle = shuffle, .step_rows = step_rows,
+                        .group_size = lmf_samples_group_size(samples), .n_groups = lmf_samples_n_groups(samples) };
     if (step_rows < 1 || step_rows > LMF_MAX_STEP_ROWS)
         return LMF_FAIL(ctx, LMF_E_ARG, "a step of %d rows: 1 to %d are possible (batch size times accumulation)", step_rows, LMF_MAX_STEP_ROWS);
-    b->steps_per_epoch = (samples->n + step_rows - 1) / step_rows;
+    b->steps_per_epoch = (b->n_groups + step_rows - 1) / step_rows;
     b->n_steps = n_steps ? n_steps : (int64_t)ceil(epochs * (double)b->steps_per_epoch);
     b->cap_tok = micro_tok ? micro_tok : DEFAULT_MICRO_TOK;
-    int32_t longest = (samples->longest + ROUND_TOK - 1) / ROUND_TOK * ROUND_TOK;
+    int32_t longest = (lmf_samples_longest_group(samples) + ROUND_TOK - 1) / ROUND_TOK * ROUND_TOK;
     if (b->cap_tok < longest)
         b->cap_tok = longest;
-    b->order = lmf_alloc(ctx, (size_t)samples->n * sizeof *b->order);
+    b->order = lmf_alloc(ctx, (size_t)b->n_groups * sizeof *b->order);
     if (!b->order)
-        return LMF_NO_MEMORY(ctx, (size_t)samples->n * sizeof *b->order, "the order of samples");
+        return LMF_NO_MEMORY(ctx, (size_t)b->n_groups * sizeof *b->order, "the order of samples");
     return survey(b);
 }
 
 void lmf_batches_clear(lmf_batches *b)
 {
     if (b->ctx && b->samples)
-        lmf_free(b->ctx, b->order, (size_t)b->samples->n * sizeof *b->order);
+        lmf_free(b->ctx, b->order, (size_t)b->n_groups * sizeof *b->order);
     *b = (lmf_batches){ 0 };
 }

@@ -1,30 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* batches: which samples an optimizer step takes, and how they lie in micro-batches of a few fixed sizes.
+/* batches: which groups of samples an optimizer step takes, and how they lie in micro-batches of a few fixed sizes. What is shuffled,
+ * counted and packed is a group; its samples are in one micro-batch, side by side.
  * A pure function of samples, seed and options: a step's content depends on its number alone, so resuming needs no cursor but that. */
 #ifndef LMF_TRAIN_BATCHES_H
 #define LMF_TRAIN_BATCHES_H
 #include "data/samples.h"
 
-enum { LMF_MAX_BUCKETS = 16, LMF_MAX_STEP_ROWS = 4096 };
+enum { LMF_MAX_STEP_BUCKETS = 16, LMF_MAX_STEP_ROWS = 4096 };
 
 typedef struct lmf_batches {
     lmf_ctx *ctx;
     const lmf_samples *samples;
     uint64_t seed;
     bool     shuffle;
-    int32_t  step_rows;                  /* samples an optimizer step */
+    int32_t  group_size;                 /* samples a group */
+    int64_t  n_groups;                   /* in the data */
+    int32_t  step_rows;                  /* groups an optimizer step */
     int32_t  cap_tok;                    /* most tokens of a micro-batch */
     int64_t  steps_per_epoch, n_steps;
-    int32_t  bucket[LMF_MAX_BUCKETS];    /* sizes, rising */
+    int32_t  bucket[LMF_MAX_STEP_BUCKETS];    /* sizes, rising */
     int      n_buckets;
-    int32_t  max_seqs;                   /* most samples in one micro-batch, one more for padding */
+    int32_t  max_seqs;                   /* most samples in one micro-batch, and one group more for padding */
     int64_t *order; uint32_t order_epoch; bool order_made; /* permutation of one epoch */
 } lmf_batches;
 
-typedef struct lmf_micro { int32_t i_bucket, n_items, n_tok; } lmf_micro; /* samples are item[first ..] of the step */
+typedef struct lmf_micro { int32_t i_bucket, n_groups, n_tok; } lmf_micro; /* groups are group[first ..] of the step */
 typedef struct lmf_step_plan {
-    int64_t   sample[LMF_MAX_STEP_ROWS]; /* grouped by micro-batch, in order of drawing within one */
-    int       n_samples;
+    int64_t   group[LMF_MAX_STEP_ROWS]; /* in the data; by micro-batch, in order of drawing within one */
+    int       n_groups;
     lmf_micro micro[LMF_MAX_STEP_ROWS];
     int       n_micro;
     int64_t   n_tok, n_learn;

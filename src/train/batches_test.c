@@ -27,11 +27,11 @@ static void check_step(const lmf_batches *b, const lmf_step_plan *p, counts *c)
     int64_t n_tok = 0, n_learn = 0;
     for (int k = 0; k < p->n_micro; k++) {
         int32_t sum = 0;
-        assert_true(p->micro[k].n_items >= 1 && p->micro[k].n_items < b->max_seqs);
-        for (int i = 0; i < p->micro[k].n_items; i++, at++) {
-            c->seen[p->sample[at]]++;
-            sum += b->samples->items[p->sample[at]].n;
-            n_learn += b->samples->items[p->sample[at]].n_learn;
+        assert_true(p->micro[k].n_groups >= 1 && p->micro[k].n_groups < b->max_seqs);
+        for (int i = 0; i < p->micro[k].n_groups; i++, at++) {
+            c->seen[p->group[at]]++;
+            sum += b->samples->items[p->group[at]].n;
+            n_learn += b->samples->items[p->group[at]].n_learn;
         }
         assert_int_equal(sum, p->micro[k].n_tok);
         assert_in_range(p->micro[k].i_bucket, 0, b->n_buckets - 1);
@@ -40,7 +40,7 @@ static void check_step(const lmf_batches *b, const lmf_step_plan *p, counts *c)
         n_tok += sum;
         c->n_padded += b->bucket[p->micro[k].i_bucket];
     }
-    assert_int_equal(at, p->n_samples);
+    assert_int_equal(at, p->n_groups);
     assert_int_equal(n_tok, p->n_tok);
     assert_int_equal(n_learn, p->n_learn);
     c->n_tok += n_tok;
@@ -79,11 +79,52 @@ static void once_an_epoch(void **state)
         assert_ok(ctx, lmf_batches_step(&b, 0, &p));
         assert_ok(ctx, lmf_batches_step(&b, b.n_steps - 1, &again));
         assert_ok(ctx, lmf_batches_step(&b, 0, &again));
-        assert_int_equal(p.n_samples, again.n_samples);
-        assert_memory_equal(p.sample, again.sample, (size_t)p.n_samples * sizeof *p.sample);
+        assert_int_equal(p.n_groups, again.n_groups);
+        assert_memory_equal(p.group, again.group, (size_t)p.n_groups * sizeof *p.group);
         lmf_batches_clear(&b);
         lmf_batches_clear(&b);
     }
+    lmf_test_ctx_done(ctx);
+}
+
+/* Three samples a group: all of them, side by side, in one micro-batch, as often as the group. */
+static void groups_stay_together(void **state)
+{
+    (void)state;
+    static lmf_step_plan p;
+    static lengths l;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_batches b;
+    int seen[MAX_N / 3] = { 0 };
+    make(&l, 3, 300, 5, 60);
+    l.s.group_size = 3;
+    assert_ok(ctx, lmf_batches_init(&b, ctx, &l.s, 5, true, 8, 256, 2, 0));
+    assert_int_equal(b.steps_per_epoch, 13); /* 100 groups, 8 a step */
+    for (int64_t s = 0; s < b.n_steps; s++) {
+        int64_t n_tok = 0, n_learn = 0;
+        int at = 0, most = 0;
+        assert_ok(ctx, lmf_batches_step(&b, s, &p));
+        assert_int_equal(p.n_groups, s % 13 == 12 ? 4 : 8);
+        for (int k = 0; k < p.n_micro; k++) {
+            int32_t sum = 0;
+            for (int i = 0; i < p.micro[k].n_groups; i++, at++) {
+                assert_in_range(p.group[at], 0, 99);
+                seen[p.group[at]]++;
+                for (int j = 0; j < 3; j++) {
+                    sum += l.item[3 * p.group[at] + j].n;
+                    n_learn += l.item[3 * p.group[at] + j].n_learn;
+                }
+            }
+            assert_true(sum == p.micro[k].n_tok && sum <= b.bucket[p.micro[k].i_bucket]);
+            most = p.micro[k].n_groups > most ? p.micro[k].n_groups : most;
+            n_tok += sum;
+        }
+        assert_true(at == p.n_groups && n_tok == p.n_tok && n_learn == p.n_learn);
+        assert_true(3 * most + 3 <= b.max_seqs && b.max_seqs % 3 == 0); /* and a whole group of padding */
+    }
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(seen[i], 2);
+    lmf_batches_clear(&b);
     lmf_test_ctx_done(ctx);
 }
 
@@ -98,15 +139,32 @@ static void order_of_a_step(void **state)
     assert_ok(ctx, lmf_batches_init(&b, ctx, &l.s, 5, false, 4, 0, 1, 0));
     for (int64_t s = 0; s < 3; s++) {
         assert_ok(ctx, lmf_batches_step(&b, s, &p));
-        assert_int_equal(p.n_samples, s == 2 ? 2 : 4); /* the last step of an epoch has what is left */
-        for (int i = 0; i < p.n_samples; i++)
-            assert_int_equal(p.sample[i], 4 * s + i);
+        assert_int_equal(p.n_groups, s == 2 ? 2 : 4); /* the last step of an epoch has what is left */
+        for (int i = 0; i < p.n_groups; i++)
+            assert_int_equal(p.group[i], 4 * s + i);
     }
     lmf_batches_clear(&b);
     assert_refused(ctx, LMF_E_ARG, "a step of 0 rows", lmf_batches_init(&b, ctx, &l.s, 5, false, 0, 0, 1, 0));
     lmf_batches_clear(&b);
     assert_refused(ctx, LMF_E_ARG, "a step of 4097 rows", lmf_batches_init(&b, ctx, &l.s, 5, false, 4097, 0, 1, 0));
     lmf_batches_clear(&b);
+    lmf_test_ctx_done(ctx);
+}
+
+/* A part of an epoch is so many of its steps, rounded up: 10 rows in steps of 4 are 3 steps an epoch. */
+static void parts_of_epochs(void **state)
+{
+    (void)state;
+    static lengths l;
+    static const struct { double epochs; int64_t n_steps; } rows[] = { { 0.1, 1 }, { 0.5, 2 }, { 1, 3 }, { 1.5, 5 }, { 2.01, 7 }, { 2.9, 9 } };
+    lmf_ctx *ctx = lmf_test_ctx();
+    make(&l, 1, 10, 16, 16);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lmf_batches b;
+        assert_ok(ctx, lmf_batches_init(&b, ctx, &l.s, 5, false, 4, 0, rows[i].epochs, 0));
+        assert_int_equal(b.n_steps, rows[i].n_steps);
+        lmf_batches_clear(&b);
+    }
     lmf_test_ctx_done(ctx);
 }
 
@@ -130,5 +188,7 @@ static void long_runs(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-LMF_TESTS(batches) = { { "every sample once an epoch, little padding", once_an_epoch }, { "rows in their order", order_of_a_step },
+LMF_TESTS(batches) = { { "parts of epochs", parts_of_epochs }, { "every sample once an epoch, little padding", once_an_epoch },
+                       { "rows in their order", order_of_a_step },
+                       { "groups stay together", groups_stay_together },
                        { "runs longer than the survey", long_runs }, { 0 } };

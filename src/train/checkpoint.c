@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A checkpoint is the folder checkpoint-N: the adapter as PEFT has it, state.safetensors with every STATE tensor of the plan,
  * trainer_state.json, and MANIFEST.json, written last: sizes and SHA-256 of the others, and in "digest" the SHA-256 of its own text
- * with that field empty. It is written as checkpoint-N.tmp and renamed when all of it is durable.
- * Rule: an older checkpoint goes only after the new one has been read back and its hashes hold. */
+ * with that field empty. It is written under a temporary name and renamed when all of it is durable.
+ * Rule: an older checkpoint goes only after the new one has been read back and its hashes hold; and only what is one goes: a folder
+ * whose manifest's digest holds and that has the files of a checkpoint and nothing else. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/file.h"
+#include "base/output.h"
+#include "base/number.h"
 #include "format/adapter.h"
 #include "format/json.h"
 #include "format/safetensors.h"
@@ -141,31 +143,46 @@ lmf_status lmf_trainer_load_adapter(lmf_trainer *t, const char *dir)
     if (t->opts.full)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "all weights are trained: there is no adapter to start from");
     LMF_TRY(lmf_adapter_open(t->ctx, dir, &a));
+    t->live->version++;
     lmf_status s = read_flat(t, "train.p", &p, &bytes);
     if (!s)
         s = load_pairs(t, dir, a, p);
     if (!s)
         s = lmf_plan_state_write(t->plan, "train.p", p, bytes);
+    if (!s && lmf_objective_has_reference(t->objective)) { /* the run starts from these: what was made from others goes */
+        lmf__trainer_drop_reference(t);
+        t->start = p;
+        p = NULL;
+    }
     lmf_free(t->ctx, p, bytes);
     lmf_adapter_close(a);
     return s;
 }
 
 /* ---- state ---- */
+static const char reference_name[] = "reference.logp";
+
 static lmf_status save_state(lmf_trainer *t, const char *dir)
 {
     char path[4096];
     lmf_safetensors_writer *w;
     const lmf_tensor *s_t;
+    LMF_TRY(lmf__trainer_reference(t));
     LMF_TRY(lmf_path_join(t->ctx, path, sizeof path, dir, "state.safetensors"));
     LMF_TRY(lmf_safetensors_writer_create(t->ctx, path, &w));
     lmf_status s = LMF_OK;
     for (int i = 0; !s && (s_t = lmf_plan_state_at(t->plan, i)); i++)
         s = lmf_safetensors_add(w, s_t->name, s_t->v.dtype, s_t->v.dim, s_t->v.n_dims);
+    if (!s && t->reference.logp)
+        s = lmf_safetensors_add(w, reference_name, LMF_F32, &t->reference.n, 1);
     if (!s)
         s = lmf_safetensors_begin(w);
     for (int64_t i; !s && (i = lmf_safetensors_writer_next(w)) >= 0;) {
         s_t = lmf_plan_state_at(t->plan, (int)i);
+        if (!s_t) {
+            s = lmf_safetensors_write(w, t->reference.logp, (size_t)t->reference.n * sizeof *t->reference.logp);
+            continue;
+        }
         size_t bytes = lmf_format_bytes(s_t->v.fmt, lmf_view_count(&s_t->v));
         void *data = lmf_alloc(t->ctx, bytes);
         s = data ? lmf_plan_state_read(t->plan, s_t->name, data, bytes) : LMF_NO_MEMORY(t->ctx, bytes, "a checkpoint");
@@ -181,6 +198,28 @@ static lmf_status save_state(lmf_trainer *t, const char *dir)
     return s;
 }
 
+/* What the run that goes on had made; it is of the same model, data and start (identity). */
+static lmf_status load_reference(lmf_trainer *t, const lmf_safetensors *st, const char *path)
+{
+    const lmf_st_tensor *f = lmf_safetensors_find(st, reference_name);
+    size_t bytes = (size_t)t->batches.samples->n * sizeof(float);
+    char sha[65];
+    if (!lmf_objective_has_reference(t->objective))
+        return LMF_OK;
+    if (!f || f->dtype != LMF_F32 || f->bytes != bytes)
+        return LMF_FAIL(t->ctx, LMF_E_NOT_FOUND, "%s has no tensor \"%s\" of these data", path, reference_name);
+    LMF_TRY(lmf_samples_sha256(t->batches.samples, t->ctx, sha));
+    float *logp = lmf_alloc(t->ctx, bytes);
+    if (!logp)
+        return LMF_NO_MEMORY(t->ctx, bytes, "the reference's log-probabilities");
+    memcpy(logp, f->data, bytes);
+    if (t->reference.logp)
+        lmf_free(t->ctx, t->reference.logp, (size_t)t->reference.n * sizeof *logp);
+    t->reference = (lmf_reference){ .logp = logp, .n = t->batches.samples->n };
+    memcpy(t->reference.data_sha256, sha, sizeof sha);
+    return LMF_OK;
+}
+
 static lmf_status load_state(lmf_trainer *t, const char *dir)
 {
     char path[4096];
@@ -189,10 +228,13 @@ static lmf_status load_state(lmf_trainer *t, const char *dir)
     LMF_TRY(lmf_path_join(t->ctx, path, sizeof path, dir, "state.safetensors"));
     LMF_TRY(lmf_safetensors_open(t->ctx, path, &st));
     lmf_status s = LMF_OK;
+    t->live->version++;
     for (int i = 0; !s && (s_t = lmf_plan_state_at(t->plan, i)); i++) {
         const lmf_st_tensor *f = lmf_safetensors_find(st, s_t->name);
         s = f ? lmf_plan_state_write(t->plan, s_t->name, f->data, f->bytes) : LMF_FAIL(t->ctx, LMF_E_NOT_FOUND, "%s has no tensor \"%s\"", path, s_t->name);
     }
+    if (!s)
+        s = load_reference(t, st, path);
     lmf_safetensors_close(st);
     return s;
 }
@@ -217,30 +259,44 @@ static lmf_status hash_weights(lmf_trainer *t)
     return s;
 }
 
+/* Of the parameters that the run starts from: a reference is theirs. */
+static lmf_status hash_start(lmf_trainer *t, char hex[65])
+{
+    size_t bytes = (size_t)t->params.n_total * sizeof(float);
+    if (t->start)
+        return lmf_sha256_hex(t->ctx, t->start, bytes, hex);
+    float *p = lmf_alloc(t->ctx, bytes);
+    if (!p)
+        return LMF_NO_MEMORY(t->ctx, bytes, "the parameters");
+    lmf__trainer_init_params(t, p);
+    lmf_status s = lmf_sha256_hex(t->ctx, p, bytes, hex);
+    lmf_free(t->ctx, p, bytes);
+    return s;
+}
+
 /* What must agree for a resumed run to be the same run. */
 static lmf_status identity(lmf_trainer *t, json_t **out)
 {
-    char fingerprint[20], options[2048], options_sha[65], data_sha[65];
+    char fingerprint[20], options[3072], own[1024], options_sha[65], data_sha[65], start_sha[65];
     const lmf_train_opts *o = &t->opts;
-    const lmf_samples *sm = t->batches.samples;
     LMF_TRY(hash_weights(t));
     snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)lmf_plan_fingerprint(t->plan));
-    snprintf(options, sizeof options, "%d %d %.17g %d %s %d %d %d %.17g %d %.17g %lld %.17g %.17g %.17g %.17g %.17g %llu %d %d %lld", o->full, o->lora_r, o->lora_alpha,
-             o->use_rslora, o->target_modules, o->batch_size, o->grad_accum, o->micro_tok, o->lr, (int)o->schedule, o->min_lr_ratio, (long long)o->warmup_steps,
-             o->weight_decay, o->beta1, o->beta2, o->eps, o->max_grad_norm, (unsigned long long)o->seed, o->compute, o->shuffle, (long long)t->batches.n_steps);
+    lmf_objective_text(t->objective, t->objective_opts, own, sizeof own);
+    snprintf(options, sizeof options, "%d %d %.17g %d %s %d %d %d %.17g %d %.17g %lld %.17g %.17g %.17g %.17g %.17g %llu %d %d %lld %s %s",
+             o->full, o->lora_r, o->lora_alpha, o->use_rslora, o->target_modules, o->batch_size, o->grad_accum, o->micro_tok, o->lr,
+             (int)o->schedule, o->min_lr_ratio, (long long)o->warmup_steps, o->weight_decay, o->beta1, o->beta2, o->eps, o->max_grad_norm,
+             (unsigned long long)o->seed, o->compute, o->shuffle, (long long)t->batches.n_steps, t->objective->name, own);
     LMF_TRY(lmf_sha256_hex(t->ctx, options, strlen(options), options_sha));
-    /* token ids and masks of all samples, in order */
-    lmf_buf ids;
-    lmf_buf_init(&ids, t->ctx, SIZE_MAX / 8);
-    for (int64_t i = 0; i < sm->n; i++) {
-        lmf_buf_append(&ids, &sm->items[i].n, sizeof sm->items[i].n);
-        lmf_buf_append(&ids, sm->items[i].id, (size_t)sm->items[i].n * sizeof(int32_t));
-        lmf_buf_append(&ids, sm->items[i].learn, (size_t)sm->items[i].n);
-    }
-    lmf_status s = ids.status ? ids.status : lmf_sha256_hex(t->ctx, lmf_buf_str(&ids), ids.n, data_sha);
-    lmf_buf_clear(&ids);
-    LMF_TRY(s);
+    LMF_TRY(lmf_samples_sha256(t->batches.samples, t->ctx, data_sha));
     *out = json_pack("{s:s, s:s, s:s, s:s}", "model", t->model_sha256, "data", data_sha, "options", options_sha, "plan", fingerprint);
+    if (*out && lmf_objective_has_reference(t->objective)) {
+        lmf_status s = hash_start(t, start_sha);
+        if (!s && json_object_set_new(*out, "start", json_string(start_sha)))
+            s = LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");
+        if (s)
+            json_decref(*out);
+        LMF_TRY(s);
+    }
     return *out ? LMF_OK : LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");
 }
 
@@ -250,8 +306,10 @@ static lmf_status save_trainer_state(lmf_trainer *t, const char *dir)
     json_t *id, *root;
     LMF_TRY(lmf_path_join(t->ctx, path, sizeof path, dir, "trainer_state.json"));
     LMF_TRY(identity(t, &id));
-    root = json_pack("{s:I, s:I, s:f, s:I, s:I, s:o}", "global_step", (json_int_t)t->step, "max_steps", (json_int_t)t->batches.n_steps,
-                     "epoch", (double)t->step / (double)t->batches.steps_per_epoch, "total_tokens", (json_int_t)t->total_tok, "skipped_steps", (json_int_t)t->n_skipped, "identity", id);
+    root = json_pack("{s:I, s:I, s:f, s:I, s:I, s:I, s:o}", "global_step", (json_int_t)t->step, "max_steps", (json_int_t)t->batches.n_steps,
+                     "epoch", (double)t->step / (double)t->batches.steps_per_epoch, "total_tokens", (json_int_t)t->total_tok,
+                         "skipped_steps", (json_int_t)t->n_skipped,
+                     "clock_unix", (json_int_t)t->opts.clock_unix, "identity", id);
     lmf_status s = root ? lmf_json_save(t->ctx, path, root) : LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");
     json_decref(root);
     return s;
@@ -296,12 +354,13 @@ static lmf_status save_manifest(lmf_trainer *t, const char *dir)
     return s;
 }
 
-/* Every file is there, of its size and hash, and the manifest is whole. */
-static lmf_status verify(lmf_ctx *ctx, const char *dir)
+/* The manifest, when its digest holds. */
+static lmf_status read_manifest(lmf_ctx *ctx, const char *dir, json_t **out)
 {
     char path[4096], digest[65], sha[65];
     json_t *root;
     lmf_buf text;
+    *out = NULL;
     LMF_TRY(lmf_path_join(ctx, path, sizeof path, dir, "MANIFEST.json"));
     LMF_TRY(lmf_json_load(ctx, path, MAX_JSON_BYTES, LMF_JSON_SMALL, &root));
     const char *said = json_string_value(json_object_get(root, "digest"));
@@ -313,6 +372,20 @@ static lmf_status verify(lmf_ctx *ctx, const char *dir)
     lmf_buf_clear(&text);
     if (!s && strcmp(sha, digest))
         s = LMF_FAIL(ctx, LMF_E_FORMAT, "%s was changed: its digest does not hold", path);
+    if (s)
+        json_decref(root);
+    else
+        *out = root;
+    return s;
+}
+
+/* Every file is there, of its size and hash, and the manifest is whole. */
+static lmf_status verify(lmf_ctx *ctx, const char *dir)
+{
+    char path[4096], sha[65];
+    json_t *root;
+    LMF_TRY(read_manifest(ctx, dir, &root));
+    lmf_status s = lmf_path_join(ctx, path, sizeof path, dir, "MANIFEST.json");
     const char *name;
     json_t *entry, *files = json_object_get(root, "files");
     if (!s && json_object_size(files) == 0)
@@ -339,12 +412,11 @@ static int64_t newest_below(const char *dir, int64_t below)
     int64_t best = -1;
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));) {
-        long long n;
-        int used = 0;
+        int64_t n;
         char name[64];
-        if (sscanf(e->d_name, "checkpoint-%lld%n", &n, &used) != 1 || e->d_name[used] || n < 0 || n >= below || n <= best)
+        if (strncmp(e->d_name, "checkpoint-", 11) || !lmf_number_is(e->d_name + 11, &n) || n >= below || n <= best)
             continue;
-        snprintf(name, sizeof name, "checkpoint-%lld", n);
+        snprintf(name, sizeof name, "checkpoint-%lld", (long long)n);
         if (strcmp(name, e->d_name) == 0) /* not "checkpoint-007" */
             best = n;
     }
@@ -355,22 +427,57 @@ static int64_t newest_below(const char *dir, int64_t below)
 
 int64_t lmf_checkpoint_newest(const char *dir) { return newest_below(dir, INT64_MAX); }
 
-static lmf_status checkpoint_path(lmf_ctx *ctx, const char *dir, int64_t n, const char *suffix, char *text, size_t cap)
+static lmf_status checkpoint_path(lmf_ctx *ctx, const char *dir, int64_t n, char *text, size_t cap)
 {
     char name[64];
-    snprintf(name, sizeof name, "checkpoint-%lld%s", (long long)n, suffix);
+    snprintf(name, sizeof name, "checkpoint-%lld", (long long)n);
     return lmf_path_join(ctx, text, cap, dir, name);
 }
 
-/* Later ones than this run's step were passed over as damaged: they don't count among those kept. */
+static const char *const removable[] = { "MANIFEST.json", "adapter_config.json", "adapter_model.safetensors", "README.md", "state.safetensors",
+                                         "trainer_state.json", NULL };
+
+lmf_status lmf_checkpoint_check(lmf_ctx *ctx, const char *path, bool whole)
+{
+    json_t *root;
+    if (lmf_output_stat(path) != LMF_OUTPUT_DIR)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s, not a checkpoint; it is left alone", path, lmf_output_word(lmf_output_stat(path)));
+    lmf_status s = whole ? verify(ctx, path) : read_manifest(ctx, path, &root);
+    if (s)
+        return lmf_fail_prefix(ctx, LMF_E_EXISTS, "%s is no checkpoint that was written here, or was changed since; it is left alone", path);
+    if (!whole)
+        json_decref(root);
+    return lmf_dir_holds_only(ctx, path, removable);
+}
+
+lmf_status lmf_checkpoint_remove(lmf_ctx *ctx, const char *path)
+{
+    LMF_TRY(lmf_checkpoint_check(ctx, path, false));
+    return lmf_dir_remove(ctx, path, removable);
+}
+
+/* A temporary folder: half of a checkpoint, or one that was replaced, with its manifest. */
+lmf_status lmf_checkpoint_remove_left(lmf_ctx *ctx, const char *path)
+{
+    char manifest[4096];
+    LMF_TRY(lmf_path_join(ctx, manifest, sizeof manifest, path, "MANIFEST.json"));
+    return lmf_output_stat(manifest) == LMF_OUTPUT_NONE ? lmf_dir_remove(ctx, path, NULL) : lmf_checkpoint_remove(ctx, path);
+}
+
+/* Later ones than this run's step were passed over as damaged: they don't count among those kept. What is no checkpoint is passed over. */
 static lmf_status rotate(lmf_trainer *t, const char *dir, int keep)
 {
     char path[4096];
     int64_t n = newest_below(dir, t->step + 1);
     for (int kept = 0; n >= 0; n = newest_below(dir, n)) {
-        LMF_TRY(checkpoint_path(t->ctx, dir, n, "", path, sizeof path));
+        LMF_TRY(checkpoint_path(t->ctx, dir, n, path, sizeof path));
+        lmf_error_record before = t->ctx->error;
+        if (lmf_checkpoint_check(t->ctx, path, false)) {
+            t->ctx->error = before;
+            continue;
+        }
         if (++kept > keep)
-            LMF_TRY(lmf_dir_remove(t->ctx, path));
+            LMF_TRY(lmf_dir_remove(t->ctx, path, removable));
     }
     return LMF_OK;
 }
@@ -387,23 +494,20 @@ static lmf_status write_all(lmf_trainer *t, const char *dir, const char *base_na
 
 lmf_status lmf_trainer_save(lmf_trainer *t, const char *dir, int keep, const char *base_name)
 {
-    char tmp[4096], path[4096];
-    LMF_TRY(checkpoint_path(t->ctx, dir, t->step, ".tmp", tmp, sizeof tmp));
-    LMF_TRY(checkpoint_path(t->ctx, dir, t->step, "", path, sizeof path));
-    if (lmf_path_stat(tmp) == LMF_PATH_DIR) /* left by a process that died */
-        LMF_TRY(lmf_dir_remove(t->ctx, tmp));
-    LMF_TRY(lmf_dir_create(t->ctx, tmp));
-    lmf_status s = write_all(t, tmp, base_name);
-    if (!s && lmf_path_stat(path) == LMF_PATH_DIR)
-        s = lmf_dir_remove(t->ctx, path);
+    char path[4096];
+    lmf_stage stage;
+    LMF_TRY(checkpoint_path(t->ctx, dir, t->step, path, sizeof path));
+    bool there = lmf_output_stat(path) != LMF_OUTPUT_NONE;
+    if (there)
+        LMF_TRY(lmf_checkpoint_check(t->ctx, path, false));
+    LMF_TRY(lmf_dir_create(t->ctx, dir));
+    LMF_TRY(lmf_stage_open(t->ctx, path, lmf_checkpoint_remove_left, &stage));
+    lmf_status s = write_all(t, stage.path, base_name);
     if (!s)
-        s = lmf_path_rename(t->ctx, tmp, path);
-    if (s) {
-        lmf_error_record why = t->ctx->error;
-        lmf_dir_remove(t->ctx, tmp);
-        t->ctx->error = why;
-        return s;
-    }
+        s = lmf_output_place(t->ctx, stage.path, path, there);
+    lmf_status closed = lmf_stage_close(&stage);
+    LMF_TRY(s);
+    LMF_TRY(closed);
     LMF_TRY(lmf_dir_sync(t->ctx, dir));
     LMF_TRY(verify(t->ctx, path));
     return rotate(t, dir, keep);
@@ -411,14 +515,16 @@ lmf_status lmf_trainer_save(lmf_trainer *t, const char *dir, int keep, const cha
 
 static lmf_status check_identity(lmf_trainer *t, const char *path, const json_t *theirs)
 {
-    static const struct { const char *key, *what; } parts[] = { { "model", "another model file" }, { "data", "other training data" },
-                                                                { "options", "other options" }, { "plan", "another build, device, number of workers or longest evaluation row" } };
+    static const struct { const char *key, *what; } parts[] = {
+        { "model", "another model file" }, { "data", "other training data" }, { "options", "other options" },
+        { "start", "another adapter to start from" }, { "plan", "another build, device, number of workers or longest evaluation row" }
+    };
     json_t *ours;
     LMF_TRY(identity(t, &ours));
     lmf_status s = LMF_OK;
     for (size_t i = 0; !s && i < sizeof parts / sizeof *parts; i++) {
         const char *a = json_string_value(json_object_get(theirs, parts[i].key)), *b = json_string_value(json_object_get(ours, parts[i].key));
-        if (!a || strcmp(a, b))
+        if ((a || b) && (!a || !b || strcmp(a, b)))
             s = LMF_FAIL(t->ctx, LMF_E_ARG, "%s was made with %s: going on from it would not give the same run", path, parts[i].what);
     }
     json_decref(ours);
@@ -449,12 +555,35 @@ static lmf_status load(lmf_trainer *t, const char *path)
     return s;
 }
 
+lmf_status lmf_checkpoint_clock(lmf_ctx *ctx, const char *dir, int64_t *clock_unix, bool *found)
+{
+    char path[4096], file[4096];
+    json_t *root;
+    *found = false;
+    for (int64_t n = lmf_checkpoint_newest(dir); n >= 0; n = newest_below(dir, n)) {
+        LMF_TRY(checkpoint_path(ctx, dir, n, path, sizeof path));
+        lmf_status s = verify(ctx, path);
+        if (s == LMF_E_MEMORY)
+            return s;
+        if (s)
+            continue;
+        LMF_TRY(lmf_path_join(ctx, file, sizeof file, path, "trainer_state.json"));
+        LMF_TRY(lmf_json_load(ctx, file, MAX_JSON_BYTES, LMF_JSON_SMALL, &root));
+        *found = json_is_integer(json_object_get(root, "clock_unix"));
+        if (*found)
+            *clock_unix = json_integer_value(json_object_get(root, "clock_unix"));
+        json_decref(root);
+        return LMF_OK;
+    }
+    return LMF_OK;
+}
+
 lmf_status lmf_trainer_resume(lmf_trainer *t, const char *dir, int *skipped)
 {
     char path[4096];
     *skipped = 0;
     for (int64_t n = lmf_checkpoint_newest(dir); n >= 0; n = newest_below(dir, n)) {
-        LMF_TRY(checkpoint_path(t->ctx, dir, n, "", path, sizeof path));
+        LMF_TRY(checkpoint_path(t->ctx, dir, n, path, sizeof path));
         lmf_status s = verify(t->ctx, path);
         if (s == LMF_E_MEMORY)
             return s;

@@ -347,7 +347,7 @@ static lmf_status resume_all(lmf_ctx *ctx, void *arg)
     lmf_samples *samples = NULL;
     lmf_trainer *t = NULL;
     int skipped;
-    o.target_modules = "q_proj", o.max_steps = 1;
+    o.target_modules = "q_proj", o.max_steps = 1, o.warmup_steps = 1;
     lmf_status s = lmf_model_open(ctx, paths[0], &m);
     if (!s)
         s = open_samples(ctx, m, rows_path(), &samples);
@@ -369,7 +369,7 @@ static void each_call_of_a_resume_fails(void **state)
     (void)state;
     static char model[512], dir[512];
     lmf_train_opts o = small_opts();
-    o.target_modules = "q_proj", o.max_steps = 1;
+    o.target_modules = "q_proj", o.max_steps = 1, o.warmup_steps = 1;
     snprintf(model, sizeof model, "%s", lmf_test_formula_model(&(lmf_formula){ .seed = 1, .n_layers = 1 }));
     snprintf(dir, sizeof dir, "%s", lmf_test_path("run"));
     fixture f = { .ctx = lmf_test_ctx() };

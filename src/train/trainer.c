@@ -12,32 +12,52 @@
 #include "train/trainer_internal.h"
 
 enum { MAX_BAD_STEPS = 3 };
+_Static_assert(sizeof ((lmf_train_stats *)0)->report / sizeof(double) == LMF_MAX_REPORTS,
+               "trainer.h says the number without including objective.h");
 
 lmf_train_opts lmf_train_opts_default(void)
 {
     return (lmf_train_opts){ .struct_bytes = sizeof(lmf_train_opts), .objective = "sft", .lora_r = 16, .lora_alpha = 32, .target_modules = "all-linear",
-        .batch_size = 4, .grad_accum = 4, .epochs = 1, .lr = 2e-4, .schedule = LMF_SCHEDULE_LINEAR, .warmup_steps = 50, .weight_decay = 0.01,
-        .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1, .seed = 42, .compute = 1, .shuffle = true };
+        .batch_size = 4, .grad_accum = 4, .epochs = 1, .lr = 2e-4, .schedule = LMF_SCHEDULE_LINEAR, .warmup_steps = LMF_WARMUP_SHARE,
+        .weight_decay = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1, .seed = 42, .compute = 1, .shuffle = true };
 }
 
-/* Body over one bucket of T rows, up to the hidden states. */
-static lmf_tensor *build_body(lmf_trainer *t, lmf_graph *g, int64_t T)
+/* Elements of an input in a graph of T rows: tokens, sequences or groups that it has room for. */
+static int64_t n_places(const lmf_trainer *t, int per, int64_t T)
+{
+    return per == LMF_PER_TOKEN ? T : per == LMF_PER_SEQUENCE ? t->batches.max_seqs : t->batches.max_seqs / t->objective->group_size;
+}
+
+/* One bucket of T rows up to the hidden states, and the inputs of the objective; then its loss, or its score where loss is NULL. */
+static void build_objective(lmf_trainer *t, lmf_graph *g, int64_t T, lmf_tensor **loss)
 {
     int64_t S1 = t->batches.max_seqs + 1;
+    lmf_tensor *own[LMF_MAX_OBJECTIVE_INPUTS];
+    lmf_head_spec head = lmf_model_head(t->model);
+    const lmf_objective_input *inputs = t->objective->inputs;
     g->config = t->model->config;
     g->user = &t->nn;
     lmf_batch in = { .token = lmf_graph_tensor(g, LMF_INPUT, "token", LMF_I32, 1, &T), .pos = lmf_graph_tensor(g, LMF_INPUT, "pos", LMF_I32, 1, &T),
                      .seq = lmf_graph_tensor(g, LMF_INPUT, "seq", LMF_I32, 1, &T), .q_start = lmf_graph_tensor(g, LMF_INPUT, "q_start", LMF_I32, 1, &S1) };
-    return t->model->arch->body(g, &in, t->model->arch->embed(g, &in));
+    lmf_tensor *x = t->model->arch->body(g, &in, t->model->arch->embed(g, &in));
+    for (int i = 0; inputs[i].name; i++) {
+        int64_t n = n_places(t, inputs[i].per, T);
+        own[i] = lmf_graph_tensor(g, LMF_INPUT, inputs[i].name, inputs[i].fill == LMF_FILL_TARGET ? LMF_I32 : LMF_F32, 1, &n);
+    }
+    lmf_loss_in from = { .head = &head, .x = x, .start = in.q_start, .in = own, .opts = t->objective_opts, .compute = t->opts.compute };
+    if (loss)
+        *loss = t->objective->loss(g, &from);
+    else
+        t->objective->score(g, &from);
 }
 
 static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
 {
-    lmf_head_spec head = lmf_model_head(t->model);
     int64_t one = 1;
     float unit = 1;
     int n = t->params.n;
-    lmf_tensor *loss = t->objective->loss(g, &head, build_body(t, g, T), t->opts.compute);
+    lmf_tensor *loss;
+    build_objective(t, g, T, &loss);
     lmf_tensor *d_loss = lmf_graph_const(g, "one", LMF_F32, 1, &one, &unit);
     lmf_tensor **wrt = lmf_arena_array(&g->arena, (size_t)n, sizeof *wrt), **grad = lmf_arena_array(&g->arena, (size_t)n, sizeof *grad);
     if (!wrt || !grad)
@@ -63,8 +83,7 @@ static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
 
 static lmf_status build_eval(lmf_trainer *t, lmf_graph *g, int64_t T)
 {
-    lmf_head_spec head = lmf_model_head(t->model);
-    t->objective->score(g, &head, build_body(t, g, T), t->opts.compute);
+    build_objective(t, g, T, NULL);
     return lmf_graph_finish(g);
 }
 
@@ -95,7 +114,7 @@ static lmf_status build_update(lmf_trainer *t, lmf_graph *g)
 }
 
 /* Tokens of an evaluation graph: evaluation rows may be longer than those trained on, and a forward pass costs less memory. */
-static int64_t eval_size(const lmf_trainer *t, int i_bucket)
+int64_t lmf__trainer_eval_size(const lmf_trainer *t, int i_bucket)
 {
     int64_t n = t->batches.bucket[i_bucket], want = (t->opts.eval_tok + 15) / 16 * 16;
     return i_bucket + 1 == t->batches.n_buckets && want > n ? want : n;
@@ -105,14 +124,24 @@ static lmf_status build(lmf_trainer *t)
 {
     int n = t->batches.n_buckets;
     t->n_graphs = 2 * n + 1;
-    for (int i = 0; i < t->n_graphs; i++)
+    for (int i = 0; i < t->n_graphs; i++) {
         LMF_TRY(lmf_graph_create(t->ctx, &t->graphs[i]));
+        t->graphs[i]->device = t->dev;
+    }
     for (int i = 0; i < n; i++) {
         LMF_TRY(build_step(t, t->graphs[i], t->batches.bucket[i]));
-        LMF_TRY(build_eval(t, t->graphs[n + i], eval_size(t, i)));
+        LMF_TRY(build_eval(t, t->graphs[n + i], lmf__trainer_eval_size(t, i)));
     }
     LMF_TRY(build_update(t, t->graphs[2 * n]));
-    return lmf_plan_create(t->dev, t->graphs, t->n_graphs, &(lmf_plan_opts){ .profile = t->opts.profile }, &t->plan);
+    return lmf_plan_create(t->dev, t->graphs, t->n_graphs, &(lmf_plan_opts){ .profile = t->opts.profile, .two_slots = true }, &t->plan);
+}
+
+void lmf__trainer_init_params(const lmf_trainer *t, float *p)
+{
+    if (t->opts.full)
+        lmf_params_init_full(&t->params, t->model, p);
+    else
+        lmf_params_init_lora(&t->params, t->opts.seed, p);
 }
 
 static lmf_status init_params(lmf_trainer *t)
@@ -121,13 +150,23 @@ static lmf_status init_params(lmf_trainer *t)
     float *p = lmf_alloc(t->ctx, bytes);
     if (!p)
         return LMF_NO_MEMORY(t->ctx, bytes, "the initial parameters");
-    if (t->opts.full)
-        lmf_params_init_full(&t->params, t->model, p);
-    else
-        lmf_params_init_lora(&t->params, t->opts.seed, p);
+    lmf__trainer_init_params(t, p);
     lmf_status s = lmf_plan_state_write(t->plan, "train.p", p, bytes);
     lmf_free(t->ctx, p, bytes);
     return s;
+}
+
+/* Views of the parameters where they lie. */
+static lmf_status make_live(lmf_trainer *t)
+{
+    const char *p = lmf_plan_state_data(t->plan, "train.p");
+    LMF_TRY(lmf_weights_create(t->ctx, &t->live));
+    t->live->dev = t->dev->flags & LMF_DEVICE_HOST ? NULL : t->dev;
+    for (int i = 0; i < t->params.n; i++) {
+        const lmf_param *q = &t->params.items[i];
+        LMF_TRY(lmf_weights_add(t->live, q->name, LMF_F32, q->n_dims, q->dim, p + q->offset * (int64_t)sizeof(float), false, NULL));
+    }
+    return LMF_OK;
 }
 
 static lmf_status check_opts(lmf_ctx *ctx, const lmf_train_opts *o)
@@ -145,39 +184,67 @@ static lmf_status check_opts(lmf_ctx *ctx, const lmf_train_opts *o)
     return LMF_OK;
 }
 
+static lmf_status open_objective(lmf_trainer *t, const lmf_samples *samples)
+{
+    const lmf_train_opts *o = &t->opts;
+    LMF_TRY(lmf_objective_find(t->ctx, o->objective, &t->objective));
+    size_t bytes = t->objective->opts_bytes ? t->objective->opts_bytes : 1;
+    if (!(t->objective_opts = lmf_arena_alloc(&t->arena, bytes)))
+        return LMF_NO_MEMORY(t->ctx, bytes, "an objective's options");
+    LMF_TRY(lmf_objective_defaults(t->ctx, t->objective, t->objective_opts));
+    for (int i = 0; i < o->n_objective_values; i++)
+        LMF_TRY(lmf_objective_set(t->ctx, t->objective, t->objective_opts, o->objective_values[i].name, o->objective_values[i].value));
+    if (lmf_samples_group_size(samples) != t->objective->group_size)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "the objective \"%s\" takes samples in groups of %d, these are in groups of %d",
+                        t->objective->name, t->objective->group_size, lmf_samples_group_size(samples));
+    t->opts.objective_values = NULL, t->opts.n_objective_values = 0; /* the caller's */
+    return LMF_OK;
+}
+
+/* A share of the run where none is given. */
+static lmf_status set_warmup(lmf_trainer *t)
+{
+    int64_t n = t->batches.n_steps, share = n / 20 + (n % 20 != 0), *warmup = &t->opts.warmup_steps;
+    if (*warmup == LMF_WARMUP_SHARE)
+        *warmup = share < LMF_WARMUP_MOST ? share : LMF_WARMUP_MOST;
+    if (*warmup < 0 || *warmup > n)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "a warm-up of %lld steps in a run of %lld: the learning rate would never be reached; "
+                        "give fewer, or leave it out for 5 %% of the run", (long long)*warmup, (long long)n);
+    return LMF_OK;
+}
+
 static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_samples *samples)
 {
     const lmf_train_opts *o = &t->opts;
     LMF_TRY(check_opts(t->ctx, o));
-    for (const lmf_objective *const *k = t->ctx->tables->objectives; *k; k++)
-        t->objective = strcmp((*k)->name, o->objective) ? t->objective : *k;
-    if (!t->objective)
-        return LMF_FAIL(t->ctx, LMF_E_ARG, "there is no objective \"%s\"", o->objective);
+    LMF_TRY(open_objective(t, samples));
     LMF_TRY(o->full ? lmf_params_full(&t->arena, t->model, &t->params) :
                       lmf_params_lora(&t->arena, t->model, o->lora_r, o->target_modules, &t->params));
     t->nn = (lmf_nn){ .weights = t->model->weights, .params = &t->params, .compute = o->compute,
                       .lora_scale = (float)(o->lora_alpha / (o->use_rslora ? sqrt(o->lora_r) : o->lora_r)) };
     LMF_TRY(lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, o->batch_size * o->grad_accum, o->micro_tok, o->epochs, o->max_steps));
+    LMF_TRY(set_warmup(t));
     LMF_TRY(lmf_device_open(t->ctx, device, &t->dev));
     LMF_TRY(build(t));
     if (o->plan_only)
         return LMF_OK;
     LMF_TRY(lmf_plan_bind(t->plan, (lmf_weights *[]){ t->model->weights }, 1));
-    return init_params(t);
+    LMF_TRY(init_params(t));
+    return make_live(t);
 }
 
 lmf_status lmf_trainer_create(lmf_ctx *ctx, const char *device, lmf_model *model, const lmf_samples *samples,
                               const lmf_train_opts *opts, lmf_trainer **out)
 {
     *out = NULL;
-    if (opts->struct_bytes != sizeof *opts)
-        return LMF_FAIL(ctx, LMF_E_ARG, "lmf_train_opts has %zu bytes here, %zu in the caller: start from lmf_train_opts_default", sizeof *opts, opts->struct_bytes);
+    lmf_train_opts taken = lmf_train_opts_default();
+    LMF_TRY(lmf_opts_take(ctx, "lmf_train_opts", &taken, opts, sizeof taken));
     lmf_trainer *t = lmf_new(ctx, lmf_trainer);
     if (!t)
         return LMF_NO_MEMORY(ctx, sizeof *t, "a trainer");
     t->ctx = ctx;
     t->model = model;
-    t->opts = *opts;
+    t->opts = taken;
     lmf_arena_init(&t->arena, ctx, (size_t)1 << 30);
     lmf_status s = open_trainer(t, device, samples);
     if (s)
@@ -192,40 +259,64 @@ void lmf_trainer_destroy(lmf_trainer *t)
     if (!t)
         return;
     lmf_ctx *ctx = t->ctx;
+    lmf_weights_destroy(t->live);
     lmf_plan_destroy(t->plan);
     for (int i = 0; i < t->n_graphs; i++)
         lmf_graph_destroy(t->graphs[i]);
     lmf_device_close(t->dev);
     lmf_batches_clear(&t->batches);
+    lmf__trainer_drop_reference(t);
     lmf_arena_clear(&t->arena);
     lmf_delete(ctx, t);
 }
 
-/* Lays samples into the inputs of a graph of T rows. weight: of each learned token. */
-static void fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_samples *samples, const int64_t *item, int n, float weight)
+/* An input of the objective, all its places. */
+static void fill_input(lmf_trainer *t, int i_graph, int64_t T, const lmf_objective_input *in, const lmf_samples *samples,
+                       const int64_t *group, int n, float weight, const float *ref)
 {
-    int32_t *token = lmf_plan_io(t->plan, i_graph, "token"), *pos = lmf_plan_io(t->plan, i_graph, "pos"), *seq = lmf_plan_io(t->plan, i_graph, "seq");
-    int32_t *q_start = lmf_plan_io(t->plan, i_graph, "q_start"), *target = lmf_plan_io(t->plan, i_graph, "target");
-    float *w = lmf_plan_io(t->plan, i_graph, "weight");
-    int64_t at = 0;
-    for (int k = 0; k < n; k++) {
-        const lmf_sample *s = &samples->items[item[k]];
-        q_start[k] = (int32_t)at;
-        for (int32_t i = 0; i < s->n; i++, at++) {
+    void *io = lmf_plan_io(t->plan, i_graph, in->name);
+    float *f = io;
+    int32_t *target = io;
+    int64_t at = 0, size = t->objective->group_size, n_io = n_places(t, in->per, T);
+    for (int k = 0; k < n && in->per == LMF_PER_GROUP; k++)
+        f[at++] = weight;
+    for (int64_t k = 0; k < n * size && in->per != LMF_PER_GROUP; k++) {
+        int64_t i_item = group[k / size] * size + k % size;
+        const lmf_sample *s = &samples->items[i_item];
+        if (in->per == LMF_PER_SEQUENCE)
+            f[at++] = in->fill == LMF_FILL_WEIGHT ? weight : ref ? ref[i_item] : 0;
+        for (int32_t i = 0; i < s->n && in->per == LMF_PER_TOKEN; i++, at++) {
             bool learned = i + 1 < s->n && s->learn[i + 1];
-            token[at] = s->id[i];
-            pos[at] = i;
-            seq[at] = k;
-            target[at] = learned ? s->id[i + 1] : 0;
-            w[at] = learned ? weight : 0;
+            if (in->fill == LMF_FILL_TARGET)
+                target[at] = learned ? s->id[i + 1] : 0;
+            else
+                f[at] = !learned ? 0 : in->fill == LMF_FILL_LEARNED ? 1 : weight;
         }
     }
-    for (int k = n; k <= t->batches.max_seqs; k++)
-        q_start[k] = (int32_t)(k == n ? at : T);
-    for (int32_t i = 0; at < T; at++, i++) { /* padding: a segment of its own without loss */
-        token[at] = 0, pos[at] = i, seq[at] = n, target[at] = 0;
-        w[at] = 0;
+    memset(f + at, 0, (size_t)(n_io - at) * sizeof *f); /* padding and dead places; i32 has the same size */
+}
+
+void lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_samples *samples, const int64_t *group, int n, float weight,
+                       const float *ref)
+{
+    int32_t *token = lmf_plan_io(t->plan, i_graph, "token"), *pos = lmf_plan_io(t->plan, i_graph, "pos"), *seq = lmf_plan_io(t->plan, i_graph, "seq");
+    int32_t *q_start = lmf_plan_io(t->plan, i_graph, "q_start");
+    int64_t at = 0, size = t->objective->group_size, n_seqs = n * size;
+    for (int64_t k = 0; k < n_seqs; k++) {
+        const lmf_sample *s = &samples->items[group[k / size] * size + k % size];
+        q_start[k] = (int32_t)at;
+        for (int32_t i = 0; i < s->n; i++, at++) {
+            token[at] = s->id[i];
+            pos[at] = i;
+            seq[at] = (int32_t)k;
+        }
     }
+    for (int64_t k = n_seqs; k <= t->batches.max_seqs; k++)
+        q_start[k] = (int32_t)(k == n_seqs ? at : T);
+    for (int32_t i = 0; at < T; at++, i++) /* padding: a segment of its own without loss */
+        token[at] = 0, pos[at] = i, seq[at] = (int32_t)n_seqs;
+    for (const lmf_objective_input *in = t->objective->inputs; in->name; in++)
+        fill_input(t, i_graph, T, in, samples, group, n, weight, ref);
 }
 
 static void set_hyper(lmf_trainer *t, double lr)
@@ -253,8 +344,9 @@ static lmf_status refuse_bad(lmf_trainer *t, double loss, double norm)
 {
     char lines[128];
     size_t at = 0;
-    for (int i = 0; i < t->now.n_samples && at + 32 < sizeof lines; i++)
-        at += (size_t)snprintf(lines + at, sizeof lines - at, "%s%lld", i ? ", " : "", (long long)t->batches.samples->items[t->now.sample[i]].line);
+    for (int i = 0; i < t->now.n_groups && at + 32 < sizeof lines; i++)
+        at += (size_t)snprintf(lines + at, sizeof lines - at, "%s%lld", i ? ", " : "",
+                               (long long)t->batches.samples->items[t->now.group[i] * t->batches.group_size].line);
     return LMF_FAIL(t->ctx, LMF_E_LIMIT, "step %lld: for %d steps in a row the gradients were not finite (loss %g, norm %g; data lines %s%s). They changed nothing: "
                     "the weights are those of step %lld. Look at these rows, or start again with a lower learning rate", (long long)t->step, t->n_bad, loss, norm, lines,
                     at + 32 < sizeof lines ? "" : " ...", (long long)t->step - t->n_bad);
@@ -262,72 +354,66 @@ static lmf_status refuse_bad(lmf_trainer *t, double loss, double norm)
 
 bool lmf_trainer_is_done(const lmf_trainer *t) { return t->step >= t->batches.n_steps; }
 
+/* Waits for a micro-batch, and adds what it gives to the step's sums; its slot is free after that. */
+static lmf_status take_micro(lmf_trainer *t, int k, double *loss, double *report)
+{
+    int g = t->now.micro[k].i_bucket;
+    LMF_TRY(lmf_plan_take_slot(t->plan, k % lmf_plan_n_slots(t->plan)));
+    if (lmf_plan_n_slots(t->plan) == 1)
+        LMF_TRY(lmf_plan_wait(t->plan, g));
+    *loss += (double)*(float *)lmf_plan_io(t->plan, g, "loss");
+    for (int i = 0; i < lmf_objective_n_reports(t->objective); i++)
+        report[i] += (double)((float *)lmf_plan_io(t->plan, g, "report"))[i];
+    return LMF_OK;
+}
+
 lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
 {
     lmf_batches *b = &t->batches;
-    double loss = 0;
-    const int64_t *item = t->now.sample;
+    double loss = 0, report[LMF_MAX_REPORTS] = { 0 };
+    const int64_t *group = t->now.group;
+    int n_slots = lmf_plan_n_slots(t->plan);
     if (lmf_trainer_is_done(t))
         return LMF_FAIL(t->ctx, LMF_E_ARG, "all %lld steps are done", (long long)b->n_steps);
+    LMF_TRY(lmf__trainer_reference(t));
     LMF_TRY(lmf_batches_step(b, t->step, &t->now));
+    float weight = 1 / (float)(t->objective->mean_over == LMF_MEAN_OVER_TOKENS ? t->now.n_learn : t->now.n_groups);
     for (int k = 0; k < t->now.n_micro; k++) {
         const lmf_micro *m = &t->now.micro[k];
-        fill(t, m->i_bucket, b->bucket[m->i_bucket], b->samples, item, m->n_items, 1 / (float)t->now.n_learn);
+        if (k >= n_slots)
+            LMF_TRY(take_micro(t, k - n_slots, &loss, report));
+        LMF_TRY(lmf_plan_take_slot(t->plan, k % n_slots));
+        lmf__trainer_fill(t, m->i_bucket, b->bucket[m->i_bucket], b->samples, group, m->n_groups, weight, t->reference.logp);
         *(float *)lmf_plan_io(t->plan, m->i_bucket, "keep") = k > 0;
         LMF_TRY(lmf_plan_run(t->plan, m->i_bucket));
-        LMF_TRY(lmf_plan_wait(t->plan, m->i_bucket));
-        loss += (double)*(float *)lmf_plan_io(t->plan, m->i_bucket, "loss");
-        item += m->n_items;
+        group += m->n_groups;
     }
+    for (int k = t->now.n_micro > n_slots ? t->now.n_micro - n_slots : 0; k < t->now.n_micro; k++)
+        LMF_TRY(take_micro(t, k, &loss, report));
     double lr = t->opts.lr * lmf_schedule_factor(t->opts.schedule, t->step, b->n_steps, t->opts.warmup_steps, t->opts.min_lr_ratio);
     int g = t->n_graphs - 1;
     set_hyper(t, lr);
     LMF_TRY(lmf_plan_run(t->plan, g));
     LMF_TRY(lmf_plan_wait(t->plan, g));
     float norm = *(float *)lmf_plan_io(t->plan, g, "grad_norm");
+    t->live->version++;
     t->step++;
     t->n_skipped += !isfinite(norm);
     t->n_bad = isfinite(norm) ? 0 : t->n_bad + 1;
     t->total_tok += t->now.n_tok;
     *out = (lmf_train_stats){ .step = t->step, .n_steps = b->n_steps, .epoch = (double)t->step / (double)b->steps_per_epoch, .loss = loss, .lr = lr,
                               .grad_norm = (double)norm, .n_tok = t->now.n_tok, .n_learn = t->now.n_learn, .total_tok = t->total_tok, .n_skipped = t->n_skipped };
+    memcpy(out->report, report, sizeof report);
     return t->n_bad < MAX_BAD_STEPS ? LMF_OK : refuse_bad(t, loss, (double)norm);
 }
 
-lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *loss)
-{
-    const lmf_batches *b = &t->batches;
-    int last = b->n_buckets - 1;
-    int64_t cap = eval_size(t, last), n_learn = 0, item[LMF_MAX_STEP_ROWS];
-    double sum = 0;
-    for (int64_t i = 0; i < samples->n;) {
-        int n = 0;
-        int64_t tok = 0;
-        while (i < samples->n && n < b->max_seqs - 1 && tok + samples->items[i].n <= cap) {
-            tok += samples->items[i].n;
-            n_learn += samples->items[i].n_learn;
-            item[n++] = i++;
-        }
-        if (n == 0)
-            return LMF_FAIL(t->ctx, LMF_E_LIMIT, "an evaluation row of %d tokens is longer than the %lld that this trainer was made for (eval_tok)", samples->items[i].n,
-                            (long long)cap);
-        int k = 0;
-        while (eval_size(t, k) < tok)
-            k++;
-        fill(t, b->n_buckets + k, eval_size(t, k), samples, item, n, 1);
-        LMF_TRY(lmf_plan_run(t->plan, b->n_buckets + k));
-        LMF_TRY(lmf_plan_wait(t->plan, b->n_buckets + k));
-        const float *logp = lmf_plan_io(t->plan, b->n_buckets + k, "logp");
-        for (int64_t r = 0; r < tok; r++)
-            sum -= (double)logp[r];
-    }
-    *loss = n_learn ? sum / (double)n_learn : 0;
-    return LMF_OK;
-}
-
+const lmf_objective *lmf_trainer_objective(const lmf_trainer *t) { return t->objective; }
 const lmf_memory *lmf_trainer_memory(const lmf_trainer *t) { return lmf_plan_memory(t->plan); }
 size_t lmf_trainer_bytes(const lmf_trainer *t) { return lmf_plan_bytes(t->plan); }
 const lmf_plan *lmf_trainer_plan(const lmf_trainer *t) { return t->plan; }
+const lmf_weights *lmf_trainer_weights(const lmf_trainer *t) { return t->live; }
+float lmf_trainer_lora_scale(const lmf_trainer *t) { return t->nn.lora_scale; }
+lmf_device *lmf_trainer_device(const lmf_trainer *t) { return t->dev; }
 int lmf_trainer_n_buckets(const lmf_trainer *t) { return t->batches.n_buckets; }
 int64_t lmf_trainer_n_params(const lmf_trainer *t) { return t->params.n_total; }
 

@@ -2,7 +2,9 @@
 /* trainer: fine-tunes a model on samples, one optimizer step a call. LoRA on any base, quantized ones included, or all weights.
  *
  * Samples of a step are packed into rows of one batch; where they don't fit, into several micro-batches whose gradients are
- * summed. The loss is the mean over all learned tokens of the whole step, so packing and micro-batches change nothing but speed.
+ * summed. The loss is the mean over all learned tokens, or groups, of the whole step (objective.h), so packing and micro-batches change
+ * nothing but speed. Where an objective compares with a reference, that is the model with the weights that the run starts from; its
+ * log-probabilities are computed once, before the first step, and are part of a checkpoint.
  * The same seed, data, build, device and options give the same bits, resumed or not.
  *
  *     lmf_trainer_create(ctx, "cpu", model, samples, &opts, &t);
@@ -19,29 +21,37 @@
 #include "train/schedule.h"
 
 typedef struct lmf_trainer lmf_trainer;
+struct lmf_objective;                /* train/objective.h */
+enum { LMF_WARMUP_SHARE = -1, LMF_WARMUP_MOST = 50 };
+
+typedef struct lmf_objective_value { const char *name; double value; } lmf_objective_value;
 
 typedef struct lmf_train_opts {
     size_t       struct_bytes;
     const char  *objective;        /* "sft" */
+    /* its options that are not at their defaults; used by create alone */
+    const lmf_objective_value *objective_values; int n_objective_values;
     bool         full;             /* all weights instead of LoRA */
     int32_t      lora_r;           /* 16 */
     double       lora_alpha;       /* 32 */
     bool         use_rslora;       /* scale alpha / sqrt(r) instead of alpha / r */
     const char  *target_modules;   /* "all-linear", or names as PEFT has them: "q_proj,v_proj" */
-    int32_t      batch_size;       /* rows an optimizer step: 4 */
+    int32_t      batch_size;       /* rows (groups of samples) an optimizer step: 4 */
     int32_t      grad_accum;       /* times that many: 4 */
     int32_t      micro_tok;        /* most tokens of one micro-batch; 0: one for the whole step up to 2,048 */
-    int32_t      eval_tok;         /* longest row that lmf_trainer_eval will be given, where it may be longer than those trained on */
+    /* longest row (all of its group) that lmf_trainer_eval will be given, where it may be longer than those trained on */
+    int32_t      eval_tok;
     int64_t      max_steps;        /* 0: by epochs */
     double       epochs;           /* 1 */
     double       lr;               /* 2e-4 */
     lmf_schedule schedule;         /* linear */
     double       min_lr_ratio;     /* 0 */
-    int64_t      warmup_steps;     /* 50 */
+    int64_t      warmup_steps;     /* LMF_WARMUP_SHARE: 5 % of the run, at most 50; more than the run has are refused */
     double       weight_decay;     /* 0.01 */
     double       beta1, beta2, eps; /* 0.9, 0.999, 1e-8 */
     double       max_grad_norm;    /* 1; 0: none */
     uint64_t     seed;             /* 42 */
+    int64_t      clock_unix;       /* what templates of the rows saw as now; kept in checkpoints, so that a resumed run sees the same */
     int          compute;          /* matmul.h: 1 */
     bool         recompute;        /* forget inner tensors of a layer and compute them again */
     bool         shuffle;          /* true */
@@ -54,11 +64,12 @@ lmf_train_opts lmf_train_opts_default(void);
 typedef struct lmf_train_stats {
     int64_t step, n_steps;         /* done, in all */
     double  epoch;
-    double  loss;                  /* of this step: mean over its learned tokens */
+    double  loss;                  /* of this step: mean over its learned tokens or groups */
     double  lr, grad_norm;
     int64_t n_tok, n_learn;        /* of this step; padding not counted */
     int64_t total_tok;             /* of all steps so far */
     int64_t n_skipped;             /* steps whose gradients were not finite, so far */
+    double  report[16];            /* LMF_MAX_REPORTS: what the objective reports, of this step, in its order */
 } lmf_train_stats;
 
 lmf_status lmf_trainer_create(lmf_ctx *ctx, const char *device, lmf_model *model, const lmf_samples *samples,
@@ -68,8 +79,11 @@ void       lmf_trainer_destroy(lmf_trainer *t);
 lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *stats);
 bool       lmf_trainer_is_done(const lmf_trainer *t);
 void       lmf_trainer_stats(const lmf_trainer *t, lmf_train_stats *stats); /* counters; loss, lr and norm are 0 */
-/* Mean negative log-probability of the learned tokens of these samples, with the weights as they are. */
+/* The objective's loss on these samples with the weights as they are: the mean negative log-probability of the learned tokens, or what
+ * the objective has instead. report: NULL, or LMF_MAX_REPORTS numbers. */
 lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *loss);
+lmf_status lmf_trainer_eval_report(lmf_trainer *t, const lmf_samples *samples, double *loss, double *report);
+const struct lmf_objective *lmf_trainer_objective(const lmf_trainer *t);
 /* PEFT folder (LoRA only). base_name goes to base_model_name_or_path. */
 lmf_status lmf_trainer_save_adapter(lmf_trainer *t, const char *dir, const char *base_name);
 /* Puts a PEFT adapter's A and B in place of the initial ones. */
@@ -80,11 +94,24 @@ lmf_status lmf_trainer_save(lmf_trainer *t, const char *dir, int keep, const cha
 /* The newest checkpoint in dir whose hashes hold; *skipped: how many newer ones did not (their reason is in the log line). Refuses one of
  * another model, data or options, and says which. LMF_E_NOT_FOUND: none. */
 lmf_status lmf_trainer_resume(lmf_trainer *t, const char *dir, int *skipped);
+/* LMF_OK: path is a folder that save wrote, by its manifest's digest, and has nothing else in it; whole: and every file has its hash.
+ * Else LMF_E_EXISTS with a sentence. remove takes away such a folder and no other. */
+lmf_status lmf_checkpoint_check(lmf_ctx *ctx, const char *path, bool whole);
+lmf_status lmf_checkpoint_remove(lmf_ctx *ctx, const char *path);
+lmf_status lmf_checkpoint_remove_left(lmf_ctx *ctx, const char *path); /* of a killed process: without a manifest too */
+/* opts.clock_unix of the run whose newest whole checkpoint lies in dir; *found false: none, or one that says nothing. */
+lmf_status lmf_checkpoint_clock(lmf_ctx *ctx, const char *dir, int64_t *clock_unix, bool *found);
 /* Greatest n of checkpoint-n folders in dir, or -1. */
 int64_t    lmf_checkpoint_newest(const char *dir);
 const lmf_memory *lmf_trainer_memory(const lmf_trainer *t);
 size_t     lmf_trainer_bytes(const lmf_trainer *t);        /* asked of the device */
 const lmf_plan *lmf_trainer_plan(const lmf_trainer *t);
+/* What is trained, as it is now: the pairs "<role>.lora_a" [r, K] and "<role>.lora_b" [N, r], to be scaled by lmf_trainer_lora_scale;
+ * or all weights. Borrowed by an engine (lmf_engine_live_adapter); each optimizer step, resume or load counts up the version. Lives as
+ * long as the trainer; NULL with plan_only. */
+const lmf_weights *lmf_trainer_weights(const lmf_trainer *t);
+float      lmf_trainer_lora_scale(const lmf_trainer *t);
+lmf_device *lmf_trainer_device(const lmf_trainer *t);      /* for an engine that shares the base: lmf_engine_opts.shared_device */
 int        lmf_trainer_n_buckets(const lmf_trainer *t);
 int64_t    lmf_trainer_n_params(const lmf_trainer *t);      /* trainable */
 /* Gradient of a parameter after the last step, by name, before clipping: for oracles. n floats. */

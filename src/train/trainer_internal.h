@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* trainer_internal: what trainer.c and checkpoint.c share. */
+/* trainer_internal: what trainer.c, evaluate.c and checkpoint.c share. */
 #ifndef LMF_TRAIN_TRAINER_INTERNAL_H
 #define LMF_TRAIN_TRAINER_INTERNAL_H
 #include "nn/nn.h"
 #include "train/batches.h"
 #include "train/objective.h"
 #include "train/trainer.h"
+
+/* Log-probabilities under the weights that the run started from, of the learned tokens of each sample. */
+typedef struct lmf_reference {
+    char    data_sha256[65];         /* of the samples; "": none yet */
+    float  *logp; int64_t n;
+} lmf_reference;
 
 struct lmf_trainer {
     lmf_ctx        *ctx;
@@ -14,17 +20,32 @@ struct lmf_trainer {
     lmf_device     *dev;
     lmf_train_opts  opts;
     const lmf_objective *objective;
+    void           *objective_opts;
+    lmf_reference   reference, eval_reference; /* of the samples trained on, and of those evaluated last */
+    float          *start;           /* the parameters that an adapter was loaded into; NULL: the initial ones, or no reference is wanted */
     lmf_params      params;
     lmf_nn          nn;
     lmf_batches     batches;
-    lmf_graph      *graphs[2 * LMF_MAX_BUCKETS + 1]; /* step of each bucket, then evaluation of each, then the update */
+    lmf_graph      *graphs[2 * LMF_MAX_STEP_BUCKETS + 1]; /* step of each bucket, then evaluation of each, then the update */
     int             n_graphs;
     lmf_plan       *plan;
+    lmf_weights    *live;            /* the parameters where they lie, for others to borrow */
     lmf_step_plan   now;             /* the step in progress */
     int64_t         step;            /* optimizer steps done */
     int64_t         total_tok, n_skipped;
     int             n_bad;           /* skipped ones in a row, up to now */
     char            model_sha256[65]; /* of the model's weights, made when the first checkpoint is */
 };
+
+/* Lays groups of samples into the inputs of a graph of T rows. weight: of each learned token, or of each group. ref: of all samples, or
+ * NULL. */
+void       lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_samples *samples, const int64_t *group, int n,
+                             float weight, const float *ref);
+int64_t    lmf__trainer_eval_size(const lmf_trainer *t, int i_bucket); /* tokens of an evaluation graph */
+/* n_total floats: what the run starts from, but for an adapter loaded */
+void       lmf__trainer_init_params(const lmf_trainer *t, float *p);
+/* The reference of the samples trained on, made when it is not there. */
+lmf_status lmf__trainer_reference(lmf_trainer *t);
+void       lmf__trainer_drop_reference(lmf_trainer *t);                /* all that was made, and the start */
 
 #endif

@@ -12,12 +12,12 @@ static void check_inputs(const fixture *f)
     const float *weight = lmf_plan_io(f->t->plan, m->i_bucket, "weight");
     int32_t T = f->t->batches.bucket[m->i_bucket], k = 0;
     for (int32_t at = 0; at < T; at++) {
-        k += k < m->n_items && at == q_start[k + 1];
+        k += k < m->n_groups && at == q_start[k + 1];
         assert_int_equal(seq[at], k);
         assert_int_equal(pos[at], at - q_start[k]);
         assert_true(at < m->n_tok || weight[at] == 0);
     }
-    assert_int_equal(q_start[m->n_items], m->n_tok);
+    assert_int_equal(q_start[m->n_groups], m->n_tok);
 }
 
 /* The loss is the token mean over the whole step, however it is packed. */
@@ -86,8 +86,8 @@ static void evaluation_row_by_row(void **state)
     lmf_train_stats st;
     assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
     sum = 0, n = 0;
-    for (int i = 0; i < f.t->now.n_samples; i++) {
-        lmf_samples single = { .ctx = f.ctx, .items = f.samples->items + f.t->now.sample[i], .n = 1 };
+    for (int i = 0; i < f.t->now.n_groups; i++) {
+        lmf_samples single = { .ctx = f.ctx, .items = f.samples->items + f.t->now.group[i], .n = 1 };
         fixture fresh = setup(&o);
         assert_ok(fresh.ctx, lmf_trainer_eval(fresh.t, &single, &one));
         teardown(&fresh);
@@ -167,6 +167,11 @@ static void skips_what_is_not_finite(void **state)
     assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
     assert_int_equal(st.n_skipped, 1);
     assert_true(isfinite(st.loss) && isfinite(st.grad_norm));
+    /* the third step is the second that moves anything: its corrections are those of t = 2 */
+    for (int i = 0; i < 2; i++) {
+        const float *h = lmf_plan_io(f.t->plan, f.t->n_graphs - 1, i ? "hyper_plain" : "hyper");
+        assert_true(fabs((double)h[5] - (1 - (double)h[1] * h[1])) < 1e-7 && fabs((double)h[6] - (1 - (double)h[2] * h[2])) < 1e-9);
+    }
     free(p);
     free(q);
     teardown(&f);
@@ -203,7 +208,8 @@ static void stops_where_nothing_is_finite(void **state)
     assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
     assert_refused(f.ctx, LMF_E_LIMIT, "step 6: for 3 steps in a row", lmf_trainer_step(f.t, &st));
     assert_non_null(strstr(lmf_error(f.ctx), "the weights are those of step 3"));
-    snprintf(line, sizeof line, "data lines %lld, %lld", (long long)f.samples->items[f.t->now.sample[0]].line, (long long)f.samples->items[f.t->now.sample[1]].line);
+    snprintf(line, sizeof line, "data lines %lld, %lld", (long long)f.samples->items[f.t->now.group[0]].line,
+             (long long)f.samples->items[f.t->now.group[1]].line);
     assert_non_null(strstr(lmf_error(f.ctx), line));
     assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.p", q, bytes));
     assert_memory_equal(p, q, bytes);
@@ -331,7 +337,7 @@ static void refusals(void **state)
     lmf_train_opts o = small_opts();
     assert_true(lmf_trainer_create(f.ctx, "no such device", f.m, f.samples, &o, &f.t) != LMF_OK);
     lmf_train_stats st;
-    o.max_steps = 1;
+    o.max_steps = 1, o.warmup_steps = 1;
     assert_ok(f.ctx, lmf_trainer_create(f.ctx, "cpu", f.m, f.samples, &o, &f.t));
     assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
     assert_true(lmf_trainer_is_done(f.t));
@@ -364,7 +370,7 @@ static lmf_status create_all(lmf_ctx *ctx, void *arg)
     lmf_samples *samples = NULL;
     lmf_trainer *t = NULL;
     o.target_modules = "q_proj";
-    o.max_steps = 1;
+    o.max_steps = 1, o.warmup_steps = 1;
     lmf_status s = lmf_model_open(ctx, arg, &m);
     if (!s)
         s = open_samples(ctx, m, rows_path(), &samples);

@@ -14,7 +14,7 @@ def model(tmp_path_factory):
 
 @pytest.mark.parametrize("verb", ["bench", "benchmark"])
 def test_json(lmfast, model, verb):
-    r = lmfast(verb, "-m", model, "-n", 4, "-r", 2, "--prompt-tokens", 30, "--new-tokens", 5, "--streams", "1,3", "--threads", 1, "--json", "--quiet")
+    r = lmfast(verb, "-m", model, "--prompts", 4, "-r", 2, "--prompt-tokens", 30, "--new-tokens", 5, "--streams", "1,3", "--threads", 1, "--json", "--quiet")
     assert (r.returncode, r.stderr) == (0, "")
     m = json.loads(r.stdout)
     assert (m["workers"], m["runs"], m["prompt_tokens"], m["new_tokens"], m["device"]) == (1, 2, 30, 5, "cpu")
@@ -27,7 +27,7 @@ def test_json(lmfast, model, verb):
 
 
 def test_text(lmfast, model):
-    r = lmfast("bench", "-m", model, "-n", 1, "-r", 1, "--prompt-tokens", 8, "--new-tokens", 2, "--streams", 2, "--profile")
+    r = lmfast("bench", "-m", model, "--prompts", 1, "-r", 1, "--prompt-tokens", 8, "--new-tokens", 2, "--streams", 2, "--profile")
     assert r.returncode == 0 and r.stdout.splitlines()[2].split()[0] == "2" and "matmul" in r.stderr
 
 

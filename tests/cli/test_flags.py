@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading of flags: forms, ranges, suggestions, exit codes."""
 import json
+import re
 
 import pytest
 
@@ -90,3 +91,26 @@ def test_long_words_are_cut(probe):
     for args in (["x" * 100000], ["probe", "--" + "y" * 100000], ["probe", "m", "--max-steps", "1" * 100000], ["probe", "m", "z" * 100000]):
         r = probe(*args)
         assert r.returncode == 2 and len(r.stderr) < 500
+
+
+@pytest.mark.parametrize("device", ["cpu:0junk", "cpu:", "cpu:-1", "cpu: 0", "cuda:0x", "CPU", ""])
+def test_devices_are_spelled_out(lmfast, device):
+    """By every command, those too that compute nothing."""
+    for args in (["doctor"], ["info", "nowhere"]):
+        r = lmfast(*args, "--device", device)
+        assert r.returncode != 0 and "expected cpu, cuda or cuda:N" in r.stderr, (args, r.stderr)
+
+
+def test_a_letter_has_one_meaning(lmfast):
+    """In all commands together; and what a letter meant once is told."""
+    meanings = {}
+    whole = json.loads(lmfast("help", "--json").stdout)
+    names = [c["name"] for c in whole["commands"]]
+    for name in names:
+        help_text = lmfast("help", name).stdout
+        for letter, long in re.findall(r"^  -(\w), --([\w-]+)", help_text, re.M):
+            meanings.setdefault(letter, set()).add(long)
+    assert len(meanings) > 8 and all(len(m) == 1 for m in meanings.values()), meanings
+    assert meanings["t"] == {"temperature"} and meanings["q"] == {"quiet"}
+    r = lmfast("train", "-m", "m", "-d", "d", "-t", "2")
+    assert r.returncode == 2 and "the workers are --threads" in r.stderr

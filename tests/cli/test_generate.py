@@ -162,10 +162,10 @@ def test_interrupt_while_reading(lmfast, model):
 
 def test_chat_keeps_history(lmfast, model):
     flags = ["-m", model, "-t", 0, "-n", 12, "--repetition-penalty", 1]
-    r = run(lmfast, "chat", *flags, "--json", stdin="one\n\ntwo\n/clear\none\n/exit\nthree\n")
+    r = run(lmfast, "chat", *flags, "--json", stdin="one\n\ntwo\n/clear\n/etc/passwd\n/exit\n")
     assert r.returncode == 0, r.stderr
-    chat = json.loads(r.stdout)
-    assert chat["answers"] == 3 and [m["role"] for m in chat["messages"]] == ["user", "assistant"]
+    chat = json.loads(r.stdout)  # in a pipe every line is text
+    assert chat["answers"] == 5 and [m["content"] for m in chat["messages"][::2]] == ["one", "two", "/clear", "/etc/passwd", "/exit"]
     first = answer(lmfast, *flags[1:2], "-p", "one", *flags[2:])["text"]
     assert chat["messages"][1]["content"] == first
     r = run(lmfast, "chat", *flags, stdin="one\r\n")

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "text/template.h"
+#include "text/template/template.h"
 
 static json_t *render(lmf_ctx *ctx, const json_t *row)
 {

@@ -10,7 +10,7 @@
 #include <time.h>
 #include "base/arena.h"
 #include "base/file.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer/tokenizer.h"
 
 extern const lmf_tables lmf_all_tables;
 

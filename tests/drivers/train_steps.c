@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* train_steps KEY=VALUE ...: training step by step, for oracles. Keys: model, data, eval (rows), eval_at ("0,10,20"), steps, full, r,
  * alpha, targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle, fast,
- * recompute, threads, init (a PEFT folder), grads (safetensors file, gradients of step 1 under Hugging Face names), save (adapter).
+ * recompute, threads, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1 under Hugging
+ * Face names), save (adapter).
  * Prints JSON lines: {"sample", "line", "ids", "learn"} for all samples and, for the rows of eval, {"eval_sample", ...}; then
- * {"step", "loss", "grad_norm", "lr", "n_learn", "micro", "samples"} a step and {"eval_step", "eval_loss"} at eval_at. */
+ * {"step", "loss", "grad_norm", "lr", "n_learn", "micro", "samples"} (of a group its number), with what the objective reports, a step and
+ * {"eval_step", "eval_loss"} at eval_at. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,11 +58,11 @@ static lmf_train_opts options(const args *a)
     return o;
 }
 
-static lmf_status load(lmf_ctx *ctx, const lmf_model *m, const char *path, const char *what, lmf_samples **out)
+static lmf_status load(lmf_ctx *ctx, const lmf_model *m, uint32_t takes, const char *path, const char *what, lmf_samples **out)
 {
     lmf_rows rows;
     LMF_TRY(lmf_rows_open(ctx, path, &rows));
-    lmf_status s = lmf_samples_create(&rows, &m->chat, lmf_model_config(m)->context, LMF_LONG_ERROR, out);
+    lmf_status s = lmf_samples_create_of(&rows, &m->chat, takes, lmf_model_config(m)->context, LMF_LONG_ERROR, out);
     lmf_rows_close(&rows);
     for (int64_t i = 0; !s && i < (*out)->n; i++) {
         const lmf_sample *x = &(*out)->items[i];
@@ -141,9 +143,12 @@ static void print_step(const lmf_trainer *t, const lmf_train_stats *st)
 {
     printf("{\"step\": %lld, \"loss\": %.9g, \"grad_norm\": %.9g, \"lr\": %.9g, \"n_learn\": %lld, \"micro\": %d, \"samples\": [", (long long)st->step, st->loss,
            st->grad_norm, st->lr, (long long)st->n_learn, t->now.n_micro);
-    for (int i = 0; i < t->now.n_samples; i++)
-        printf("%s%lld", i ? ", " : "", (long long)t->now.sample[i]);
-    printf("]}\n");
+    for (int i = 0; i < t->now.n_groups; i++)
+        printf("%s%lld", i ? ", " : "", (long long)t->now.group[i]);
+    printf("]");
+    for (int i = 0; i < lmf_objective_n_reports(t->objective); i++)
+        printf(", \"%s\": %.9g", t->objective->reports[i].name, st->report[i]);
+    printf("}\n");
     fflush(stdout);
 }
 
@@ -154,9 +159,21 @@ static lmf_status run(lmf_ctx *ctx, const args *a, lmf_model *m)
     lmf_train_opts o = options(a);
     lmf_train_stats st;
     lmf_status s;
-    LMF_TRY_TO(done, load(ctx, m, get(a, "data", ""), "sample", &train));
+    const lmf_objective *objective;
+    lmf_objective_value values[8];
+    o.objective = get(a, "objective", o.objective);
+    o.objective_values = values;
+    for (int i = 1; i < a->n && o.n_objective_values < 8; i++) {
+        char *eq = strchr(a->item[i], '=');
+        if (strncmp(a->item[i], "opt.", 4) || !eq)
+            continue;
+        *eq = 0;
+        values[o.n_objective_values++] = (lmf_objective_value){ a->item[i] + 4, strtod(eq + 1, NULL) };
+    }
+    LMF_TRY(lmf_objective_find(ctx, o.objective, &objective));
+    LMF_TRY_TO(done, load(ctx, m, objective->takes, get(a, "data", ""), "sample", &train));
     if (get(a, "eval", NULL))
-        LMF_TRY_TO(done, load(ctx, m, get(a, "eval", ""), "eval_sample", &dev));
+        LMF_TRY_TO(done, load(ctx, m, objective->takes, get(a, "eval", ""), "eval_sample", &dev));
     LMF_TRY_TO(done, lmf_trainer_create(ctx, "cpu", m, train, &o, &t));
     if (get(a, "init", NULL))
         LMF_TRY_TO(done, lmf_trainer_load_adapter(t, get(a, "init", "")));

@@ -14,6 +14,9 @@
 #include "graph/graph.h"
 #include "ops/matmul/matmul.h"
 #include "ops/rms_norm/rms_norm.h"
+#include "quant/q4_k/q4_k.h"
+#include "quant/q5_0/q5_0.h"
+#include "quant/q6_k/q6_k.h"
 #include "registry/registry.h"
 
 static int n_passed, n_failed; /* of this program: a test may count in globals */
@@ -149,7 +152,7 @@ static lmf_status job_open(job *j, lmf_device *dev, const char *op, const spec *
     for (int i = 0; i < n_in + j->n_out; i++)
         j->host[i] = j->t[i].host, j->gpu[i] = j->t[i].dev;
     j->call = (lmf_call){ .attrs = j->node->attrs, .in = j->gpu, .out = j->gpu + n_in, .n_in = (uint8_t)n_in, .n_out = (uint8_t)j->n_out, .after = -1 };
-    j->call.row = lmf_device_match(dev, op, &j->call);
+    j->call.row = lmf_device_match(dev, op, &j->call, 0);
     if (!j->call.row)
         return LMF_FAIL(j->ctx, LMF_E_UNSUPPORTED, "no CUDA row takes this %s", op);
     size_t bytes = j->call.row->scratch ? j->call.row->scratch(&j->call, dev) : 0;
@@ -169,7 +172,7 @@ static lmf_status host_answer(job *j, lmf_device *cpu, bool by_rows)
     c.in = j->host, c.out = j->host + j->n_in, c.ref = j->op->ref;
     if (!by_rows)
         return j->op->ref(&c);
-    c.row = lmf_device_match(cpu, j->op->name, &c);
+    c.row = lmf_device_match(cpu, j->op->name, &c, 0);
     c.scratch_bytes = c.row && c.row->scratch ? c.row->scratch(&c, cpu) : 0;
     void *scratch = lmf_alloc(j->ctx, c.scratch_bytes + 64);
     if (!scratch)
@@ -275,6 +278,9 @@ static const row_case cases[] = {
     { "matmul", "matmul few q4_0", { { F(2, 576) }, T(LMF_Q4_0, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
     { "matmul", "matmul few q4_1", { { F(5, 576) }, T(LMF_Q4_1, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
     { "matmul", "matmul few q8_0", { { F(7, 576) }, T(LMF_Q8_0, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
+    { "matmul", "matmul few q5_0", { { F(7, 576) }, T(LMF_Q5_0, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
+    { "matmul", "matmul few q4_k", { { F(3, 768) }, T(LMF_Q4_K, 53, 768), { 0 } }, 3, &fast, false, 4e-6 },
+    { "matmul", "matmul q6_k", { { F(5, 512) }, T(LMF_Q6_K, 67, 512), { 0 } }, 3, &nt, false, 4e-6 },
     { "matmul", "matmul 9 rows, fast", { { F(9, 576) }, T(LMF_Q8_0, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
 };
 
@@ -386,7 +392,7 @@ static lmf_status whole_life(lmf_ctx *ctx, const char *name)
         if (!s)
             s = dev->ops->event_record(dev, stream, 3);
         if (!s)
-            s = dev->ops->event_wait(dev, NULL, 3);
+            s = dev->ops->event_sync(dev, 3);
         if (!s)
             s = dev->ops->stream_sync(dev, stream);
     }

@@ -72,7 +72,7 @@ CUresult cuMemsetD8Async(CUdeviceptr d, unsigned char b, size_t n, CUstream t) {
 CUresult cuStreamCreate(CUstream *s, unsigned flags) { (void)flags; *s = token(&counts.streams); return CUDA_SUCCESS; }
 CUresult cuStreamDestroy(CUstream s) { return drop(s, &counts.streams); }
 CUresult cuStreamSynchronize(CUstream s) { (void)s; return counts.capturing ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS; }
-CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned flags) { (void)s; (void)flags; return e ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE; }
+CUresult cuEventSynchronize(CUevent e) { return e ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE; }
 CUresult cuStreamBeginCapture(CUstream s, CUstreamCaptureMode m)
 {
     (void)s; (void)m;
@@ -107,11 +107,15 @@ CUresult cuModuleLoadData(CUmodule *m, const void *image)
 CUresult cuModuleUnload(CUmodule m) { return drop(m, &counts.modules); }
 CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) { *f = m && *name ? (CUfunction)(void *)&counts : NULL; return *f ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND; }
 CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) { (void)a; return f && v > 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE; }
-CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, CUstream s,
-                        void **args, void **extra)
+CUresult cuModuleGetGlobal(CUdeviceptr *p, size_t *n, CUmodule m, const char *name)
 {
-    (void)shared;
-    if (!f || !s || !args || extra || !gx || gy > 65535 || gz > 65535 || !gy || !gz || !bx || bx * by * bz > 1024)
+    (void)p; (void)n; (void)m; (void)name;
+    return CUDA_ERROR_NOT_FOUND;
+}
+CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **extra)
+{
+    unsigned gx = c->gridDimX, gy = c->gridDimY, gz = c->gridDimZ, threads = c->blockDimX * c->blockDimY * c->blockDimZ;
+    if (!f || !c->hStream || !args || extra || c->numAttrs || !gx || gy > 65535 || gz > 65535 || !gy || !gz || !threads || threads > 1024)
         return CUDA_ERROR_INVALID_VALUE;
     ++*(counts.capturing ? &captured : &counts.launches);
     return CUDA_SUCCESS;

@@ -48,6 +48,10 @@ typedef struct lmf_case_tensor {
 
 typedef enum lmf_draw { LMF_DRAW_NORMAL, LMF_DRAW_UNIFORM, LMF_DRAW_SMALL, LMF_DRAW_POSITIVE } lmf_draw;
 
+typedef struct lmf_promise_term { double factor; bool times_n, greatest; int unit; } lmf_promise_term; /* unit: an input, or LMF_UNIT_ */
+enum { LMF_UNIT_OWN = -1, LMF_UNIT_RMS = -2, LMF_UNIT_MAG = -3, LMF_PROMISE_TERMS = 4 };
+typedef struct lmf_promise { int n_terms; lmf_promise_term term[LMF_PROMISE_TERMS]; } lmf_promise;
+
 typedef struct lmf_case {
     lmf_harness *h;
     const lmf_op *op;
@@ -59,7 +63,10 @@ typedef struct lmf_case {
     lmf_draw    draw;
     lmf_status  refused;                  /* LMF_OK: must be accepted */
     bool        partial, cut;
-    double      tol;                      /* 0: the table's */
+    double      tol;                      /* 0: the table's, and the promise's */
+    lmf_promise promise[LMF_MAX_OUT];     /* n_terms 0: exact */
+    bool        promised;
+    lmf_view    mag[LMF_MAX_OUT];         /* f64, of magnitudes; data NULL until asked for */
     lmf_graph  *g;                        /* this node alone */
     lmf_node   *node;
     double      flops, bytes;             /* by op->cost, 0 without */
@@ -88,6 +95,13 @@ int  lmf_case_class(const lmf_case *c, int i);                  /* INPUT, WEIGHT
 size_t lmf_view_span(const lmf_view *v);                        /* bytes from the first element to behind the last */
 double lmf_case_normal(uint64_t seed, uint32_t stream, uint64_t index);
 
+/* op_error.c: reads the promise of the row, or of the one above it. False: recorded as a failed "case" check. */
+bool lmf_case_promise(lmf_case *c);
+/* Whether the op was asked for coarser products: a field compute of 1 or more. */
+bool lmf_case_is_fast(const lmf_case *c);
+/* got against want by the op's promise and the tolerance of (dtype, kind of op). */
+bool lmf_case_compare(lmf_case *c, const char *reason, const char *row, int j, const lmf_view *got, const lmf_view *want, const uint8_t *skip);
+
 /* op_rows.c: guarded copies of all tensors, and a run of one kernel row over them. */
 typedef struct lmf_guarded { unsigned char *data; size_t bytes; } lmf_guarded;
 typedef struct lmf_run {
@@ -100,8 +114,6 @@ typedef struct lmf_run {
 void lmf_run_clear(lmf_run *run);         /* a zeroed run is fine */
 /* run is zeroed or of an earlier run, which it replaces. */
 bool lmf_run_row(lmf_case *c, const lmf_kernel *row, int i_team, unsigned char poison, lmf_run *run);
-/* got against want by the tolerance of (dtype, kind of op). */
-bool lmf_case_compare(lmf_case *c, const char *reason, const char *row, int j, const lmf_view *got, const lmf_view *want, const uint8_t *skip);
 bool lmf_case_reference(lmf_case *c, lmf_run *run);             /* two runs of ref, checked as a row is */
 void lmf_case_rows(lmf_case *c, const lmf_run *ref);            /* every kernel row that takes the case */
 bool lmf_row_takes(lmf_device *dev, const lmf_kernel *row, const lmf_call *call);

@@ -34,12 +34,13 @@ static lmf_status dense_copy(lmf_case *c, const lmf_case_tensor *t, lmf_view *v)
     return LMF_OK;
 }
 
-static lmf_status build(planned *p)
+static lmf_status build(planned *p, lmf_device *dev)
 {
     lmf_case *c = p->c;
     char name[16];
     lmf_tensor *in[LMF_MAX_IN] = { 0 };
     LMF_TRY(lmf_graph_create(c->h->ctx, &p->g));
+    p->g->device = dev;
     LMF_TRY(lmf_weights_create(c->h->ctx, &p->weights));
     for (int i = 0; i < c->n_in; i++) {
         const lmf_case_tensor *t = &c->in[i];
@@ -153,7 +154,7 @@ static void plan_checks(lmf_case *c, lmf_device *dev, const lmf_run *ref, int n_
     planned p = { .c = c };
     lmf_view kept[LMF_MAX_OUT];
     const char *name = dev->ops->name;
-    bool built = step_ok(&p, "build", name, build(&p));
+    bool built = step_ok(&p, "build", name, build(&p, dev));
     lmf_status bound = built ? bind(&p, dev, false) : LMF_E_INTERNAL;
     if (bound == LMF_E_UNSUPPORTED && !(dev->flags & LMF_DEVICE_HOST)) {
         c->h->n_holes++; /* no row of that device takes it, and there the reference can't run */
@@ -190,7 +191,7 @@ void lmf_harness_plan(lmf_harness *h, const lmf_op *op, const lmf_op_case *row, 
             if (c.op->cost)
                 c.op->cost(c.node, &c.flops, &c.bytes);
             s = lmf_device_open(h->ctx, device, &dev);
-            if (lmf_harness_check(h, &c, "plan", device, !s, "%s", lmf_error(h->ctx)) && lmf_run_row(&c, &lmf_kernel_ref, 0, 0xff, &ref) &&
+            if (lmf_harness_check(h, &c, "plan", device, !s, "%s", lmf_error(h->ctx)) && lmf_case_promise(&c) && lmf_run_row(&c, &lmf_kernel_ref, 0, 0xff, &ref) &&
                 (!c.partial || lmf_case_reference(&c, &ref)))
                 plan_checks(&c, dev, &ref, n_replays);
         }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: every tensor of a run is its own copy between guard zones, outputs and scratch are poisoned before each run, and
  * each run is checked for what it may not touch before its values are looked at. */
-#include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -185,66 +184,6 @@ bool lmf_run_row(lmf_case *c, const lmf_kernel *row, int i_team, unsigned char p
     c->h->n_rows++;
     return lmf_harness_check(c->h, c, "status", row->name, !s, "%d workers: %s: %s", lmf_team_size(c->h->team[i_team]), lmf_status_name(s),
                              lmf_error(c->h->ctx)) && check_untouched(c, row->name, run);
-}
-
-/* ---- values ---- */
-
-/* A field called compute with a value of 1 or more says that the kernel may round its inputs to 8 bits. */
-static bool is_fast(const lmf_case *c)
-{
-    for (const lmf_field *f = c->op->fields; f && f->name; f++)
-        if (strcmp(f->name, "compute") == 0 && f->kind == LMF_FIELD_I32)
-            return *(const int32_t *)((const char *)c->attrs + f->offset) >= 1;
-    return false;
-}
-
-/* |got - want| <= abs * rms(want) + rel * |want|. */
-static void tolerance(const lmf_case *c, const lmf_view *out, double *abs_tol, double *rel_tol)
-{
-    double n = (double)lmf_view_count(out), terms = n > 0 ? c->flops / (2 * n) : 0; /* of one sum, for products */
-    double grow = terms > 256 ? sqrt(terms / 256) : 1;
-    switch (out->dtype) {
-    case LMF_F64: *abs_tol = 1e-7, *rel_tol = 1e-7; break;   /* sums may be f32 inside */
-    case LMF_F32: *abs_tol = 2e-5, *rel_tol = 1e-5; break;
-    case LMF_F16: *abs_tol = 0x1p-11, *rel_tol = 0x1p-10; break;
-    case LMF_BF16: *abs_tol = 0x1p-8, *rel_tol = 0x1p-7; break;
-    default: *abs_tol = 0, *rel_tol = 0; return;
-    }
-    *abs_tol *= grow;
-    if (is_fast(c))
-        *abs_tol = 2e-2, *rel_tol = 2e-2;
-    if (c->tol > 0)
-        *abs_tol = *rel_tol = c->tol;
-}
-
-bool lmf_case_compare(lmf_case *c, const char *reason, const char *row, int j, const lmf_view *got, const lmf_view *want, const uint8_t *skip)
-{
-    int64_t n = lmf_view_count(want), bad = -1, n_finite = 0;
-    double sum = 0, abs_tol, rel_tol, g = 0, w = 0, t = 0;
-    bool integer = want->fmt->flags & LMF_FORMAT_INT;
-    tolerance(c, want, &abs_tol, &rel_tol);
-    for (int64_t i = 0; i < n; i++) {
-        w = skip && skip[i] ? 0 : lmf_get(want, i);
-        if (isfinite(w))
-            sum += w * w, n_finite++;
-    }
-    double rms = n_finite ? sqrt(sum / (double)n_finite) : 0;
-    for (int64_t i = 0; i < n && bad < 0; i++) {
-        if (skip && skip[i])
-            continue;
-        if (integer) {
-            int64_t a = lmf_get_int(got, i), b = lmf_get_int(want, i);
-            if (a != b)
-                bad = i, g = (double)a, w = (double)b;
-            continue;
-        }
-        g = lmf_get(got, i), w = lmf_get(want, i);
-        t = abs_tol * rms + rel_tol * fabs(w);
-        bool same = isnan(w) ? isnan(g) : isinf(w) ? g == w : fabs(g - w) <= t;
-        if (!same)
-            bad = i;
-    }
-    return lmf_harness_check(c->h, c, reason, row, bad < 0, "out[%d] element %lld is %.9g, the reference %.9g (allowed %.3g)", j, (long long)bad, g, w, t);
 }
 
 /* First element whose bits differ between two runs, or -1. Strided in-place results count by byte. */

@@ -192,3 +192,9 @@ const char *lmf_test_source_path(const char *name)
     snprintf(t, sizeof *text, "%s/%s", LMF_SOURCE_DIR, name);
     return t;
 }
+
+_Noreturn void lmf_assert_failed(const char *condition, const char *file, int line)
+{
+    fprintf(stderr, "%s:%d: LMF_ASSERT(%s)\n", file, line, condition);
+    abort();
+}

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "base/team.h"
 #include "test.h"
 
@@ -150,7 +154,60 @@ static void counting_from_many_threads(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+typedef struct some_opts { size_t struct_bytes; int a, b; } some_opts;
+
+/* NULL leaves the defaults; any other size than ours is refused by name. */
+static void options_are_taken(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    some_opts mine = { sizeof mine, 1, 2 };
+    const some_opts given = { sizeof given, 3, 4 };
+    assert_ok(ctx, lmf_opts_take(ctx, "some_opts", &mine, NULL, sizeof mine));
+    assert_true(mine.a == 1 && mine.b == 2);
+    for (int d = -8; d <= 8; d += 4) {
+        some_opts other = given;
+        other.struct_bytes = (size_t)((int)sizeof other + d);
+        if (d) {
+            assert_refused(ctx, LMF_E_ARG, "start from some_opts_default", lmf_opts_take(ctx, "some_opts", &mine, &other, sizeof mine));
+            assert_true(mine.a == 1 && mine.b == 2 && mine.struct_bytes == sizeof mine);
+        }
+    }
+    assert_refused(ctx, LMF_E_ARG, "some_opts has 16 bytes here, 0 in the caller", lmf_opts_take(ctx, "some_opts", &mine, &(some_opts){ 0 }, sizeof mine));
+    assert_ok(ctx, lmf_opts_take(ctx, "some_opts", &mine, &given, sizeof mine));
+    assert_true(mine.a == 3 && mine.b == 4);
+    lmf_test_ctx_done(ctx);
+}
+
+/* A broken assert ends the program, after its handler has named condition, file and line. */
+static void asserts_say_what_and_where(void **state)
+{
+    (void)state;
+    int pipes[2], status;
+    char text[512], want[64];
+    assert_int_equal(pipe(pipes), 0);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(pipes[1], 2);
+        signal(SIGABRT, SIG_DFL);
+        LMF_ASSERT(2 + 2 == 5);
+        _exit(0);
+    }
+    int line = __LINE__ - 3;
+    assert_true(child > 0);
+    close(pipes[1]);
+    ssize_t n = read(pipes[0], text, sizeof text - 1);
+    close(pipes[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && n > 0);
+    text[n] = 0;
+    snprintf(want, sizeof want, "base_ctx_test.c:%d: LMF_ASSERT(2 + 2 == 5)", line);
+    assert_non_null(strstr(text, want));
+}
+
 LMF_TESTS(base_ctx) = {
+    { "options are taken", options_are_taken }, { "asserts say what and where", asserts_say_what_and_where },
     { "statuses are pinned", statuses_are_pinned }, { "errors are recorded", errors_are_recorded }, { "bytes are counted", bytes_are_counted },
     { "a failed resize keeps the block", a_failed_resize_keeps_the_block }, { "an allocator that refuses", an_allocator_that_refuses },
     { "counting from many threads", counting_from_many_threads }, { 0 }

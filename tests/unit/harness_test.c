@@ -90,7 +90,7 @@ const lmf_op op_plant_bwd = { .name = "plant_bwd", .n_in_min = 3, .n_in_max = 3,
 
 /* ---- rows: the sound one, with one mistake each ---- */
 typedef enum mistake { NONE, OVERRUN, UNDERRUN, SCRATCH_OVERRUN, BY_WORKERS, ONE_ELEMENT, LAST_UNWRITTEN, INPUT_CHANGED, INPUT_GUARD, DIRTY_SCRATCH,
-                       BY_ROWS, IGNORES_STRIDE, FAILS, NAN_OUT, IN_PLAN, ALLOCATES } mistake;
+                       BY_ROWS, IGNORES_STRIDE, FAILS, NAN_OUT, IN_PLAN, ALLOCATES, COARSE } mistake;
 static lmf_ctx *judged; /* what ALLOCATES takes from */
 
 static lmf_status run_with(const lmf_call *c, const lmf_worker *wk, mistake m)
@@ -104,6 +104,8 @@ static lmf_status run_with(const lmf_call *c, const lmf_worker *wk, mistake m)
         stride = d;
     if (m == BY_WORKERS)
         a *= wk->n_workers == 7 ? 1 + 2e-7f : 1;
+    if (m == COARSE)
+        a *= 1 + 8e-6f;
     if (m == BY_ROWS)
         a *= 1 + 2e-7f * (float)rows;
     lmf_split(rows, 1, wk->i_worker, wk->n_workers, &begin, &end);
@@ -142,7 +144,7 @@ static size_t scratch(const lmf_call *c, const lmf_device *dev) { (void)c, (void
     static const lmf_kernel rows_##m[] = { { .name = "plant_" #m, .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .scratch = scratch, \
                                              .run = run_##m }, { 0 } };
 ROW(NONE) ROW(OVERRUN) ROW(UNDERRUN) ROW(SCRATCH_OVERRUN) ROW(BY_WORKERS) ROW(ONE_ELEMENT) ROW(LAST_UNWRITTEN) ROW(INPUT_CHANGED)
-ROW(INPUT_GUARD) ROW(DIRTY_SCRATCH) ROW(BY_ROWS) ROW(IGNORES_STRIDE) ROW(FAILS) ROW(NAN_OUT) ROW(IN_PLAN) ROW(ALLOCATES)
+ROW(INPUT_GUARD) ROW(DIRTY_SCRATCH) ROW(BY_ROWS) ROW(IGNORES_STRIDE) ROW(FAILS) ROW(NAN_OUT) ROW(IN_PLAN) ROW(ALLOCATES) ROW(COARSE)
 
 static const lmf_op_case sound = { "plant", "sound", "x!:f32[5,7] w!:f32[7]", "a=0.75", "normal" };
 
@@ -215,6 +217,27 @@ static void planted_rows_are_caught(void **state)
     caught(&op_plant, rows_FAILS, &sound, "status", "E_DEVICE");
     caught(&op_plant, rows_IN_PLAN, &sound, "plan", "out[0] element 0 is");
     caught(&op_plant, rows_ALLOCATES, &sound, "plan", "replays allocated 5 times");
+}
+
+/* A row that is 8e-6 off is within what its type allows; the promise of its header is what tells. */
+static void promises_are_held(void **state)
+{
+    (void)state;
+    static const struct { const char *error, *words; } kept[] = { { "1e-5" }, { "2e-6 + 8e-6 max x" }, { "9e-6 mag" }, { "5e-6 n mag + 4e-6 mag" }, { "1e-4 rms" } },
+        broken[] = { { "2e-6", "out[0] element" }, { "2e-6 mag", "out[0] element" }, { "0", "out[0] element" }, { "1e-7 rms", "out[0] element" }, { "1e-7 max x", "out[0] element" },
+                     { "1e-7 w", "out[0] element" } },
+        unread[] = { { "two", "expected a number" }, { "-1", "expected a number" }, { "1e-6 z", "\"z\" is no unit" }, { "1e-6; 2e-6", "more promises than" },
+                     { "1 + 1 + 1 + 1 + 1", "fewer terms" } };
+    lmf_op_case row = { "plant", "promise", "x:f32[5,7] w:f32[7]", "a=0.75", "normal" };
+    passes(&op_plant, rows_COARSE, &row, 100);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        row.error = kept[i].error, passes(&op_plant, rows_COARSE, &row, 100);
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++)
+        row.error = broken[i].error, caught(&op_plant, rows_COARSE, &row, "reference", broken[i].words);
+    for (size_t i = 0; i < sizeof unread / sizeof *unread; i++)
+        row.error = unread[i].error, caught(&op_plant, rows_NONE, &row, "case", unread[i].words);
+    row.error = "2e-7";
+    passes(&op_plant, rows_NONE, &row, 100);
 }
 
 static void planted_gradients_are_caught(void **state)
@@ -429,6 +452,7 @@ static void paths_are_fresh(void **state)
 
 LMF_TESTS(harness) = {
     { "sound rows pass", sound_rows_pass }, { "planted rows are caught", planted_rows_are_caught },
+    { "promises are held", promises_are_held },
     { "planted gradients are caught", planted_gradients_are_caught }, { "planted descriptors are caught", planted_descriptors_are_caught },
     { "planted expansion is caught", planted_expansion_is_caught }, { "ops in place", ops_in_place }, { "case texts", case_texts },
     { "case values", case_values }, { "memory is counted", memory_is_counted }, { "paths are fresh", paths_are_fresh }, { 0 }

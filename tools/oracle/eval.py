@@ -69,7 +69,7 @@ def scores(d):
     test.write_text("".join(json.dumps(r) + "\n" for r in rows))
     lmfast("train", "-m", A.model, "-d", A.train, "-o", d / "adapter", "--max-steps", 16 if A.ci else 105, "-b", 8, "--lr", "1e-3", "--warmup-steps", 5, "--scheduler", "linear", "--seed", 0, "--save-steps", 0)
     for more in ([], ["-a", d / "adapter"]):
-        r = lmfast("eval", "-m", A.model, "-d", test, "--answers", d / "answers.jsonl", *more)
+        r = lmfast("eval", "-m", A.model, "-d", test, "--answers", d / "answers.jsonl", "--overwrite", *more)
         answers = [json.loads(line)["answer"] for line in open(d / "answers.jsonl")]
         n = [sum(x) / len(rows) for x in zip(*map(judge, rows, answers))]
         check(len(answers) == r["rows"] == len(rows) and all(abs(a - b) < 1e-12 for a, b in zip(n, (r["valid"], r["name"], r["exact"]))), "scores", r, n)
@@ -81,7 +81,7 @@ def loss(d):
     rows = [json.loads(line) for line in open(A.test)][: 6 if A.ci else 40]
     test = d / "loss.jsonl"
     test.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    lmfast("export", "-m", A.model, "-o", d / "hf", "-f", "hf", "-q", "f32")
+    lmfast("export", "-m", A.model, "-o", d / "hf", "-f", "hf", "--quant", "f32")
     tok, model = transformers.AutoTokenizer.from_pretrained(d / "hf"), transformers.AutoModelForCausalLM.from_pretrained(d / "hf", dtype=torch.float32)
     total = count = 0
     for r in rows:
@@ -99,7 +99,7 @@ def loss(d):
 def perplexity(d):
     tokens = 2048 if A.ci else 20480
     full = d / "f32.gguf"
-    lmfast("export", "-m", A.model, "-o", full, "-q", "f32")
+    lmfast("export", "-m", A.model, "-o", full, "--quant", "f32")
     r = subprocess.run([str(BIN / "llama-perplexity"), "-m", str(full), "-f", A.text, "-c", "512", "--chunks", str(tokens // 512), "-t", "2", "-ctk", "f32", "-ctv", "f32", "-fa", "off"],
                        stdin=subprocess.DEVNULL, capture_output=True, text=True, env={**os.environ, "LD_LIBRARY_PATH": str(BIN)})
     theirs = float(re.search(r"Final estimate: PPL = ([\d.]+)", r.stdout + r.stderr).group(1))

@@ -68,7 +68,7 @@ def llama_perplexity(model, text, chunks, context=512):
 
 def hf_folder(dir):
     out = dir / "hf"
-    report = lmfast("export", "-m", A.model, "-o", out, "-f", "hf", "-q", "f32")
+    report = lmfast("export", "-m", A.model, "-o", out, "-f", "hf", "--quant", "f32")
     check(report["verify"]["max_dlogit"] == 0, "f32 from a block format is exact", report)
     tok = transformers.AutoTokenizer.from_pretrained(out)
     check(tok("Hello world")["input_ids"] == [19556, 905], "ids", tok("Hello world"))
@@ -97,7 +97,7 @@ def formula(dir, tokenizer, name, rope):
     ids = np.random.default_rng(1).integers(0, 49000, 300).tolist()
     want = their_logits(folder, ids)
     file = dir / (name + ".gguf")
-    lmfast("export", "-m", folder, "-o", file, "-q", "f32")
+    lmfast("export", "-m", folder, "-o", file, "--quant", "f32")
     check(np.abs(our_logits(file, ids) - want).max() < 2e-3, name, "GGUF", np.abs(our_logits(file, ids) - want).max())
     ours = lmfast("eval", "-m", folder, "--text", A.text, "--context", 512, "--max-tokens", 1024, "--compute", "f32")["perplexity"]
     theirs = llama_perplexity(file, A.text, 2)
@@ -119,22 +119,22 @@ def quants(dir):
     chunks = 2 if A.ci else 8
     base = llama_perplexity(A.model, A.text, chunks)
     same = dir / "copy.gguf"
-    lmfast("export", "-m", A.model, "-o", same, "-q", "copy")
+    lmfast("export", "-m", A.model, "-o", same, "--quant", "copy")
     got = llama_perplexity(same, A.text, chunks)
     print(f"llama.cpp perplexity: original {base}, copy {got}", flush=True)
     check(got == base, "copy")
     full = dir / "f32.gguf"
-    lmfast("export", "-m", A.model, "-o", full, "-q", "f32")
+    lmfast("export", "-m", A.model, "-o", full, "--quant", "f32")
     exact = llama_perplexity(full, A.text, chunks)
     for quant, limit in (("f16", 1e-3), ("q8_0", 0.02)) if A.ci else (("f16", 1e-3), ("bf16", 0.01), ("q8_0", 0.02), ("q6_k", 0.03)):
         file = dir / (quant + ".gguf")
-        lmfast("export", "-m", A.model, "-o", file, "-q", quant)
+        lmfast("export", "-m", A.model, "-o", file, "--quant", quant)
         got = llama_perplexity(file, A.text, chunks)
         print(f"llama.cpp perplexity: f32 {exact}, {quant} {got}", flush=True)
         check(abs(got / exact - 1) < limit, quant)
     theirs = dir / "theirs.gguf"
     subprocess.run([str(BIN / "llama-quantize"), "--pure", str(full), str(theirs), "Q4_0"], check=True, env=ENV, stdin=subprocess.DEVNULL, capture_output=True)
-    lmfast("export", "-m", full, "-o", dir / "q4_0.gguf", "-q", "q4_0")
+    lmfast("export", "-m", full, "-o", dir / "q4_0.gguf", "--quant", "q4_0")
     a, b = llama_perplexity(dir / "q4_0.gguf", A.text, chunks), llama_perplexity(theirs, A.text, chunks)
     print(f"llama.cpp perplexity of q4_0: ours {a}, llama-quantize --pure {b}", flush=True)
     check(abs(a / b - 1) < 0.005, "q4_0")
@@ -170,7 +170,7 @@ def adapter(dir):
     rows = dir / "rows.jsonl"
     rows.write_text("".join(open(A.test).readlines()[: 5 if A.ci else 30]))
     lmfast("eval", "-m", A.model, "-a", dir / "adapter", "-d", rows, "--answers", dir / "answers.jsonl", "--compute", "f32")
-    report = lmfast("export", "-m", A.model, "-a", dir / "adapter", "-o", dir / "merged.gguf", "-q", "f32")
+    report = lmfast("export", "-m", A.model, "-a", dir / "adapter", "-o", dir / "merged.gguf", "--quant", "f32")
     check(report["verify"]["max_dlogit"] < 1e-3, report)
     ours = [json.loads(line)["answer"] for line in open(dir / "answers.jsonl")]
     server = Server(dir / "merged.gguf")

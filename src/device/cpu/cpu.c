@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cpu: the device whose memory is the process's own. A program is cut into segments: a run of calls that the team walks
- * in one region, with a barrier before a call that depends on others, or one WHOLE call that brings its own threads.
+ * in steps, a new one at each call that depends on others and at each phase of a row, or one WHOLE call that brings its own threads.
  * Rule: launch is synchronous; streams and events are markers only. */
 #include <stdatomic.h>
 #include <string.h>
@@ -22,7 +22,8 @@ typedef struct cpu_device {
 
 struct lmf_stream { int unused; };
 
-typedef struct segment { int first, n; bool whole; } segment;
+typedef struct segment { int first, n, first_step, n_steps; bool whole; } segment;
+typedef struct step { int call, phase; } step; /* where it begins */
 
 struct lmf_program {
     const lmf_call *calls;
@@ -30,7 +31,8 @@ struct lmf_program {
     size_t          bytes;
     lmf_team       *team;
     atomic_int      status;
-    bool            eager;
+    bool            eager, takes_turns; /* with WHOLE calls */
+    step           *steps;
     segment         segments[];
 };
 
@@ -170,7 +172,8 @@ static lmf_status cpu_stream_create(lmf_device *dev, lmf_stream **out)
 
 static void cpu_stream_destroy(lmf_device *dev, lmf_stream *s) { lmf_delete(dev->ctx, s); }
 static lmf_status cpu_stream_sync(lmf_device *dev, lmf_stream *s) { (void)dev, (void)s; return LMF_OK; }
-static lmf_status cpu_event(lmf_device *dev, lmf_stream *s, int i) { (void)dev, (void)s, (void)i; return LMF_OK; }
+static lmf_status cpu_event_record(lmf_device *dev, lmf_stream *s, int i) { (void)dev, (void)s, (void)i; return LMF_OK; }
+static lmf_status cpu_event_sync(lmf_device *dev, int i) { (void)dev, (void)i; return LMF_OK; }
 
 static const lmf_kernel *const *cpu_kernels(lmf_device *dev, const char *op)
 {
@@ -181,9 +184,32 @@ static const lmf_kernel *const *cpu_kernels(lmf_device *dev, const char *op)
     return NULL;
 }
 
+static int phases(const lmf_call *c) { return c->row->n_phases ? c->row->n_phases : 1; }
+
+static int count_steps(const lmf_call *calls, int n)
+{
+    int n_steps = 0;
+    for (int i = 0; i < n; i++)
+        n_steps += phases(&calls[i]);
+    return n_steps;
+}
+
+static void cut_steps(lmf_program *p)
+{
+    int n = 0;
+    for (segment *s = p->segments; s < p->segments + p->n_segments; s++) {
+        s->first_step = n;
+        for (int i = 0; i < s->n; i++)
+            for (int phase = 0; phase < phases(&p->calls[s->first + i]); phase++)
+                if (i == 0 || phase || p->calls[s->first + i].barrier)
+                    p->steps[n++] = (step){ s->first + i, phase };
+        s->n_steps = n - s->first_step;
+    }
+}
+
 static lmf_status program_create(lmf_device *dev, const lmf_call *calls, int n, bool eager, lmf_program **out)
 {
-    size_t bytes = sizeof(lmf_program) + (size_t)n * sizeof(segment);
+    size_t head = sizeof(lmf_program) + (size_t)n * sizeof(segment), bytes = head + (size_t)count_steps(calls, n) * sizeof(step);
     lmf_program *p = lmf_alloc(dev->ctx, bytes);
     *out = p;
     if (!p)
@@ -194,12 +220,15 @@ static lmf_status program_create(lmf_device *dev, const lmf_call *calls, int n, 
     p->eager = eager;
     for (int i = 0; i < n; i++) {
         bool whole = calls[i].row->flags & LMF_ROW_WHOLE;
+        p->takes_turns |= whole;
         segment *last = p->n_segments ? &p->segments[p->n_segments - 1] : NULL;
         if (last && !last->whole && !whole && !eager)
             last->n++;
         else
-            p->segments[p->n_segments++] = (segment){ i, 1, whole };
+            p->segments[p->n_segments++] = (segment){ .first = i, .n = 1, .whole = whole };
     }
+    p->steps = (step *)(void *)((char *)p + head);
+    cut_steps(p);
     return LMF_OK;
 }
 
@@ -212,20 +241,19 @@ static void note(lmf_program *p, lmf_status s)
         atomic_compare_exchange_strong(&p->status, &none, s);
 }
 
-static void walk_calls(void *arg, int i_worker, int n_workers)
+/* One worker's part of the calls from where the step begins to where the next one does. */
+static void run_step(void *arg, int i_step, int i_part, int n_parts)
 {
     region *r = arg;
-    lmf_worker w = { .i_worker = i_worker, .n_workers = n_workers };
-    for (int i = 0; i < r->s->n; i++) {
-        const lmf_call *c = &r->p->calls[r->s->first + i];
-        if (c->barrier && i)
-            lmf_team_barrier(r->p->team);
-        int n_phases = c->row->n_phases ? c->row->n_phases : 1;
-        for (w.phase = 0; w.phase < n_phases; w.phase++) {
-            if (w.phase)
-                lmf_team_barrier(r->p->team);
-            note(r->p, c->row->run(c, &w));
-        }
+    const step *at = &r->p->steps[r->s->first_step + i_step];
+    lmf_worker w = { .i_worker = i_part, .n_workers = n_parts, .phase = at->phase };
+    for (int i = at->call; i < r->s->first + r->s->n; i++, w.phase = 0) {
+        const lmf_call *c = &r->p->calls[i];
+        if (i > at->call && c->barrier)
+            return;
+        note(r->p, c->row->run(c, &w));
+        if (w.phase + 1 < phases(c))
+            return;
     }
 }
 
@@ -239,7 +267,7 @@ static lmf_status program_launch(lmf_device *dev, lmf_stream *stream, lmf_progra
             const lmf_call *c = &p->calls[r.s->first];
             note(p, c->row->run(c, &(lmf_worker){ .n_workers = dev->n_workers }));
         } else {
-            lmf_team_run(p->team, walk_calls, &r);
+            lmf_team_run_steps(p->team, r.s->n_steps, run_step, &r, p->takes_turns);
         }
     }
     lmf_status s = (lmf_status)atomic_load(&p->status);
@@ -251,6 +279,6 @@ static void program_destroy(lmf_device *dev, lmf_program *p) { lmf_free(dev->ctx
 const lmf_device_ops lmf_device_cpu = {
     .name = "cpu", .open = cpu_open, .close = cpu_close, .memory = cpu_memory, .alloc = cpu_alloc, .release = cpu_release,
     .copy = cpu_copy, .fill = cpu_fill, .stream_create = cpu_stream_create, .stream_destroy = cpu_stream_destroy,
-    .stream_sync = cpu_stream_sync, .event_record = cpu_event, .event_wait = cpu_event, .kernels = cpu_kernels,
+    .stream_sync = cpu_stream_sync, .event_record = cpu_event_record, .event_sync = cpu_event_sync, .kernels = cpu_kernels,
     .program_create = program_create, .program_launch = program_launch, .program_destroy = program_destroy,
 };

@@ -122,10 +122,10 @@ static void streams(void **state)
     assert_ok(ctx, dev->ops->stream_create(dev, &a));
     assert_ok(ctx, dev->ops->stream_create(dev, &b));
     assert_ok(ctx, dev->ops->event_record(dev, a, 15));
-    assert_ok(ctx, dev->ops->event_wait(dev, b, 15));
+    assert_ok(ctx, dev->ops->event_sync(dev, 15));
     assert_ok(ctx, dev->ops->stream_sync(dev, b));
     assert_refused(ctx, LMF_E_ARG, "event 16: they count from 0 to 15", dev->ops->event_record(dev, a, 16));
-    assert_refused(ctx, LMF_E_ARG, "event -1", dev->ops->event_wait(dev, a, -1));
+    assert_refused(ctx, LMF_E_ARG, "event -1", dev->ops->event_sync(dev, -1));
     dev->ops->stream_destroy(dev, a);
     dev->ops->stream_destroy(dev, b);
     dev->ops->stream_destroy(dev, NULL);
@@ -152,7 +152,7 @@ static lmf_status norm_make(lmf_device *dev, int64_t rows, norm *n)
     }
     n->attrs.eps = 1e-5f;
     n->call = (lmf_call){ .attrs = &n->attrs, .in = n->in, .out = n->out, .n_in = 4, .n_out = 2, .after = -1 };
-    n->call.row = lmf_device_match(dev, "rms_norm_bwd", &n->call);
+    n->call.row = lmf_device_match(dev, "rms_norm_bwd", &n->call, 0);
     if (!n->call.row)
         return LMF_FAIL(dev->ctx, LMF_E_UNSUPPORTED, "no row");
     n->call.scratch_bytes = n->call.row->scratch(&n->call, dev);
@@ -222,7 +222,7 @@ static lmf_status whole_life(lmf_ctx *ctx, void *arg)
         LMF_TRY_TO(done, dev->ops->program_create(dev, &n.call, 1, eager, &p[eager]));
         LMF_TRY_TO(done, dev->ops->program_launch(dev, stream, p[eager]));
         LMF_TRY_TO(done, dev->ops->event_record(dev, stream, 0));
-        LMF_TRY_TO(done, dev->ops->event_wait(dev, NULL, 0));
+        LMF_TRY_TO(done, dev->ops->event_sync(dev, 0));
         LMF_TRY_TO(done, dev->ops->stream_sync(dev, stream));
     }
 done:

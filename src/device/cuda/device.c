@@ -12,6 +12,7 @@ static void device_close(lmf_device *dev)
     lmf_ctx *ctx = dev->ctx;
     if (d->context) {
         d->api.cuCtxSetCurrent(d->context);
+        lmf_cuda_blas_close(ctx, d->blas);
         for (int i = 0; i < LMF_CUDA_EVENTS; i++)
             if (d->event[i])
                 d->api.cuEventDestroy(d->event[i]);
@@ -69,6 +70,7 @@ static lmf_status make_context(lmf_cuda *d, const char *pci)
     if (!d->modules)
         return LMF_NO_MEMORY(ctx, (size_t)(n + 1) * sizeof *d->modules, "the list of CUDA modules");
     d->n_modules = n;
+    LMF_TRY(lmf_cuda_blas_open(ctx, &d->blas));
     lmf_cuda_measure(d);
     return LMF_OK;
 }
@@ -214,11 +216,11 @@ static lmf_status event_record(lmf_device *dev, lmf_stream *stream, int i_event)
     return LMF_CUDA(d, cuEventRecord, d->event[i_event], handle(d, stream));
 }
 
-static lmf_status event_wait(lmf_device *dev, lmf_stream *stream, int i_event)
+static lmf_status event_sync(lmf_device *dev, int i_event)
 {
     lmf_cuda *d = (lmf_cuda *)dev;
     LMF_TRY(check_event(dev, i_event));
-    return LMF_CUDA(d, cuStreamWaitEvent, handle(d, stream), d->event[i_event], 0);
+    return LMF_CUDA(d, cuEventSynchronize, d->event[i_event]);
 }
 
 static const lmf_kernel *const *kernels(lmf_device *dev, const char *op)
@@ -233,7 +235,7 @@ static const lmf_kernel *const *kernels(lmf_device *dev, const char *op)
 const lmf_device_ops lmf_cuda_device = {
     .name = "cuda", .open = device_open, .close = device_close, .memory = device_memory, .alloc = device_alloc,
     .release = device_release, .copy = device_copy, .fill = device_fill, .stream_create = stream_create,
-    .stream_destroy = stream_destroy, .stream_sync = stream_sync, .event_record = event_record, .event_wait = event_wait,
+    .stream_destroy = stream_destroy, .stream_sync = stream_sync, .event_record = event_record, .event_sync = event_sync,
     .kernels = kernels, .program_create = lmf_cuda_program_create, .program_launch = lmf_cuda_program_launch,
     .program_destroy = lmf_cuda_program_destroy,
 };

@@ -15,9 +15,9 @@
     X(cuDeviceGetName) X(cuDeviceGetAttribute) X(cuDeviceGetPCIBusId) X(cuDevicePrimaryCtxRetain)                     \
     X(cuDevicePrimaryCtxRelease) X(cuCtxSetCurrent) X(cuMemGetInfo) X(cuMemAlloc) X(cuMemFree) X(cuMemHostAlloc)      \
     X(cuMemFreeHost) X(cuMemcpyAsync) X(cuMemsetD8Async) X(cuStreamCreate) X(cuStreamDestroy) X(cuStreamSynchronize)  \
-    X(cuStreamWaitEvent) X(cuStreamBeginCapture) X(cuStreamEndCapture) X(cuEventCreate) X(cuEventDestroy)             \
-    X(cuEventRecord) X(cuModuleLoadData) X(cuModuleUnload) X(cuModuleGetFunction) X(cuFuncSetAttribute)               \
-    X(cuLaunchKernel) X(cuGraphInstantiateWithFlags) X(cuGraphUpload) X(cuGraphLaunch) X(cuGraphDestroy)              \
+    X(cuEventSynchronize) X(cuStreamBeginCapture) X(cuStreamEndCapture) X(cuEventCreate) X(cuEventDestroy)             \
+    X(cuEventRecord) X(cuModuleLoadData) X(cuModuleUnload) X(cuModuleGetFunction) X(cuModuleGetGlobal) X(cuFuncSetAttribute)               \
+    X(cuLaunchKernelEx) X(cuGraphInstantiateWithFlags) X(cuGraphUpload) X(cuGraphLaunch) X(cuGraphDestroy)              \
     X(cuGraphExecDestroy)
 
 typedef struct lmf_cuda_api {
@@ -31,16 +31,17 @@ typedef struct lmf_cuda_table { const char *op; const lmf_kernel *const *rows; }
 extern const lmf_cuda_module lmf_cuda_modules[];   /* generated: one a .cu file; ended by name NULL */
 extern const lmf_cuda_table lmf_cuda_tables[];     /* generated: one a LMF_CUDA_ROWS(op); ended by op NULL */
 
-enum { LMF_CUDA_EVENTS = 16 };
+enum { LMF_CUDA_EVENTS = LMF_DEVICE_EVENTS };
 
 typedef struct lmf_cuda lmf_cuda;
+typedef struct lmf_cuda_blas lmf_cuda_blas;
 struct lmf_stream {              /* what lmf_worker.stream points to */
     lmf_cuda *cuda;
     CUstream  handle;
     bool      resolving;         /* launches only look up their kernels */
 };
 
-typedef struct lmf_cuda_function { const char *module, *name; CUfunction handle; uint32_t shared; } lmf_cuda_function;
+typedef struct lmf_cuda_function { const char *module, *name; CUfunction handle; uint32_t shared; bool early; } lmf_cuda_function;
 
 struct lmf_cuda {
     lmf_device   base;           /* features: compute capability as 75, 80, 90 */
@@ -53,6 +54,7 @@ struct lmf_cuda {
     CUmodule    *modules;        /* in the order of lmf_cuda_modules; NULL: not loaded yet */
     int          n_modules;
     lmf_cuda_function *functions; int n_functions, cap_functions;
+    lmf_cuda_blas *blas;         /* cuBLASLt, or NULL */
     size_t       free_bytes;     /* when the context had just been made */
     size_t       context_bytes;  /* taken by making it; 0 where NVML can't tell */
     char         name[96];       /* "NVIDIA H100 80GB HBM3" */
@@ -67,6 +69,10 @@ lmf_status lmf_cuda_enter(lmf_cuda *d);
 /* What NVML says is in use on the GPU of that PCI address by all processes; 0 where NVML is not there. */
 size_t     lmf_cuda_used_bytes(const char *pci);
 void       lmf_cuda_measure(lmf_cuda *d);          /* sets base.library_bytes */
+
+/* *out NULL where the library is not there: then there are no rows of it. The context must be current. */
+lmf_status lmf_cuda_blas_open(lmf_ctx *ctx, lmf_cuda_blas **out);
+void       lmf_cuda_blas_close(lmf_ctx *ctx, lmf_cuda_blas *b);
 
 lmf_status lmf_cuda_program_create(lmf_device *dev, const lmf_call *calls, int n, bool eager, lmf_program **out);
 lmf_status lmf_cuda_program_launch(lmf_device *dev, lmf_stream *stream, lmf_program *p);

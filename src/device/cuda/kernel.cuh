@@ -9,6 +9,23 @@
 #include <stdint.h>
 
 #define LMF_KERNEL(name) extern "C" __global__ void name
+/* A kernel that may be started while the one in front of it still runs, from sm_90 on: decode is a chain of short kernels, and the
+ * start of one costs as much as its work. Until LMF_AFTER() it reads and writes nothing that another kernel writes or reads; every
+ * thread comes by there, early exits included. The variable tells the launcher (program.c). */
+#define LMF_KERNEL_EARLY(name)                                                                                       \
+    extern "C" {                                                                                                     \
+    __device__ char name##_early;                                                                                    \
+    }                                                                                                                \
+    LMF_KERNEL(name)
+
+/* From here on the kernels in front have ended and what they wrote is seen; the next one may be started. */
+static __device__ __forceinline__ void LMF_AFTER(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 static __device__ __forceinline__ float lmf_warp_sum(float x)
 {

@@ -2,6 +2,7 @@
 /* Rule: everything that loads or allocates happens in the resolving pass, before capture and before the device is sealed;
  * a launch after that allocates nothing. Calls of both lanes run in program order on one stream, which satisfies every
  * `after`; a second stream comes with the first collective. */
+#include <stdio.h>
 #include <string.h>
 #include "device/cuda/driver.h"
 
@@ -45,6 +46,11 @@ static lmf_status add_function(lmf_cuda *d, const char *module, const char *kern
     lmf_status s = LMF_CUDA(d, cuModuleGetFunction, &f.handle, m, kernel);
     if (s)
         return lmf_fail_prefix(ctx, s, "kernel %s of %s", kernel, module);
+    char early[128];
+    CUdeviceptr at;
+    size_t bytes;
+    snprintf(early, sizeof early, "%s_early", kernel);
+    f.early = d->base.features >= 90 && d->api.cuModuleGetGlobal(&at, &bytes, m, early) == CUDA_SUCCESS;
     if (d->n_functions == d->cap_functions) {
         int cap = d->cap_functions ? 2 * d->cap_functions : 64;
         void *p = lmf_realloc(ctx, d->functions, (size_t)d->cap_functions * sizeof f, (size_t)cap * sizeof f);
@@ -66,7 +72,8 @@ lmf_status lmf_cuda_launch(const lmf_worker *wk, const char *module, const char 
     lmf_cuda_function *f = find(d, module, kernel);
     if (!f) {
         if (!stream->resolving)
-            return LMF_FAIL(d->base.ctx, LMF_E_INTERNAL, "device cuda: %s of %s is launched but was not when its program was made", kernel, module);
+            return LMF_FAIL(d->base.ctx, LMF_E_INTERNAL, "device cuda: %s of %s is launched but was not when its program was made",
+                            kernel, module);
         LMF_TRY(add_function(d, module, kernel, &f));
     }
     if (stream->resolving) {
@@ -78,9 +85,15 @@ lmf_status lmf_cuda_launch(const lmf_worker *wk, const char *module, const char 
     }
     if (!grid.x || !grid.y || !grid.z)
         return LMF_OK;
-    lmf_status s = LMF_CUDA(d, cuLaunchKernel, f->handle, grid.x, grid.y, grid.z, block, 1, 1, shared, stream->handle,
-                            (void **)(uintptr_t)args, NULL);
-    return s ? lmf_fail_prefix(d->base.ctx, s, "kernel %s, %u x %u x %u blocks of %u threads", kernel, grid.x, grid.y, grid.z, block) : LMF_OK;
+    CUlaunchAttribute early = { .id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                                .value.programmaticStreamSerializationAllowed = 1 };
+    CUlaunchConfig config = { .gridDimX = grid.x, .gridDimY = grid.y, .gridDimZ = grid.z,
+                              .blockDimX = block, .blockDimY = 1, .blockDimZ = 1,
+                              .sharedMemBytes = shared, .hStream = stream->handle, .attrs = &early, .numAttrs = f->early };
+    lmf_status s = LMF_CUDA(d, cuLaunchKernelEx, &config, f->handle, (void **)(uintptr_t)args, NULL);
+    if (s)
+        return lmf_fail_prefix(d->base.ctx, s, "kernel %s, %u x %u x %u blocks of %u threads", kernel, grid.x, grid.y, grid.z, block);
+    return LMF_OK;
 }
 
 lmf_status lmf_cuda_fill(const lmf_worker *wk, void *dst, int byte, size_t n_bytes)

@@ -89,7 +89,8 @@ static lmf_status null_stream_create(lmf_device *dev, lmf_stream **out)
 
 static void null_stream_destroy(lmf_device *dev, lmf_stream *s) { lmf_delete(dev->ctx, s); }
 static lmf_status null_stream_sync(lmf_device *d, lmf_stream *s) { (void)d, (void)s; return LMF_OK; }
-static lmf_status null_event(lmf_device *d, lmf_stream *s, int i) { (void)d, (void)s, (void)i; return LMF_OK; }
+static lmf_status null_event_record(lmf_device *d, lmf_stream *s, int i) { (void)d, (void)s, (void)i; return LMF_OK; }
+static lmf_status null_event_sync(lmf_device *d, int i) { (void)d, (void)i; return LMF_OK; }
 static const lmf_kernel *const *null_kernels(lmf_device *d, const char *op) { (void)d, (void)op; return NULL; }
 
 static lmf_status null_program_create(lmf_device *dev, const lmf_call *calls, int n, bool eager, lmf_program **out)
@@ -168,6 +169,6 @@ size_t lmf_null_high_water(const lmf_device *dev) { return ((const null_device *
 const lmf_device_ops lmf_device_null = {
     .name = "null", .open = null_open, .close = null_close, .memory = null_memory, .alloc = null_alloc, .release = null_release,
     .copy = null_copy, .fill = null_fill, .stream_create = null_stream_create, .stream_destroy = null_stream_destroy,
-    .stream_sync = null_stream_sync, .event_record = null_event, .event_wait = null_event, .kernels = null_kernels,
+    .stream_sync = null_stream_sync, .event_record = null_event_record, .event_sync = null_event_sync, .kernels = null_kernels,
     .program_create = null_program_create, .program_launch = null_program_launch, .program_destroy = null_program_destroy,
 };

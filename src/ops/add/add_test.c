@@ -2,7 +2,7 @@
 #include "op_case.h"
 
 LMF_OP_CASES(add) = {
-    { "add", "same shape", "a!:f32[3,576] b!:f32[3,576]", "", "normal" },
+    { "add", "same shape", "a!:f32[3,576] b!:f32[3,576]", "", "normal", "0x1p-24" },
     { "add", "odd", "a!:f32[5,37] b!:f32[5,37]", "", "normal" },
     { "add", "one row for all", "a!:f32[5,37] b!:f32[37]", "", "normal" },
     { "add", "three dims, one row for all", "a!:f32[2,3,19] b!:f32[19]", "", "normal" },
@@ -12,7 +12,7 @@ LMF_OP_CASES(add) = {
     { "add", "row too short", "a:f32[2,16] b:f32[15]", "", "refused:E_SHAPE" },
     { "add", "rows for columns", "a:f32[2,16] b:f32[2]", "", "refused:E_SHAPE" },
     { "add", "integers", "a:i32[2,16]<9 b:i32[2,16]<9", "", "refused:E_DTYPE" },
-    { "sum_rows", "odd", "x:f32[67,37]", "", "normal" },
+    { "sum_rows", "odd", "x:f32[67,37]", "", "normal", "0x1p-24 n mag" },
     { "sum_rows", "three dims", "x:f32[5,3,64]", "", "normal" },
     { "sum_rows", "no rows", "x:f32[0,64]", "", "normal" },
     { "sum_rows", "integers", "x:i32[2,16]<9", "", "refused:E_DTYPE" },

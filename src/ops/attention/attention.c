@@ -7,7 +7,8 @@ static const lmf_field fields[] = {
     { "n_kv_heads", LMF_FIELD_I32, offsetof(lmf_attention_attrs, n_kv_heads), "", 1, 4096 },
     { "head_size", LMF_FIELD_I32, offsetof(lmf_attention_attrs, head_size), "elements", 1, 4096 },
     { "window", LMF_FIELD_I32, offsetof(lmf_attention_attrs, window), "rows", 0, 1 << 30 },
-    { "scale", LMF_FIELD_F32, offsetof(lmf_attention_attrs, scale), "", 1e-9, 1e9 }, { 0 }
+    { "scale", LMF_FIELD_F32, offsetof(lmf_attention_attrs, scale), "", 1e-9, 1e9 },
+    { "compute", LMF_FIELD_I32, offsetof(lmf_attention_attrs, compute), "", 0, 1 }, { 0 }
 };
 
 static bool is(const lmf_tensor *t, uint16_t dtype, int n_dims) { return t->v.dtype == dtype && t->v.n_dims == n_dims; }
@@ -129,30 +130,49 @@ static lmf_status bwd_infer(lmf_graph *g, lmf_node *n)
     return LMF_OK;
 }
 
+/* d loss / d score of row t of head h for key u; *p gets the probability. */
+static double d_score(const lmf_call *c, int64_t t, int64_t u, int h, double *p)
+{
+    const lmf_attention_attrs *a = c->attrs;
+    int64_t C = a->head_size, at_q = t * c->in[0].dim[1] + h * C, at_k = u * c->in[1].dim[1] + h / (a->n_heads / a->n_kv_heads) * C;
+    double d_p = 0;
+    for (int i = 0; i < C; i++)
+        d_p += lmf_get(&c->in[5], at_q + i) * (lmf_get(&c->in[2], at_k + i) - lmf_get(&c->in[3], at_q + i));
+    *p = exp(score(c, t, u, h) - lmf_get(&c->in[4], t * a->n_heads + h));
+    return *p * d_p * (double)a->scale;
+}
+
+/* Each sum is rounded once: by rows for dq, by keys for dk and dv. */
 static lmf_status bwd_ref(const lmf_call *c)
 {
     const lmf_attention_attrs *a = c->attrs;
-    int64_t T = c->in[0].dim[0], qw = c->in[0].dim[1], kw = c->in[1].dim[1], C = a->head_size;
-    for (int j = 0; j < 3; j++)
-        for (int64_t i = 0; i < lmf_view_count(&c->out[j]); i++)
-            lmf_set(&c->out[j], i, 0);
+    int64_t T = c->in[0].dim[0], qw = c->in[0].dim[1], kw = c->in[1].dim[1], C = a->head_size, group = a->n_heads / a->n_kv_heads;
+    double p;
     for (int64_t t = 0; t < T; t++)
         for (int h = 0; h < a->n_heads; h++) {
-            int64_t first = first_key(&c->in[6], &c->in[7], t, a->window), hk = h / (a->n_heads / a->n_kv_heads);
-            double delta = 0;
-            for (int i = 0; i < C; i++)
-                delta += lmf_get(&c->in[5], t * qw + h * C + i) * lmf_get(&c->in[3], t * qw + h * C + i);
-            for (int64_t u = first; u <= t; u++) {
-                double p = exp(score(c, t, u, h) - lmf_get(&c->in[4], t * a->n_heads + h)), dp = 0;
+            double dq[4096] = { 0 };
+            for (int64_t u = first_key(&c->in[6], &c->in[7], t, a->window); u <= t; u++) {
+                double ds = d_score(c, t, u, h, &p);
                 for (int i = 0; i < C; i++)
-                    dp += lmf_get(&c->in[5], t * qw + h * C + i) * lmf_get(&c->in[2], u * kw + hk * C + i);
-                double ds = p * (dp - delta) * (double)a->scale;
-                for (int i = 0; i < C; i++) {
-                    int64_t at_q = t * qw + h * C + i, at_k = u * kw + hk * C + i;
-                    lmf_set(&c->out[0], at_q, lmf_get(&c->out[0], at_q) + ds * lmf_get(&c->in[1], at_k));
-                    lmf_set(&c->out[1], at_k, lmf_get(&c->out[1], at_k) + ds * lmf_get(&c->in[0], at_q));
-                    lmf_set(&c->out[2], at_k, lmf_get(&c->out[2], at_k) + p * lmf_get(&c->in[5], at_q));
+                    dq[i] += ds * lmf_get(&c->in[1], u * kw + h / group * C + i);
+            }
+            for (int i = 0; i < C; i++)
+                lmf_set(&c->out[0], t * qw + h * C + i, dq[i]);
+        }
+    for (int64_t u = 0; u < T; u++)
+        for (int64_t hk = 0; hk < a->n_kv_heads; hk++) {
+            double dk[4096] = { 0 }, dv[4096] = { 0 };
+            for (int64_t t = u; t < T; t++)
+                for (int64_t h = hk * group; h < (hk + 1) * group && first_key(&c->in[6], &c->in[7], t, a->window) <= u; h++) {
+                    double ds = d_score(c, t, u, (int)h, &p);
+                    for (int i = 0; i < C; i++) {
+                        dk[i] += ds * lmf_get(&c->in[0], t * qw + h * C + i);
+                        dv[i] += p * lmf_get(&c->in[5], t * qw + h * C + i);
+                    }
                 }
+            for (int i = 0; i < C; i++) {
+                lmf_set(&c->out[1], u * kw + hk * C + i, dk[i]);
+                lmf_set(&c->out[2], u * kw + hk * C + i, dv[i]);
             }
         }
     return LMF_OK;

@@ -16,14 +16,19 @@
  *   page     [S, P]     i32, page of the i-th page_size keys of the sequence
  *   o        [T, H*C]   f32. No gradient.
  *   scale    > 0; window: a row sees its last `window` keys, itself included; 0 = all
+ *   compute  0: f32 products. 1: rows of attention and its backward may round factors (q, k, v, do, weights and their gradients)
+ *            to bf16 and sum in f32; a row without matrix units computes as for 0. Pages don't heed it
  * Sums in f32; keys in blocks in order, so the same bits for any worker count, and a row's bits depend on its own keys alone.
- * Error at most 1e-5 relative to the largest |v|.
+ * compute 0: error of o at most 1e-5 relative to the largest |v|; of lse 1e-6, of dq 1e-5, of dk and dv 5e-6 of the root mean square.
+ * compute 1: error of o at most 2^-7 of the largest |v|, of lse 2^-8 of the lse of |q| and |k|, of dq, dk and dv 0.04 of the root mean
+ * square and the element;
+ * the same bits in each run, but a row's bits may depend on the rows around it.
  * attention_bwd: (q, k, v, o, lse, do, seq, q_start) -> dq, dk, dv. Rabe and Staats 2021, arXiv 2112.05682. */
 #ifndef LMF_OPS_ATTENTION_H
 #define LMF_OPS_ATTENTION_H
 #include "graph/batch.h"
 
-typedef struct lmf_attention_attrs { int32_t n_heads, n_kv_heads, head_size, window; float scale; } lmf_attention_attrs;
+typedef struct lmf_attention_attrs { int32_t n_heads, n_kv_heads, head_size, window; float scale; int32_t compute; } lmf_attention_attrs;
 extern const lmf_op lmf_op_attention, lmf_op_attention_bwd, lmf_op_attention_paged;
 
 lmf_tensor *lmf_attention(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_tensor *k, lmf_tensor *v, lmf_attention_attrs attrs);

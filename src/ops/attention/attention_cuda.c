@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/attention/attention.h"
 #include "device/cuda/cuda.h"
+#include "ops/attention/attention_job.h"
 
 enum { WARPS = 4, MOST_C = 256 };                      /* attention_cuda.cu */
 typedef struct heads { int n, n_kv, size; } heads;     /* laid out as there */
@@ -37,10 +38,6 @@ static lmf_status fwd(const lmf_call *c, const lmf_worker *wk)
                                          &a->window, &a->scale));
 }
 
-LMF_CUDA_ROWS(attention) = {
-    { .name = "attention_fwd_f32", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .run = fwd }, { 0 }
-};
-
 static size_t bwd_scratch(const lmf_call *c, const lmf_device *dev)
 {
     (void)dev;
@@ -62,7 +59,120 @@ static lmf_status bwd(const lmf_call *c, const lmf_worker *wk)
                                          &c->out[1].data, &c->out[2].data, &d, &a->window, &a->scale));
 }
 
+/* ---- compute 1: attention_mma_cuda.cu ---- */
+enum { MMA_PAD = 8, MMA_THREADS = 128 };
+
+static bool mma_fits(const lmf_call *c, const lmf_device *dev)
+{
+    const lmf_attention_attrs *a = c->attrs;
+    int C = a->head_size;
+    return a->compute == 1 && (C == 64 || C == 96 || C == 128) && fits(c, dev) && c->in[0].dim[0] <= INT32_MAX / 4;
+}
+
+static size_t up(size_t n) { return (n + 255) / 256 * 256; }
+
+/* Takes n bytes of scratch; base NULL: only counts. */
+static void *take(char *base, size_t *at, size_t n)
+{
+    void *p = base ? base + *at : NULL;
+    *at += up(n);
+    return p;
+}
+
+/* The job of a call with scratch laid out from c->scratch (NULL: to measure): factors in bf16, ranges of keys and rows, delta. */
+static lmf_attention_job mma_job(const lmf_call *c, bool backward, size_t *bytes)
+{
+    const lmf_attention_attrs *a = c->attrs;
+    const lmf_view *in = c->in, *seq = &in[backward ? 6 : 3];
+    size_t t = (size_t)in[0].dim[0], rows = (t + LMF_ATTENTION_ROUND - 1) / LMF_ATTENTION_ROUND * LMF_ATTENTION_ROUND;
+    size_t q = t * (size_t)in[0].dim[1] * sizeof(uint16_t), k = t * (size_t)in[1].dim[1] * sizeof(uint16_t);
+    lmf_attention_job j = { .seq = seq[0].data, .q_start = seq[1].data, .t = (int)t, .n_seq = (int)seq[1].dim[0] - 1, .n = a->n_heads,
+                            .n_kv = a->n_kv_heads, .window = a->window, .scale = a->scale };
+    char *base = c->scratch;
+    *bytes = 0;
+    j.q = take(base, bytes, q), j.k = take(base, bytes, k), j.v = take(base, bytes, k);
+    j.first = take(base, bytes, rows * sizeof(int)), j.end = take(base, bytes, rows * sizeof(int));
+    if (!backward) {
+        j.o = c->out[0].data, j.lse = c->out[1].data;
+        return j;
+    }
+    j.d_o = take(base, bytes, q), j.delta = take(base, bytes, t * (size_t)a->n_heads * sizeof(float));
+    j.lse_given = in[4].data, j.dq = c->out[0].data, j.dk = c->out[1].data, j.dv = c->out[2].data;
+    return j;
+}
+
+static size_t mma_scratch(const lmf_call *c, bool backward)
+{
+    lmf_call measured = *c;
+    size_t bytes;
+    measured.scratch = NULL;
+    mma_job(&measured, backward, &bytes);
+    return bytes;
+}
+static size_t mma_fwd_scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, mma_scratch(c, false); }
+static size_t mma_bwd_scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, mma_scratch(c, true); }
+
+static lmf_status mma_round(const lmf_worker *wk, const lmf_view *x, const void *to)
+{
+    int64_t n = lmf_view_count(x);
+    return lmf_cuda_launch(wk, "attention_mma", "attention_mma_round", lmf_cuda_blocks(n / 8, 256), 256, 0,
+                           LMF_CUDA_ARGS(&x->data, &to, &n));
+}
+
+/* Factors and ranges: what both directions begin with. */
+static lmf_status mma_begin(const lmf_call *c, const lmf_worker *wk, const lmf_attention_job *j)
+{
+    const void *to[] = { j->q, j->k, j->v };
+    for (int i = 0; i < 3; i++)
+        LMF_TRY(mma_round(wk, &c->in[i], to[i]));
+    return lmf_cuda_launch(wk, "attention_mma", "attention_mma_ranges", lmf_cuda_blocks(j->t, LMF_ATTENTION_ROUND),
+                           LMF_ATTENTION_ROUND, 0, LMF_CUDA_ARGS(j));
+}
+
+/* lines: rows of a tile that lie in shared memory; more: bytes behind them. */
+static lmf_status mma_launch(const lmf_call *c, const lmf_worker *wk, const char *const *names, int rows, int n_heads, int lines, int more,
+                             const lmf_attention_job *j)
+{
+    int C = ((const lmf_attention_attrs *)c->attrs)->head_size;
+    lmf_cuda_grid grid = { ((uint32_t)j->t + (uint32_t)rows - 1) / (uint32_t)rows, (uint32_t)n_heads, 1 };
+    uint32_t shared = (uint32_t)(lines * (C + MMA_PAD) * (int)sizeof(uint16_t) + more);
+    return lmf_cuda_launch(wk, "attention_mma", names[C / 32 - 2], grid, MMA_THREADS, shared, LMF_CUDA_ARGS(j));
+}
+
+static lmf_status mma_fwd(const lmf_call *c, const lmf_worker *wk)
+{
+    static const char *const names[] = { "attention_mma_fwd_f32_64", "attention_mma_fwd_f32_96", "attention_mma_fwd_f32_128" };
+    int C = ((const lmf_attention_attrs *)c->attrs)->head_size;
+    size_t bytes;
+    lmf_attention_job j = mma_job(c, false, &bytes);
+    LMF_TRY(mma_begin(c, wk, &j));
+    return mma_launch(c, wk, names, C == 64 ? 128 : 64, j.n, 4 * 64, 0, &j);
+}
+
+static lmf_status mma_bwd(const lmf_call *c, const lmf_worker *wk)
+{
+    static const char *const dq[] = { "attention_mma_dq_f32_64", "attention_mma_dq_f32_96", "attention_mma_dq_f32_128" };
+    static const char *const dkv[] = { "attention_mma_dkv_f32_64", "attention_mma_dkv_f32_96", "attention_mma_dkv_f32_128" };
+    int C = ((const lmf_attention_attrs *)c->attrs)->head_size, step = C == 64 ? 64 : 32;
+    size_t bytes;
+    lmf_attention_job j = mma_job(c, true, &bytes);
+    int64_t n = (int64_t)j.t * j.n;
+    LMF_TRY(mma_begin(c, wk, &j));
+    LMF_TRY(mma_round(wk, &c->in[5], j.d_o));
+    LMF_TRY(lmf_cuda_launch(wk, "attention_mma", "attention_mma_delta_f32", lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0,
+                            LMF_CUDA_ARGS(&c->in[3].data, &c->in[5].data, &j.delta, &n, &C)));
+    LMF_TRY(mma_launch(c, wk, dq, 64, j.n, 2 * 64 + 4 * step, 0, &j));
+    return mma_launch(c, wk, dkv, 64, j.n_kv, 2 * 64 + 4 * step, 2 * 3 * step * (int)sizeof(float), &j);
+}
+
+LMF_CUDA_ROWS(attention) = {
+    { .name = "attention_fwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = mma_fwd_scratch,
+      .run = mma_fwd },
+    { .name = "attention_fwd_f32", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .run = fwd }, { 0 }
+};
 LMF_CUDA_ROWS(attention_bwd) = {
+    { .name = "attention_bwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = mma_bwd_scratch,
+      .run = mma_bwd },
     { .name = "attention_bwd_f32", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = fits, .scratch = bwd_scratch, .run = bwd }, { 0 }
 };
 
@@ -94,6 +204,44 @@ static lmf_status paged(const lmf_call *c, const lmf_worker *wk)
                                          &a->scale, &g));
 }
 
+/* ---- few rows: attention_decode_cuda.cu ---- */
+enum { DECODE_ROWS = 64, DECODE_PAGES = 1024, DECODE_WARPS = 16 };
+
+/* Query heads that one block serves: the most that divide a group and whose channels fit into registers. */
+static int decode_heads(const lmf_call *c)
+{
+    const lmf_attention_attrs *a = c->attrs;
+    for (int n = a->head_size == 64 ? 4 : a->head_size == 128 ? 2 : 0; n > 0; n--)
+        if (a->n_heads / a->n_kv_heads % n == 0)
+            return n;
+    return 0;
+}
+
+static bool decode_fits(const lmf_call *c, const lmf_device *dev)
+{
+    return paged_fits(c, dev) && decode_heads(c) && c->in[0].dim[0] <= DECODE_ROWS && c->in[5].dim[1] <= DECODE_PAGES;
+}
+
+static lmf_status decode(const lmf_call *c, const lmf_worker *wk)
+{
+    static const char *const names[3][6] = {
+#define EACH(type) { "attention_decode_" type "_1x64", "attention_decode_" type "_2x64", "attention_decode_" type "_3x64", \
+                     "attention_decode_" type "_4x64", "attention_decode_" type "_1x128", "attention_decode_" type "_2x128" }
+        EACH("f32"), EACH("f16"), EACH("bf16")
+#undef EACH
+    };
+    const lmf_attention_attrs *a = c->attrs;
+    const lmf_view *in = c->in;
+    heads d = heads_of(c);
+    paging g = { in[5].data, (int)in[1].dim[0], (int)in[1].dim[1], (int)in[5].dim[1] };
+    int n = decode_heads(c), type = in[1].dtype == LMF_F32 ? 0 : in[1].dtype == LMF_F16 ? 1 : 2;
+    return lmf_cuda_launch(wk, "attention_decode", names[type][(a->head_size == 64 ? 0 : 4) + n - 1],
+                           (lmf_cuda_grid){ (uint32_t)in[0].dim[0], (uint32_t)(a->n_heads / n), 1 }, 32 * DECODE_WARPS, 0,
+                           LMF_CUDA_ARGS(&in[0].data, &in[1].data, &in[2].data, &in[3].data, &in[4].data, &c->out[0].data, &d, &a->window,
+                                         &a->scale, &g));
+}
+
 LMF_CUDA_ROWS(attention_paged) = {
+    { .name = "attention_paged_any_decode", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = decode_fits, .run = decode },
     { .name = "attention_paged_any", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = paged_fits, .run = paged }, { 0 }
 };

@@ -21,10 +21,15 @@ static __device__ __forceinline__ int64_t key_row(const paging *g, int s, int64_
 
 template <int dtype> static __device__ __forceinline__ float dot(const float *x, const void *row, int64_t at, int n)
 {
-    float s = 0;
-    for (int i = 0; i < n; i++)
-        s = fmaf(x[i], lmf_load<dtype>(row, at + i), s);
-    return s;
+    float s[8] = { 0 };
+    int i = 0;
+    for (; i + 8 <= n; i += 8)
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+            s[j] = fmaf(x[i + j], lmf_load<dtype>(row, at + i + j), s[j]);
+    for (; i < n; i++)
+        s[0] = fmaf(x[i], lmf_load<dtype>(row, at + i), s[0]);
+    return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
 }
 
 /* One row of one head over the keys first .. last. q: in shared memory. */
@@ -175,20 +180,24 @@ LMF_KERNEL(attention_bwd_f32_dkv)(const float *q, const float *k, const float *v
         for (int64_t t0 = u; t0 < end; t0 += 32) {
             int64_t t = t0 + lane, at = t * width + (int64_t)h * d.size;
             float p = 0, g = 0;
-            if (t < end) {
+            if (t < end && seq[t] == s) { /* dead rows may lie behind a sequence's own */
                 p = expf(scale * dot<LMF_F32>(ks[warp], q, at, d.size) - lse[t * d.n + h]);
                 g = p * (dot<LMF_F32>(vs[warp], d_o, at, d.size) - delta[t * d.n + h]) * scale;
             }
+            float bk[CHANNELS] = { 0 }, bv[CHANNELS] = { 0 }; /* of these 32 rows: sums of sums err less */
             for (int j = 0; j < 32 && t0 + j < end; j++) {
                 float pj = __shfl_sync(0xffffffffu, p, j), gj = __shfl_sync(0xffffffffu, g, j);
                 int64_t row = (t0 + j) * width + (int64_t)h * d.size;
 #pragma unroll
                 for (int r = 0; r < CHANNELS; r++)
                     if (lane + 32 * r < d.size) {
-                        ak[r] = fmaf(gj, q[row + lane + 32 * r], ak[r]);
-                        av[r] = fmaf(pj, d_o[row + lane + 32 * r], av[r]);
+                        bk[r] = fmaf(gj, q[row + lane + 32 * r], bk[r]);
+                        bv[r] = fmaf(pj, d_o[row + lane + 32 * r], bv[r]);
                     }
             }
+#pragma unroll
+            for (int r = 0; r < CHANNELS; r++)
+                ak[r] += bk[r], av[r] += bv[r];
         }
 #pragma unroll
     for (int r = 0; r < CHANNELS; r++)

@@ -4,7 +4,8 @@
  *   w     [V, D]  any float or block format
  *   y     [T, D]  f32
  * Keeps nothing. Exact. Same bits for any worker count; a row depends on that row alone.
- * Gradient of w (embed_bwd): dw[v] = sum of dy[t] over token[t] = v, in index order; [V, D] f32.
+ * Gradient of w (embed_bwd): dw[v] = sum of dy[t] over token[t] = v, in index order; [V, D] f32,
+ *   summed in f32, error at most 2^-24 of the sum of magnitudes for each term.
  * Refuses LMF_E_SHAPE, LMF_E_DTYPE. */
 #ifndef LMF_OPS_EMBED_H
 #define LMF_OPS_EMBED_H

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/embed/embed.h"
 #include "device/cuda/cuda.h"
+#include "quant/q4_k/q4_k.h"
+#include "quant/q5_0/q5_0.h"
+#include "quant/q6_k/q6_k.h"
 
 static const char *kernel(uint16_t dtype)
 {
@@ -11,7 +14,10 @@ static const char *kernel(uint16_t dtype)
     case LMF_F64: return "embed_fwd_f64";
     case LMF_Q4_0: return "embed_fwd_q4_0";
     case LMF_Q4_1: return "embed_fwd_q4_1";
+    case LMF_Q5_0: return "embed_fwd_q5_0";
     case LMF_Q8_0: return "embed_fwd_q8_0";
+    case LMF_Q4_K: return "embed_fwd_q4_k";
+    case LMF_Q6_K: return "embed_fwd_q6_k";
     }
     return NULL;
 }

@@ -4,8 +4,9 @@
 
 /* One block a row of y. */
 #define EMBED(name, dtype)                                                                                           \
-    LMF_KERNEL(embed_fwd_##name)(const int *token, const uint8_t *w, float *y, int64_t row_bytes, int64_t n_vocab, int d) \
+    LMF_KERNEL_EARLY(embed_fwd_##name)(const int *token, const uint8_t *w, float *y, int64_t row_bytes, int64_t n_vocab, int d) \
     {                                                                                                                \
+        LMF_AFTER();                                                                                                 \
         int v = token[blockIdx.x];                                                                                   \
         const uint8_t *row = w + v * row_bytes;                                                                      \
         for (int i = threadIdx.x; i < d; i += blockDim.x)                                                            \

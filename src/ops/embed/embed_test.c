@@ -2,7 +2,7 @@
 #include "op_case.h"
 
 LMF_OP_CASES(embed) = {
-    { "embed", "f32", "token:i32[7]<9 w!:f32[9,37]", "", "normal" },
+    { "embed", "f32", "token:i32[7]<9 w!:f32[9,37]", "", "normal", "0" },
     { "embed", "q4_1", "token:i32[5]<9 w:q4_1[9,64]", "", "normal" },
     { "embed", "q8_0", "token:i32[5]<9 w:q8_0[9,96]", "", "normal" },
     { "embed", "bf16", "token:i32[5]<9 w:bf16[9,33]", "", "normal" },
@@ -10,7 +10,7 @@ LMF_OP_CASES(embed) = {
     { "embed", "no rows", "token:i32[0]<9 w:f32[9,8]", "", "normal" },
     { "embed", "float ids", "token:f32[4] w:f32[9,8]", "", "refused:E_DTYPE" },
     { "embed", "table of one dimension", "token:i32[4]<9 w:f32[72]", "", "refused:E_SHAPE" },
-    { "embed_bwd", "repeated tokens", "token:i32[6]=1,4,1,-1,1,0 dy:f32[6,37]", "n_vocab=5", "normal" },
+    { "embed_bwd", "repeated tokens", "token:i32[6]=1,4,1,-1,1,0 dy:f32[6,37]", "n_vocab=5", "normal", "0x1p-24 n mag" },
     { "embed_bwd", "lengths differ", "token:i32[5]<4 dy:f32[6,37]", "n_vocab=5", "refused:E_SHAPE" },
     { 0 }
 };

@@ -2,7 +2,7 @@
 #include "op_case.h"
 
 LMF_OP_CASES(head_nll) = {
-    { "head_nll", "small", "x!:f32[5,24] w:f32[19,24] target:i32[5]<19 weight:f32[5]", "scale=1 compute=0", "normal" },
+    { "head_nll", "small", "x!:f32[5,24] w:f32[19,24] target:i32[5]<19 weight:f32[5]", "scale=1 compute=0", "normal", "1e-6; 1e-6 rms; 4e-6 rms" },
     { "head_nll", "scaled", "x!:f32[5,24] w:f32[19,24] target:i32[5]<19 weight:f32[5]", "scale=0.25 compute=0", "positive" },
     { "head_nll", "three tiles of w", "x:f32[3,8] w:f32[1000,8] target:i32[3]<1000 weight:f32[3]", "scale=1 compute=0", "normal" },
     { "head_nll", "a greater maximum in each tile", "x:f32[2,1]=1,2 w:f32[1200,1]=0,0.01,... target:i32[2]=5,1199 weight:f32[2]", "scale=1 compute=0", "normal" },
@@ -18,7 +18,7 @@ LMF_OP_CASES(head_nll) = {
     { "head_nll", "q4_0 w", "x!:f32[5,64] w:q4_0[39,64] target:i32[5]<39 weight:f32[5]", "scale=1 compute=0", "small" },
     { "head_nll", "q4_1 w", "x!:f32[5,64] w:q4_1[39,64] target:i32[5]<39 weight:f32[5]", "scale=0.2 compute=0", "normal" },
     { "head_nll", "q8_0 w", "x!:f32[5,64] w:q8_0[39,64] target:i32[5]<39 weight:f32[5]", "scale=0.2 compute=0", "normal" },
-    { "head_nll_w", "small", "x!:f32[5,24] w!:f32[19,24] target:i32[5]<19 weight:f32[5]", "scale=1 compute=0", "normal" },
+    { "head_nll_w", "small", "x!:f32[5,24] w!:f32[19,24] target:i32[5]<19 weight:f32[5]", "scale=1 compute=0", "normal", "1e-6; 1e-6 rms; 4e-6 rms; 2e-5 rms" },
     { "head_nll_w", "rows that don't count", "x!:f32[6,24] w!:f32[19,24] target:i32[6]=3,-100,18,19,0,5 weight:f32[6]=1,1,0,1,0.5,-2", "scale=0.5 compute=0", "normal" },
     { "head_nll_w", "three tiles of w", "x:f32[3,8] w:f32[1000,8] target:i32[3]<1000 weight:f32[3]", "scale=1 compute=0", "normal" },
     { "head_nll_w", "two chunks of rows", "x:f32[530,4] w:f32[33,4] target:i32[530]<33 weight:f32[530]", "scale=1 compute=0", "normal" },
@@ -32,6 +32,8 @@ LMF_OP_CASES(head_nll) = {
     { "head_nll", "fast, chunks and tiles", "x:f32[300,40] w:f32[500,40] target:i32[300]<500 weight:f32[300]", "scale=0.2 compute=1", "normal" },
     { "head_nll", "fast, q8_0 w", "x:f32[70,64] w:q8_0[500,64] target:i32[70]<500 weight:f32[70]=1", "scale=0.2 compute=1", "normal" },
     { "head_nll", "fast, no row counts", "x:f32[130,40] w:f32[500,40] target:i32[130]<500 weight:f32[130]=0", "scale=1 compute=1", "normal" },
+    { "head_nll", "fast, many tiles", "x:f32[300,96] w:f32[700,96] target:i32[300]<700 weight:f32[300]", "scale=0.2 compute=1", "normal" },
+    { "head_nll", "fast, bf16 w", "x:f32[129,64] w:bf16[257,64] target:i32[129]<257 weight:f32[129]", "scale=0.2 compute=1", "normal" },
     { "head_nll_w", "fast", "x:f32[130,40] w:f32[419,40] target:i32[130]<419 weight:f32[130]", "scale=0.2 compute=1", "normal" },
     { 0 }
 };

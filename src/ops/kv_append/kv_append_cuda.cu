@@ -23,9 +23,10 @@ static __device__ __forceinline__ void append(T *cache, const float *x, const in
 }
 
 #define APPEND(name, T)                                                                                              \
-    LMF_KERNEL(kv_append_##name)(T *cache, const float *x, const int *seq, const int *pos, const int *page, int64_t x_stride, int width, \
-                                 int n_pages, int page_size, int pages_a_seq)                                        \
+    LMF_KERNEL_EARLY(kv_append_##name)(T *cache, const float *x, const int *seq, const int *pos, const int *page, int64_t x_stride, \
+                                       int width, int n_pages, int page_size, int pages_a_seq)                                        \
     {                                                                                                                \
+        LMF_AFTER();                                                                                                 \
         append(cache, x, seq, pos, page, x_stride, width, n_pages, page_size, pages_a_seq);                          \
     }
 APPEND(f32, float)

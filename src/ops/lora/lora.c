@@ -79,6 +79,18 @@ static lmf_status grad(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out
     return g->status;
 }
 
+/* y's low part is added to the frozen product, so that the sum costs no pass of its own. */
+static lmf_status expand(lmf_graph *g, const lmf_node *n, lmf_tensor **out)
+{
+    const lmf_lora_attrs *a = n->attrs;
+    lmf_matmul_attrs t = { .tb = a->tb, .alpha = 1, .compute = a->compute };
+    lmf_tensor *y = (lmf_matmul)(g, n->in[X], n->in[W], n->n_in > C ? n->in[C] : NULL, t);
+    out[1] = (lmf_matmul)(g, n->in[X], n->in[P], NULL, t);
+    t.alpha = a->scale;
+    out[0] = (lmf_matmul)(g, out[1], n->in[Q], y, t);
+    return g->status;
+}
+
 static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     const lmf_view *w = &n->in[W]->v;
@@ -93,7 +105,7 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 
 const lmf_op lmf_op_lora = {
     .name = "lora", .n_in_min = 4, .n_in_max = 5, .n_out = 2, .attr_bytes = sizeof(lmf_lora_attrs), .fields = fields,
-    .infer = infer, .grad = grad, .cost = cost, .ref = ref,
+    .infer = infer, .grad = grad, .expand = expand, .cost = cost, .ref = ref,
 };
 
 lmf_tensor *(lmf_lora)(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lmf_tensor *p, lmf_tensor *q, lmf_tensor *c, lmf_lora_attrs attrs)

@@ -13,7 +13,7 @@
  *   compute 0: f32. 1: factors (u too) may be rounded to bf16, as matmul's are
  * Keeps u for backward, 4 T R bytes. Gradient, for tb = 1: (dx, du) = lora with tb = 0, to which the gradient so far is added as c;
  * dp = scale du^T x and dq = scale dy^T u, both matmul; dc is dy or its sum over rows.
- * compute 0: sums as matmul's; the same bits for any worker count, and a row depends on that row of x alone.
+ * compute 0: sums and error as matmul's; the same bits for any worker count, and a row depends on that row of x alone.
  * Refuses LMF_E_SHAPE where K, N, R or c don't fit, LMF_E_DTYPE for other types.
  * Hu et al. 2021, arXiv 2106.09685; PEFT's lora.Linear. */
 #ifndef LMF_OPS_LORA_H

@@ -2,7 +2,7 @@
 #include "op_case.h"
 
 LMF_OP_CASES(lora) = {
-    { "lora", "forward", "x!:f32[7,20] w:f32[11,20] p!:f32[4,20] q!:f32[11,4] -", "tb=1 scale=2 compute=0", "normal" },
+    { "lora", "forward", "x!:f32[7,20] w:f32[11,20] p!:f32[4,20] q!:f32[11,4] -", "tb=1 scale=2 compute=0", "normal", "0x1p-24 n mag" },
     { "lora", "backward", "x:f32[7,11] w:f32[11,20] p:f32[11,4] q:f32[4,20] -", "tb=0 scale=2 compute=0", "normal" },
     { "lora", "one row of c", "x!:f32[3,20] w:f32[11,20] p!:f32[4,20] q!:f32[11,4] c!:f32[11]", "tb=1 scale=0.5 compute=0", "normal" },
     { "lora", "c like y", "x!:f32[3,20] w:f32[11,20] p:f32[4,20] q:f32[11,4] c!:f32[3,11]", "tb=1 scale=-1 compute=0", "normal" },

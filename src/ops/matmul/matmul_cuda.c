@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: with compute 0 only the tiled kernel serves, whose rows depend on nothing but themselves; few_rows sums in another
- * order. scratch holds a in f32 where it is not, then b. */
+/* Rule: with compute 0 only the tiled kernel serves, whose rows depend on nothing but themselves; few_rows and the library's
+ * products sum in another order. scratch holds a in the product's type where it is not, then b, then the library's workspace. */
 #include "ops/matmul/matmul.h"
 #include "base/checked.h"
-#include "device/cuda/cuda.h"
+#include "device/cuda/blas.h"
+#include "quant/q4_k/q4_k.h"
+#include "quant/q5_0/q5_0.h"
+#include "quant/q6_k/q6_k.h"
 
-static const struct { uint16_t dtype; const char *unpack, *few_rows; } formats[] = {
-#define ROW(dtype, name) { dtype, "matmul_unpack_" name, "matmul_fwd_" name "_few_rows" }
-    ROW(LMF_F32, "f32"), ROW(LMF_F16, "f16"), ROW(LMF_BF16, "bf16"), ROW(LMF_F64, "f64"),
-    ROW(LMF_Q4_0, "q4_0"), ROW(LMF_Q4_1, "q4_1"), ROW(LMF_Q8_0, "q8_0"),
+static const struct { uint16_t dtype; const char *unpack, *round, *few_rows, *one, *eight; } formats[] = {
+#define NAMES(name) "matmul_unpack_" name, "matmul_round_" name, "matmul_fwd_" name "_few_rows"
+#define ROW(dtype, name) { dtype, NAMES(name), "matmul_few_" name "_1", "matmul_few_" name "_8" } /* read in words, too */
+    ROW(LMF_F32, "f32"), ROW(LMF_F16, "f16"), ROW(LMF_BF16, "bf16"), ROW(LMF_Q4_0, "q4_0"), ROW(LMF_Q4_1, "q4_1"), ROW(LMF_Q8_0, "q8_0"),
+    { LMF_F64, NAMES("f64"), NULL, NULL }, { LMF_Q5_0, NAMES("q5_0"), NULL, NULL }, { LMF_Q4_K, NAMES("q4_k"), NULL, NULL },
+    { LMF_Q6_K, NAMES("q6_k"), NULL, NULL },
 #undef ROW
+#undef NAMES
 };
 enum { N_FORMATS = sizeof formats / sizeof *formats, FEW = 8, TILE = 64 };
 
@@ -52,6 +58,31 @@ static bool few_fits(const lmf_call *c, const lmf_device *dev)
 {
     const lmf_matmul_attrs *t = c->attrs;
     return t->compute == 1 && !t->ta && t->tb && c->in[0].dtype == LMF_F32 && fits(c, dev) && sizes_of(c).m <= FEW;
+}
+
+/* b in whole words, eight elements a lane: matmul_few_cuda.cu. */
+static bool words_fit(const lmf_call *c, const lmf_device *dev)
+{
+    if (!few_fits(c, dev) || !formats[format_index(c->in[1].dtype)].one)
+        return false;
+    const lmf_view *b = &c->in[1];
+    sizes s = sizes_of(c);
+    int64_t word = b->fmt->block > 1 ? b->dtype == LMF_Q4_1 ? 4 : 2 : 16;
+    /* parts of STATE begin anywhere */
+    return b->cls != LMF_STATE && c->in[0].cls != LMF_STATE && s.k % 8 == 0 && s.n <= INT32_MAX && row_bytes(b) % word == 0 &&
+           lmf_cuda_row_stride(&c->in[0]) % 4 == 0;
+}
+
+static lmf_status few_words(const lmf_call *c, const lmf_worker *wk)
+{
+    const lmf_matmul_attrs *t = c->attrs;
+    const lmf_view *a = &c->in[0], *b = &c->in[1];
+    sizes s = sizes_of(c);
+    const void *add = has_c(c) ? c->in[2].data : NULL;
+    int64_t a_stride = lmf_cuda_row_stride(a), b_bytes = row_bytes(b);
+    int m = (int)s.m, n = (int)s.n, k = (int)s.k, i = format_index(b->dtype);
+    return lmf_cuda_launch(wk, "matmul_few", m == 1 ? formats[i].one : formats[i].eight, lmf_cuda_blocks(m ? n : 0, 4), 128, 0,
+                           LMF_CUDA_ARGS(&a->data, &b->data, &add, &c->out[0].data, &m, &n, &k, &a_stride, &b_bytes, &s.c_stride, &t->alpha));
 }
 
 static size_t unpacked_bytes(const lmf_view *v)
@@ -106,8 +137,74 @@ static lmf_status few_rows(const lmf_call *c, const lmf_worker *wk)
                            LMF_CUDA_ARGS(&a->data, &b->data, &add, &c->out[0].data, &m, &s.n, &k, &a_stride, &b_bytes, &s.c_stride, &t->alpha));
 }
 
+/* ---- in bf16, by cuBLASLt ---- */
+static size_t rounded_bytes(const lmf_view *v)
+{
+    return v->dtype == LMF_BF16 ? 0 : lmf_align_up((size_t)lmf_view_count(v) * sizeof(uint16_t), 256);
+}
+
+static size_t round_scratch(const lmf_call *c, const lmf_device *dev)
+{
+    (void)dev;
+    return rounded_bytes(&c->in[0]) + rounded_bytes(&c->in[1]) + LMF_CUDA_PRODUCT_WORKSPACE;
+}
+
+static bool blas_fits(const lmf_call *c, const lmf_device *dev)
+{
+    const lmf_matmul_attrs *t = c->attrs;
+    sizes s;
+    if (t->compute != 1 || dev->features < 80 || !lmf_cuda_has_blas(dev) || !fits(c, dev))
+        return false;
+    s = sizes_of(c);
+    for (int i = 0; i < 2; i++)
+        if (lmf_cuda_row_stride(&c->in[i]) % 8 || inner(&c->in[i]) % 8)
+            return false;
+    return s.m > FEW && s.n >= 8 && s.k >= 8 && s.n % 4 == 0 && (!has_c(c) || s.c_stride % 4 == 0);
+}
+
+/* Where operand i lies for the product: itself, or rounded in scratch. */
+static const void *operand(const lmf_call *c, int i)
+{
+    size_t at = i ? rounded_bytes(&c->in[0]) : 0;
+    return rounded_bytes(&c->in[i]) ? (char *)c->scratch + at : c->in[i].data;
+}
+
+static void *workspace(const lmf_call *c) { return (char *)c->scratch + rounded_bytes(&c->in[0]) + rounded_bytes(&c->in[1]); }
+
+static lmf_status blas_prepare(lmf_call *c, lmf_device *dev)
+{
+    const lmf_matmul_attrs *t = c->attrs;
+    sizes s = sizes_of(c);
+    uintptr_t all = (uintptr_t)operand(c, 0) | (uintptr_t)operand(c, 1) | (uintptr_t)c->out[0].data |
+                    (has_c(c) ? (uintptr_t)c->in[2].data : 0) | 256;
+    lmf_cuda_product_spec spec = { .m = s.m, .n = s.n, .k = s.k, .ta = t->ta, .tb = t->tb, .dtype = LMF_BF16, .y_dtype = LMF_F32, .y_stride = s.n,
+                                   .add = !has_c(c) ? 0 : s.c_stride ? 1 : 2, .add_stride = s.c_stride, .alignment = all & (~all + 1) };
+    spec.a_stride = rounded_bytes(&c->in[0]) ? inner(&c->in[0]) : lmf_cuda_row_stride(&c->in[0]);
+    spec.b_stride = rounded_bytes(&c->in[1]) ? inner(&c->in[1]) : lmf_cuda_row_stride(&c->in[1]);
+    return lmf_cuda_product_create(dev, &spec, &c->prep);
+}
+
+static void blas_release(lmf_call *c) { lmf_cuda_product_destroy(c->prep); }
+
+static lmf_status blas(const lmf_call *c, const lmf_worker *wk)
+{
+    const lmf_matmul_attrs *t = c->attrs;
+    for (int i = 0; i < 2; i++) {
+        const lmf_view *v = &c->in[i];
+        const void *dst = operand(c, i);
+        int64_t bytes = row_bytes(v), rows = lmf_view_rows(v), n = inner(v);
+        if (rounded_bytes(v))
+            LMF_TRY(lmf_cuda_launch(wk, "matmul", formats[format_index(v->dtype)].round, lmf_cuda_blocks(rows * (n / 8), 256), 256, 0,
+                                    LMF_CUDA_ARGS(&v->data, &dst, &bytes, &rows, &n)));
+    }
+    return lmf_cuda_product_run(wk, c->prep, operand(c, 0), operand(c, 1), has_c(c) ? c->in[2].data : NULL, c->out[0].data, t->alpha, workspace(c));
+}
+
 LMF_CUDA_ROWS(matmul) = {
+    { .name = "matmul_fwd_any_few_rows_in_words", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = words_fit, .run = few_words },
     { .name = "matmul_fwd_any_few_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = few_fits, .run = few_rows },
+    { .name = "matmul_fwd_bf16_cublaslt", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = blas_fits, .scratch = round_scratch,
+      .prepare = blas_prepare, .release = blas_release, .run = blas },
     { .name = "matmul_fwd_any_tiled", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .scratch = scratch, .run = tiled },
     { 0 }
 };

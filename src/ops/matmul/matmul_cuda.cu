@@ -13,6 +13,22 @@
     }
 LMF_EACH_FORMAT(UNPACK)
 
+/* dst[rows, n] bf16, dense, likewise; n is a multiple of 8, and each thread makes 8 neighbours. */
+#define ROUND(name, dtype)                                                                                           \
+    LMF_KERNEL(matmul_round_##name)(const uint8_t *src, uint16_t *dst, int64_t row_bytes, int64_t rows, int64_t n)   \
+    {                                                                                                                \
+        int64_t eights = n / 8;                                                                                      \
+        for (int64_t j = lmf_grid_first(); j < rows * eights; j += lmf_grid_step()) {                                \
+            const uint8_t *row = src + j / eights * row_bytes;                                                       \
+            int64_t i = j % eights * 8;                                                                              \
+            alignas(16) __nv_bfloat162 pair[4];                                                                            \
+            for (int e = 0; e < 4; e++)                                                                              \
+                pair[e] = __floats2bfloat162_rn(lmf_load<dtype>(row, i + 2 * e), lmf_load<dtype>(row, i + 2 * e + 1)); \
+            *(uint4 *)(dst + j * 8) = *(const uint4 *)pair;                                                          \
+        }                                                                                                            \
+    }
+LMF_EACH_FORMAT(ROUND)
+
 enum { TILE = 64, DEPTH = 16 };
 
 /* A tile of TILE rows (of y, or columns) by DEPTH of k into shared[k][row]. by_k: k is the innermost of the operand. */
@@ -103,9 +119,10 @@ static __device__ __forceinline__ void few_rows(const float *a, const uint8_t *b
 }
 
 #define FEW_ROWS(name, dtype)                                                                                        \
-    LMF_KERNEL(matmul_fwd_##name##_few_rows)(const float *a, const uint8_t *b, const float *c, float *y, int m, int64_t n, int k, \
+    LMF_KERNEL_EARLY(matmul_fwd_##name##_few_rows)(const float *a, const uint8_t *b, const float *c, float *y, int m, int64_t n, int k, \
                                              int64_t a_stride, int64_t b_bytes, int64_t c_stride, float alpha)       \
     {                                                                                                                \
+        LMF_AFTER();                                                                                                 \
         few_rows<dtype>(a, b, c, y, m, n, k, a_stride, b_bytes, c_stride, alpha);                                    \
     }
 LMF_EACH_FORMAT(FEW_ROWS)

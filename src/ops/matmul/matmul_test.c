@@ -2,7 +2,7 @@
 #include "op_case.h"
 
 LMF_OP_CASES(matmul) = {
-    { "matmul", "nt", "a!:f32[5,32] b!:f32[7,32] -", "ta=0 tb=1 alpha=1 compute=0", "normal" },
+    { "matmul", "nt", "a!:f32[5,32] b!:f32[7,32] -", "ta=0 tb=1 alpha=1 compute=0", "normal", "0x1p-24 n mag" },
     { "matmul", "nn", "a!:f32[5,11] b!:f32[11,7] -", "ta=0 tb=0 alpha=1 compute=0", "normal" },
     { "matmul", "tn", "a!:f32[11,5] b!:f32[11,7] -", "ta=1 tb=0 alpha=1 compute=0", "normal" },
     { "matmul", "tt", "a!:f32[11,5] b!:f32[7,11] -", "ta=1 tb=1 alpha=1 compute=0", "normal" },

@@ -3,8 +3,9 @@
  * in order, then over the pieces in order: both by one thread a column. */
 #include "device/cuda/kernel.cuh"
 
-LMF_KERNEL(rms_norm_fwd_f32)(const float *x, const float *w, float *y, float *rstd, int64_t x_stride, int d, float eps)
+LMF_KERNEL_EARLY(rms_norm_fwd_f32)(const float *x, const float *w, float *y, float *rstd, int64_t x_stride, int d, float eps)
 {
+    LMF_AFTER();
     __shared__ float part[32];
     const float *xt = x + (int64_t)blockIdx.x * x_stride;
     float *yt = y + (int64_t)blockIdx.x * d;

@@ -7,7 +7,7 @@
  *   y      [T, H*C]   f32: y_i = x_i cos(p f) - x_j sin(p f), y_j = x_j cos(p f) + x_i sin(p f), j = i + n_rot/2
  *   head_size C; n_rot <= C, even: the rest of a head passes; inverse: rotates back (the gradient)
  *   scale: multiplies cos and sin (YaRN's attention factor), 1 otherwise
- * Angles are computed in f64, so positions up to 2^31 keep f32 accuracy. Error at most 2^-22 relative to the pair's norm.
+ * Angles are computed in f64, so positions up to 2^31 keep f32 accuracy. Error at most 2^-22 of the largest |x|.
  * Same bits for any worker count; a row depends on that row alone.
  * Su et al. 2021, arXiv 2104.09864; transformers' apply_rotary_pos_emb. */
 #ifndef LMF_OPS_ROPE_H

@@ -5,25 +5,34 @@
 
 static lmf_status infer(lmf_graph *g, lmf_node *n)
 {
-    const lmf_view *l = &n->in[0]->v, *num = &n->in[1]->v, *cnt = &n->in[2]->v, *his = &n->in[3]->v;
-    if (l->dtype != LMF_F32 || num->dtype != LMF_F32 || cnt->dtype != LMF_I32 || his->dtype != LMF_I32)
-        return lmf_refuse(g, n, LMF_E_DTYPE, "logits and number are f32, count and history i32");
-    if (l->n_dims != 2 || num->n_dims != 2 || cnt->n_dims != 2 || his->n_dims != 2 || num->dim[0] != l->dim[0] || cnt->dim[0] != l->dim[0] ||
-        his->dim[0] != l->dim[0] || num->dim[1] != LMF_SAMPLE_N_NUMBERS || cnt->dim[1] != LMF_SAMPLE_N_COUNTS)
-        return lmf_refuse(g, n, LMF_E_SHAPE, "logits is [S, V], number [S, %d], count [S, %d], history [S, H]", LMF_SAMPLE_N_NUMBERS, LMF_SAMPLE_N_COUNTS);
-    lmf_out_set(n, 0, LMF_I32, 1, l->dim);
-    lmf_out_set(n, 1, LMF_F32, 1, l->dim);
+    const lmf_view *l = &n->in[0]->v, *num = &n->in[1]->v, *cnt = &n->in[2]->v, *seen = &n->in[3]->v, *mask = n->n_in > 4 && n->in[4] ? &n->in[4]->v : NULL;
+    if (l->dtype != LMF_F32 || num->dtype != LMF_F32 || cnt->dtype != LMF_I32 || seen->dtype != LMF_I32 || (mask && mask->dtype != LMF_I32))
+        return lmf_refuse(g, n, LMF_E_DTYPE, "logits and number are f32, count, seen and mask i32");
+    if (l->n_dims != 2 || num->n_dims != 2 || cnt->n_dims != 2 || seen->n_dims != 2 || num->dim[0] != l->dim[0] || cnt->dim[0] != l->dim[0] ||
+        seen->dim[1] != l->dim[1] || num->dim[1] != LMF_SAMPLE_N_NUMBERS || cnt->dim[1] != LMF_SAMPLE_N_COUNTS)
+        return lmf_refuse(g, n, LMF_E_SHAPE, "logits is [S, V], number [S, %d], count [S, %d], seen [N, V]", LMF_SAMPLE_N_NUMBERS, LMF_SAMPLE_N_COUNTS);
+    if (mask && (mask->n_dims != 2 || mask->dim[0] != l->dim[0] || mask->dim[1] != (l->dim[1] + 31) / 32))
+        return lmf_refuse(g, n, LMF_E_SHAPE, "the mask has a bit a token: [S, %lld]", (long long)((l->dim[1] + 31) / 32));
+    lmf_out_set(n, 0, LMF_I32, 2, (int64_t[]){ l->dim[0], LMF_SAMPLE_WIDTH });
+    lmf_out_set(n, 1, LMF_F32, 2, (int64_t[]){ l->dim[0], LMF_SAMPLE_WIDTH });
     return LMF_OK;
 }
 
+static double number(const lmf_call *c, int64_t s, int i) { return lmf_get(&c->in[1], s * LMF_SAMPLE_N_NUMBERS + i); }
+static int64_t count(const lmf_call *c, int64_t s, int i) { return lmf_get_int(&c->in[2], s * LMF_SAMPLE_N_COUNTS + i); }
+
+/* The logit that is sampled from: after penalties and mask. */
 static double penalized(const lmf_call *c, int64_t s, int64_t v)
 {
-    double x = lmf_get(&c->in[0], s * c->in[0].dim[1] + v), penalty = lmf_get(&c->in[1], s * LMF_SAMPLE_N_NUMBERS + LMF_SAMPLE_PENALTY);
-    int64_t n = lmf_get_int(&c->in[2], s * LMF_SAMPLE_N_COUNTS + LMF_SAMPLE_N_HISTORY), width = c->in[3].dim[1];
-    for (int64_t i = 0; i < n && i < width; i++)
-        if (lmf_get_int(&c->in[3], s * width + i) == v)
-            return x > 0 ? x / penalty : x * penalty;
-    return x;
+    int64_t V = c->in[0].dim[1], slot = count(c, s, LMF_SAMPLE_SLOT);
+    double x = lmf_get(&c->in[0], s * V + v), penalty = number(c, s, LMF_SAMPLE_PENALTY);
+    if (count(c, s, LMF_SAMPLE_MASKED) && !((uint32_t)lmf_get_int(&c->in[4], s * c->in[4].dim[1] + v / 32) >> v % 32 & 1))
+        return -INFINITY;
+    int64_t seen = slot >= 0 ? lmf_get_int(&c->in[3], slot * V + v) : 0, n = seen & (LMF_SEEN_PROMPT - 1);
+    if (seen == 0)
+        return x;
+    x = x > 0 ? x / penalty : x * penalty;
+    return x - ((double)n * number(c, s, LMF_SAMPLE_FREQUENCY) + (n > 0 ? number(c, s, LMF_SAMPLE_PRESENCE) : 0));
 }
 
 /* The best token that comes after (top, id) in the order of falling logit, then rising id. */
@@ -39,54 +48,80 @@ static int64_t next_best(const lmf_call *c, int64_t s, double top, int64_t id)
     return best;
 }
 
+/* The n_top likeliest of the model alone, one after the other. */
+static void ref_top(const lmf_call *c, int64_t s, double lse)
+{
+    int64_t V = c->in[0].dim[1], id = -1;
+    double x = INFINITY;
+    for (int64_t i = 0; i < count(c, s, LMF_SAMPLE_N_TOP) && i < V; i++) {
+        int64_t best = -1;
+        for (int64_t v = 0; v < V; v++) {
+            double y = lmf_get(&c->in[0], s * V + v);
+            if ((y < x || (y == x && v > id)) && (best < 0 || y > lmf_get(&c->in[0], s * V + best)))
+                best = v;
+        }
+        id = best, x = lmf_get(&c->in[0], s * V + best);
+        lmf_set(&c->out[0], s * LMF_SAMPLE_WIDTH + 1 + i, (double)id);
+        lmf_set(&c->out[1], s * LMF_SAMPLE_WIDTH + 1 + i, x - lse);
+    }
+}
+
+static int64_t ref_draw(const lmf_call *c, int64_t s, int64_t best)
+{
+    int64_t k = count(c, s, LMF_SAMPLE_TOP_K), n = 0, n_kept = 0, pick = best, v = best;
+    double temp = number(c, s, LMF_SAMPLE_TEMPERATURE), top = penalized(c, s, best), all = 0, kept = 0, at = 0;
+    uint64_t seed = (uint64_t)(uint32_t)count(c, s, LMF_SAMPLE_SEED_LO) | (uint64_t)(uint32_t)count(c, s, LMF_SAMPLE_SEED_HI) << 32;
+    double u = (double)lmf_random_f32(seed, 0, 0, (uint64_t)count(c, s, LMF_SAMPLE_POS));
+    for (; v >= 0 && (k <= 0 || n < k); n++, v = next_best(c, s, penalized(c, s, v), v))
+        all += exp((penalized(c, s, v) - top) / temp);
+    v = best;
+    for (int64_t i = 0; i < n && (i == 0 || kept < number(c, s, LMF_SAMPLE_TOP_P) * all); i++, v = next_best(c, s, penalized(c, s, v), v)) {
+        double p = exp((penalized(c, s, v) - top) / temp);
+        if (p < number(c, s, LMF_SAMPLE_MIN_P))
+            break;
+        kept += p;
+        n_kept++;
+    }
+    v = best;
+    for (int64_t i = 0; i < n_kept; i++, v = next_best(c, s, penalized(c, s, v), v)) {
+        at += exp((penalized(c, s, v) - top) / temp);
+        pick = v;
+        if (at > u * kept)
+            break;
+    }
+    return pick;
+}
+
 static lmf_status ref_row(const lmf_call *c, int64_t s)
 {
-    const lmf_view *num = &c->in[1], *cnt = &c->in[2];
-    int64_t V = c->in[0].dim[1], k = lmf_get_int(cnt, s * LMF_SAMPLE_N_COUNTS + LMF_SAMPLE_TOP_K), pick = -1, n = 0;
-    double temp = lmf_get(num, s * LMF_SAMPLE_N_NUMBERS + LMF_SAMPLE_TEMPERATURE), top_p = lmf_get(num, s * LMF_SAMPLE_N_NUMBERS + LMF_SAMPLE_TOP_P);
-    double min_p = lmf_get(num, s * LMF_SAMPLE_N_NUMBERS + LMF_SAMPLE_MIN_P), raw_top = -INFINITY, raw_sum = 0;
+    int64_t V = c->in[0].dim[1], slot = count(c, s, LMF_SAMPLE_SLOT);
+    double top = -INFINITY, sum = 0;
     bool nan = false;
     for (int64_t v = 0; v < V; v++) {
         nan |= isnan(lmf_get(&c->in[0], s * V + v));
-        raw_top = fmax(raw_top, lmf_get(&c->in[0], s * V + v));
+        top = fmax(top, lmf_get(&c->in[0], s * V + v));
     }
-    lmf_set(&c->out[0], s, -1);
-    lmf_set(&c->out[1], s, 0);
-    if (nan || !lmf_get_int(cnt, s * LMF_SAMPLE_N_COUNTS + LMF_SAMPLE_LIVE))
+    for (int64_t i = 0; i < LMF_SAMPLE_WIDTH; i++) {
+        lmf_set(&c->out[0], s * LMF_SAMPLE_WIDTH + i, -1);
+        lmf_set(&c->out[1], s * LMF_SAMPLE_WIDTH + i, 0);
+    }
+    if (nan || !count(c, s, LMF_SAMPLE_LIVE))
         return LMF_OK;
+    if (slot >= c->in[3].dim[0] || count(c, s, LMF_SAMPLE_N_TOP) > LMF_SAMPLE_MAX_TOP || (count(c, s, LMF_SAMPLE_MASKED) && !c->in[4].data))
+        return LMF_E_INTERNAL;
     for (int64_t v = 0; v < V; v++)
-        raw_sum += exp(lmf_get(&c->in[0], s * V + v) - raw_top);
+        sum += exp(lmf_get(&c->in[0], s * V + v) - top);
+    ref_top(c, s, top + log(sum));
     int64_t best = next_best(c, s, INFINITY, -1);
-    if (temp <= 0) {
-        pick = best;
-    } else {
-        uint64_t seed = (uint64_t)(uint32_t)lmf_get_int(cnt, s * LMF_SAMPLE_N_COUNTS + LMF_SAMPLE_SEED_LO) |
-                        (uint64_t)(uint32_t)lmf_get_int(cnt, s * LMF_SAMPLE_N_COUNTS + LMF_SAMPLE_SEED_HI) << 32;
-        double u = (double)lmf_random_f32(seed, 0, 0, (uint64_t)lmf_get_int(cnt, s * LMF_SAMPLE_N_COUNTS + LMF_SAMPLE_POS));
-        double top = penalized(c, s, best), all = 0, kept = 0;
-        int64_t v = best;
-        for (n = 0; v >= 0 && (k <= 0 || n < k); n++, v = next_best(c, s, penalized(c, s, v), v))
-            all += exp((penalized(c, s, v) - top) / temp);
-        int64_t n_kept = 0;
-        v = best;
-        for (int64_t i = 0; i < n && (i == 0 || kept < top_p * all); i++, v = next_best(c, s, penalized(c, s, v), v)) {
-            double p = exp((penalized(c, s, v) - top) / temp);
-            if (p < min_p)
-                break;
-            kept += p;
-            n_kept++;
-        }
-        double at = 0;
-        v = best;
-        for (int64_t i = 0; i < n_kept; i++, v = next_best(c, s, penalized(c, s, v), v)) {
-            at += exp((penalized(c, s, v) - top) / temp);
-            pick = v;
-            if (at > u * kept)
-                break;
-        }
+    if (best < 0) {
+        lmf_set(&c->out[0], s * LMF_SAMPLE_WIDTH, LMF_SAMPLE_NONE_ALLOWED);
+        return LMF_OK;
     }
-    lmf_set(&c->out[0], s, (double)pick);
-    lmf_set(&c->out[1], s, lmf_get(&c->in[0], s * V + pick) - raw_top - log(raw_sum));
+    int64_t pick = number(c, s, LMF_SAMPLE_TEMPERATURE) <= 0 ? best : ref_draw(c, s, best);
+    lmf_set(&c->out[0], s * LMF_SAMPLE_WIDTH, (double)pick);
+    lmf_set(&c->out[1], s * LMF_SAMPLE_WIDTH, lmf_get(&c->in[0], s * V + pick) - top - log(sum));
+    if (slot >= 0)
+        lmf_set(&c->out[2], slot * V + pick, (double)(lmf_get_int(&c->in[3], slot * V + pick) + 1));
     return LMF_OK;
 }
 
@@ -103,11 +138,12 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
     *bytes = 4 * (double)lmf_view_count(&n->in[0]->v);
 }
 
-const lmf_op lmf_op_sample = { .name = "sample", .n_in_min = 4, .n_in_max = 4, .n_out = 2, .infer = infer, .cost = cost, .ref = ref };
+const lmf_op lmf_op_sample = { .name = "sample", .n_in_min = 4, .n_in_max = 5, .n_out = 3, .writes = { 0, 0, 4 },
+                               .infer = infer, .cost = cost, .ref = ref };
 
-lmf_tensor *(lmf_sample)(lmf_graph *g, lmf_tensor *logits, lmf_tensor *number, lmf_tensor *count, lmf_tensor *history, lmf_tensor **logp)
+lmf_tensor *(lmf_sample)(lmf_graph *g, lmf_tensor *logits, lmf_tensor *num, lmf_tensor *cnt, lmf_tensor *seen, lmf_tensor *mask, lmf_tensor **logp)
 {
-    lmf_node *n = lmf_node_add(g, &lmf_op_sample, NULL, (lmf_tensor *[]){ logits, number, count, history }, 4);
+    lmf_node *n = lmf_node_add(g, &lmf_op_sample, NULL, (lmf_tensor *[]){ logits, num, cnt, seen, mask }, 5);
     *logp = n ? n->out[1] : NULL;
     return n ? n->out[0] : NULL;
 }

@@ -14,7 +14,10 @@ typedef struct cand { float x; int32_t id; } cand;
 static bool dense(const lmf_call *c, const lmf_device *dev)
 {
     (void)dev;
-    return lmf_view_is_dense(&c->in[0]) && lmf_view_is_dense(&c->in[1]) && lmf_view_is_dense(&c->in[2]) && lmf_view_is_dense(&c->in[3]);
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i].data && !lmf_view_is_dense(&c->in[i]))
+            return false;
+    return true;
 }
 
 /* a heap and its pops for each sequence */
@@ -99,37 +102,88 @@ static int32_t draw(cand *h, int64_t n, const float *num, const int32_t *cnt)
     return h[n - n_kept].id;
 }
 
+/* Keeps the n likeliest in order: few tokens beat the last of them, so this costs one look at each logit. */
+static void top_of(const float *x, int64_t V, int n, float lse, int32_t *id, float *logp)
+{
+    int have = 0;
+    for (int64_t v = 0; v < V; v++) {
+        if (have == n && !(x[v] > x[id[n - 1]]))
+            continue;
+        int i = have < n ? have++ : n - 1;
+        for (; i > 0 && x[v] > x[id[i - 1]]; i--)
+            id[i] = id[i - 1];
+        id[i] = (int32_t)v;
+    }
+    for (int i = 0; i < have; i++)
+        logp[i] = x[id[i]] - lse;
+}
+
+static float penalize(float x, int32_t seen, const float *num)
+{
+    int32_t n = seen & (LMF_SEEN_PROMPT - 1);
+    x = x > 0 ? x / num[LMF_SAMPLE_PENALTY] : x * num[LMF_SAMPLE_PENALTY];
+    return n ? x - ((float)n * num[LMF_SAMPLE_FREQUENCY] + num[LMF_SAMPLE_PRESENCE]) : x;
+}
+
+/* What may be picked into h; returns how much that is. */
+static int64_t candidates(const float *x, int64_t V, const int32_t *seen, const float *num, const int32_t *mask, cand *h)
+{
+    int64_t n = 0;
+    for (int64_t v = 0; v < V; v++)
+        h[v] = (cand){ x[v], (int32_t)v };
+    for (int64_t v = 0; seen && v < V; v++)
+        if (seen[v])
+            h[v].x = penalize(x[v], seen[v], num);
+    if (!mask)
+        return V;
+    for (int64_t v = 0; v < V; v++)
+        if ((uint32_t)mask[v / 32] >> v % 32 & 1 && h[v].x > -INFINITY)
+            h[n++] = h[v];
+    return n;
+}
+
+static lmf_status sample_row(const lmf_call *c, int64_t s)
+{
+    int64_t V = c->in[0].dim[1];
+    const float *x = (const float *)c->in[0].data + s * V, *num = (const float *)c->in[1].data + s * LMF_SAMPLE_N_NUMBERS;
+    const int32_t *cnt = (const int32_t *)c->in[2].data + s * LMF_SAMPLE_N_COUNTS;
+    int32_t *token = (int32_t *)c->out[0].data + s * LMF_SAMPLE_WIDTH, slot = cnt[LMF_SAMPLE_SLOT];
+    float *logp = (float *)c->out[1].data + s * LMF_SAMPLE_WIDTH, top, lse;
+    cand *h = (cand *)c->scratch + s * V;
+    for (int i = 0; i < LMF_SAMPLE_WIDTH; i++)
+        token[i] = -1, logp[i] = 0;
+    if (!cnt[LMF_SAMPLE_LIVE] || isnan(lse = log_sum_exp(x, V, &top)))
+        return LMF_OK;
+    if (slot >= c->in[3].dim[0] || cnt[LMF_SAMPLE_N_TOP] > LMF_SAMPLE_MAX_TOP || (cnt[LMF_SAMPLE_MASKED] && (c->n_in < 5 || !c->in[4].data)))
+        return LMF_E_INTERNAL;
+    int32_t *seen = slot >= 0 ? (int32_t *)c->out[2].data + slot * V : NULL;
+    if (cnt[LMF_SAMPLE_N_TOP] > 0)
+        top_of(x, V, cnt[LMF_SAMPLE_N_TOP], lse, token + 1, logp + 1);
+    int64_t n = candidates(x, V, seen, num, cnt[LMF_SAMPLE_MASKED] ? (const int32_t *)c->in[4].data + s * c->in[4].dim[1] : NULL, h);
+    if (n == 0) {
+        *token = LMF_SAMPLE_NONE_ALLOWED;
+        return LMF_OK;
+    }
+    if (num[LMF_SAMPLE_TEMPERATURE] <= 0) {
+        cand best = h[0];
+        for (int64_t v = 1; v < n; v++)
+            best = before(h[v], best) ? h[v] : best;
+        *token = best.id;
+    } else {
+        *token = draw(h, n, num, cnt);
+    }
+    *logp = x[*token] - lse;
+    if (seen)
+        seen[*token]++;
+    return LMF_OK;
+}
+
 static lmf_status run(const lmf_call *c, const lmf_worker *wk)
 {
-    int64_t V = c->in[0].dim[1], width = c->in[3].dim[1], begin, end;
+    int64_t begin, end;
     lmf_split(c->in[0].dim[0], 1, wk->i_worker, wk->n_workers, &begin, &end);
-    for (int64_t s = begin; s < end; s++) {
-        const float *x = (const float *)c->in[0].data + s * V, *num = (const float *)c->in[1].data + s * LMF_SAMPLE_N_NUMBERS;
-        const int32_t *cnt = (const int32_t *)c->in[2].data + s * LMF_SAMPLE_N_COUNTS, *his = (const int32_t *)c->in[3].data + s * width;
-        cand *h = (cand *)c->scratch + s * V;
-        int32_t *token = (int32_t *)c->out[0].data + s;
-        float *logp = (float *)c->out[1].data + s, top, lse;
-        *token = -1;
-        *logp = 0;
-        if (!cnt[LMF_SAMPLE_LIVE] || isnan(lse = log_sum_exp(x, V, &top)))
-            continue;
-        for (int64_t v = 0; v < V; v++)
-            h[v] = (cand){ x[v], (int32_t)v };
-        for (int64_t i = 0; i < cnt[LMF_SAMPLE_N_HISTORY] && i < width; i++) {
-            int32_t v = his[i];
-            if (v >= 0 && v < V && h[v].x == x[v]) /* once, however often it stands there */
-                h[v].x = x[v] > 0 ? x[v] / num[LMF_SAMPLE_PENALTY] : x[v] * num[LMF_SAMPLE_PENALTY];
-        }
-        if (num[LMF_SAMPLE_TEMPERATURE] <= 0) {
-            cand best = h[0];
-            for (int64_t v = 1; v < V; v++)
-                best = before(h[v], best) ? h[v] : best;
-            *token = best.id;
-        } else {
-            *token = draw(h, V, num, cnt);
-        }
-        *logp = x[*token] - lse;
-    }
+    for (int64_t s = begin; s < end; s++)
+        LMF_TRY(sample_row(c, s));
     return LMF_OK;
 }
 

@@ -4,7 +4,8 @@
  *   s    [1]    f32; no gradient flows to it
  *   c    optional, the shape of x, f32: what y adds to
  *   y    [...]  f32
- * Keeps nothing for backward. One fma an element. Same bits for any worker count; an element depends on its inputs alone.
+ * Keeps nothing for backward. One fma an element, or a product and a sum where the processor has none: error at most 2^-23 of
+ * |x s| + |c|. Same bits for any worker count; an element depends on its inputs alone.
  * Refuses LMF_E_SHAPE if s has more than one element or c is not like x, LMF_E_DTYPE for anything but f32. */
 #ifndef LMF_OPS_SCALE_BY_H
 #define LMF_OPS_SCALE_BY_H

@@ -2,7 +2,7 @@
 #include "op_case.h"
 
 LMF_OP_CASES(scale_by) = {
-    { "scale_by", "odd", "x!:f32[5,37] s:f32[1] -", "", "normal" },
+    { "scale_by", "odd", "x!:f32[5,37] s:f32[1] -", "", "normal", "0x1p-23 mag" },
     { "scale_by", "onto c", "x!:f32[5,37] s:f32[1] c!:f32[5,37]", "", "normal" },
     { "scale_by", "one element", "x!:f32[1] s:f32[1] c!:f32[1]", "", "normal" },
     { "scale_by", "strided rows", "x!:f32[4,24]/40 s:f32[1] c:f32[4,24]/32", "", "normal" },

@@ -2,8 +2,9 @@
 /* Rule: each element stands alone. blockIdx.x is the row, blockIdx.y the part of it. */
 #include "device/cuda/kernel.cuh"
 
-LMF_KERNEL(swiglu_fwd_f32)(const float *gate, const float *up, float *y, int64_t gate_stride, int64_t up_stride, int n)
+LMF_KERNEL_EARLY(swiglu_fwd_f32)(const float *gate, const float *up, float *y, int64_t gate_stride, int64_t up_stride, int n)
 {
+    LMF_AFTER();
     const float *g = gate + blockIdx.x * gate_stride, *u = up + blockIdx.x * up_stride;
     float *yt = y + (int64_t)blockIdx.x * n;
     for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < n; i += gridDim.y * blockDim.x)

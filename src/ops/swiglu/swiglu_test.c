@@ -2,7 +2,7 @@
 #include "op_case.h"
 
 LMF_OP_CASES(swiglu) = {
-    { "swiglu", "the width of SmolLM2", "gate!:f32[3,1536] up!:f32[3,1536]", "", "normal" },
+    { "swiglu", "the width of SmolLM2", "gate!:f32[3,1536] up!:f32[3,1536]", "", "normal", "1e-6 + 1e-30 mag" },
     { "swiglu", "odd", "gate!:f32[5,37] up!:f32[5,37]", "", "normal" },
     { "swiglu", "one element", "gate!:f32[1] up!:f32[1]", "", "normal" },
     { "swiglu", "three dims", "gate!:f32[2,3,19] up!:f32[2,3,19]", "", "normal" },
@@ -11,7 +11,7 @@ LMF_OP_CASES(swiglu) = {
     { "swiglu", "far ends", "gate:f32[1,8]=-1000,-100,-88,-30,30,88,100,1000 up:f32[1,8]", "", "normal" },
     { "swiglu", "shapes differ", "gate:f32[2,16] up:f32[2,15]", "", "refused:E_SHAPE" },
     { "swiglu", "integers", "gate:i32[2,16]<9 up:i32[2,16]<9", "", "refused:E_DTYPE" },
-    { "swiglu_bwd", "odd", "gate:f32[5,37] up:f32[5,37] dy:f32[5,37]", "", "normal" },
+    { "swiglu_bwd", "odd", "gate:f32[5,37] up:f32[5,37] dy:f32[5,37]", "", "normal", "1e-6 mag" },
     { "swiglu_bwd", "wide", "gate:f32[3,1536] up:f32[3,1536] dy:f32[3,1536]", "", "normal" },
     { 0 }
 };

@@ -20,4 +20,5 @@ static void pack(const float *src, void *dst, int64_t n)
 }
 
 const lmf_format lmf_format_f16 = { .dtype = LMF_F16, .block = 1, .block_bytes = 2, .flags = LMF_FORMAT_FLOAT, .name = "f16",
-                                   .unpack = unpack, .pack = pack };
+                                   .unpack = unpack, .pack = pack,
+                                   .file_type = 1, .written = { "nearly exact", .error = 0.001, .kl = 0.001 } };

@@ -46,4 +46,5 @@ static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int6
 
 const lmf_format lmf_format_q4_0 = { .dtype = LMF_Q4_0, .block = 32, .block_bytes = sizeof(lmf_q4_0), .flags = LMF_FORMAT_QUANT,
                                      .name = "q4_0", .n_scales = 1, .scale = { offsetof(lmf_q4_0, d) },
-                                     .unpack = unpack, .pack = pack, .dot = dot };
+                                     .unpack = unpack, .pack = pack, .dot = dot,
+                                     .file_type = 2, .written = { "a scale to 32 weights", .error = 0.18, .kl = 3 } };

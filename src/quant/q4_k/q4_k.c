@@ -146,4 +146,5 @@ static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int6
 
 const lmf_format lmf_format_q4_k = { .dtype = LMF_Q4_K, .block = 256, .block_bytes = sizeof(lmf_q4_k), .flags = LMF_FORMAT_QUANT,
                                      .name = "q4_k", .n_scales = 2, .scale = { offsetof(lmf_q4_k, d), offsetof(lmf_q4_k, dmin) },
-                                     .unpack = unpack, .pack = pack, .dot = dot };
+                                     .unpack = unpack, .pack = pack, .dot = dot,
+                                     .file_type = 14, .written = { "scales and offsets searched", .error = 0.15, .kl = 2 } };

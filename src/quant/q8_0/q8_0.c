@@ -42,4 +42,5 @@ static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int6
 
 const lmf_format lmf_format_q8_0 = { .dtype = LMF_Q8_0, .block = 32, .block_bytes = sizeof(lmf_q8_0), .flags = LMF_FORMAT_QUANT,
                                      .name = "q8_0", .n_scales = 1, .scale = { offsetof(lmf_q8_0, d) },
-                                     .unpack = unpack, .pack = pack, .dot = dot };
+                                     .unpack = unpack, .pack = pack, .dot = dot,
+                                     .file_type = 7, .written = { "hardly any loss", .error = 0.012, .kl = 0.02 } };

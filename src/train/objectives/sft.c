@@ -5,29 +5,25 @@
 #include "ops/head_logp/head_logp.h"
 #include "ops/head_nll/head_nll.h"
 
-static void add_inputs(lmf_graph *g, lmf_tensor *x, lmf_tensor **target, lmf_tensor **weight)
+enum { TARGET, WEIGHT };
+static const lmf_objective_input inputs[] = {
+    { "target", LMF_PER_TOKEN, LMF_FILL_TARGET }, { "weight", LMF_PER_TOKEN, LMF_FILL_WEIGHT }, { 0 }
+};
+
+static lmf_tensor *loss(lmf_graph *g, const lmf_loss_in *in)
 {
-    int64_t T = x ? x->v.dim[0] : 0;
-    *target = lmf_graph_tensor(g, LMF_INPUT, "target", LMF_I32, 1, &T);
-    *weight = lmf_graph_tensor(g, LMF_INPUT, "weight", LMF_F32, 1, &T);
+    lmf_tensor *w = lmf_nn_weight(g, in->head->role, false);
+    lmf_tensor *y = lmf_head_nll(g, in->x, w, in->in[TARGET], in->in[WEIGHT], (lmf_head_nll_attrs){ in->head->scale, in->compute }, NULL);
+    lmf_graph_output(g, "loss", y);
+    return y;
 }
 
-static lmf_tensor *loss_of(lmf_graph *g, const lmf_head_spec *head, lmf_tensor *x, int compute)
+static void score(lmf_graph *g, const lmf_loss_in *in)
 {
-    lmf_tensor *target, *weight;
-    add_inputs(g, x, &target, &weight);
-    lmf_tensor *loss = lmf_head_nll(g, x, lmf_nn_weight(g, head->role, false), target, weight, (lmf_head_nll_attrs){ head->scale, compute }, NULL);
-    lmf_graph_output(g, "loss", loss);
-    return loss;
+    lmf_tensor *w = lmf_nn_weight(g, in->head->role, false);
+    lmf_tensor *y = lmf_head_logp(g, in->x, w, in->in[TARGET], in->in[WEIGHT], (lmf_head_logp_attrs){ in->head->scale, in->compute });
+    lmf_graph_output(g, "logp", y);
 }
 
-static lmf_tensor *score_of(lmf_graph *g, const lmf_head_spec *head, lmf_tensor *x, int compute)
-{
-    lmf_tensor *target, *weight;
-    add_inputs(g, x, &target, &weight);
-    lmf_tensor *logp = lmf_head_logp(g, x, lmf_nn_weight(g, head->role, false), target, weight, (lmf_head_logp_attrs){ head->scale, compute });
-    lmf_graph_output(g, "logp", logp);
-    return logp;
-}
-
-const lmf_objective lmf_objective_sft = { "sft", loss_of, score_of };
+const lmf_objective lmf_objective_sft = { .name = "sft", .summary = "the next token of an answer or text", .group_size = 1,
+    .takes = LMF_TAKES_SINGLE, .inputs = inputs, .mean_over = LMF_MEAN_OVER_TOKENS, .loss = loss, .score = score };

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/conversation.h"
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "base/file.h"
+
+enum { MAX_TEMPLATE_BYTES = 1 << 20 };
+
+lmf_status lmf__conversation_use_template(lmf_cli *cli, lmf_model *m, const char *path)
+{
+    char *text;
+    size_t n;
+    lmf_template *t = NULL;
+    if (!path)
+        return LMF_OK;
+    lmf_status s = lmf_file_read(cli->ctx, path, MAX_TEMPLATE_BYTES, &text, &n);
+    if (s)
+        return lmf_fail_prefix(cli->ctx, s, "--chat-template");
+    s = memchr(text, 0, n) ? LMF_FAIL(cli->ctx, LMF_E_FORMAT, "the file is no text") : lmf_template_parse(cli->ctx, text, n, &t);
+    char *copy = s ? NULL : lmf_arena_strdup(&m->arena, text);
+    if (!s && !copy)
+        s = LMF_NO_MEMORY(cli->ctx, n, "a chat template");
+    lmf_free(cli->ctx, text, n + 1);
+    if (s) {
+        lmf_template_destroy(t);
+        return lmf_fail_prefix(cli->ctx, s, "--chat-template %s", path);
+    }
+    lmf_template_destroy(m->chat_template);
+    m->chat_template = t;
+    m->chat.source = t;
+    m->chat_source = copy;
+    m->chat.broken = NULL;
+    m->chat.turn_end = -1;
+    return lmf_chat_find_turn_end(&m->chat); /* this template may end turns with another token */
+}
+
+lmf_control lmf__conversation_control(const char *choice)
+{
+    return !strcmp(choice, "everywhere") ? LMF_CONTROL_EVERYWHERE : !strcmp(choice, "nowhere") ? LMF_CONTROL_NOWHERE :
+        LMF_CONTROL_BY_ORIGIN;
+}
+
+int64_t lmf__conversation_now(void)
+{
+    time_t now = time(NULL);
+    struct tm local;
+    return localtime_r(&now, &local) ? (int64_t)now + local.tm_gmtoff : (int64_t)now;
+}
+
+bool lmf__conversation_skips(const char *bad_rows) { return !strcmp(bad_rows, "skip"); }
+
+lmf_status lmf__conversation_hint(lmf_cli *cli, lmf_status s, const char *bad_rows)
+{
+    char text[1024];
+    if (!lmf_row_is_bad(s) || lmf__conversation_skips(bad_rows) || strstr(lmf_error(cli->ctx), "--too-long"))
+        return s;
+    if (!strstr(lmf_error(cli->ctx), ", line ") && !strstr(lmf_error(cli->ctx), ", row "))
+        return s;
+    snprintf(text, sizeof text, "%s", lmf_error(cli->ctx));
+    return LMF_FAIL(cli->ctx, s, "%s (--bad-rows skip leaves such rows out)", text);
+}
+
+void lmf__conversation_report(const char *path, const lmf_samples *s)
+{
+    if (s->n_bad)
+        fprintf(stderr, "%s: %lld rows can't be used and were left out. The first: %s\n", path, (long long)s->n_bad, s->first_bad);
+    if (s->n_unlearned)
+        fprintf(stderr, "%s: %lld earlier answers are not learned, because the template shows them otherwise once more follows\n", path,
+                (long long)s->n_unlearned);
+    if (s->n_endless)
+        fprintf(stderr, "warning: %s: in %lld of %lld rows an answer is learned without an end of turn, so the model won't learn to "
+            "stop. %s\n", path,
+                (long long)s->n_endless, (long long)s->n, s->first_endless);
+}

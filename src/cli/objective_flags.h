@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* objective_flags: --objective and the options of all objectives as flags, from their own tables. */
+#ifndef LMF_CLI_OBJECTIVE_FLAGS_H
+#define LMF_CLI_OBJECTIVE_FLAGS_H
+#include "cli/command.h"
+#include "train/objective.h"
+#include "train/trainer.h"
+
+enum { LMF_MAX_OBJECTIVE_FLAGS = 32 };
+
+/* For lmf_command.more. Offsets in the arguments: of a string, and of LMF_MAX_OBJECTIVE_FLAGS doubles, or SIZE_MAX where options are
+ * not wanted. An option that two objectives have under one name is one flag. */
+int        lmf__objective_flags(lmf_arena *a, const lmf_tables *tables, size_t at_objective, size_t at_values, lmf_flag *out, int n);
+/* The values that were given. LMF_E_ARG: one that is not of this objective. out: LMF_MAX_OBJECTIVE_FLAGS. */
+lmf_status lmf__objective_values(lmf_ctx *ctx, const lmf_objective *o, const double *values, lmf_objective_value *out, int *n);
+
+#endif

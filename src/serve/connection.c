@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* connection: bytes in, one exchange at a time, bytes out. Rule: a connection is closed in one place, and whoever works for it hears of it
+ * there; after lmf__connection_close nothing of it is touched. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <event2/buffer.h>
+#include "format/json.h"
+#include "serve/server.h"
+
+enum { INPUT_BYTES = 64 << 10, OUTPUT_BYTES = 8 << 20, LINGER_SECONDS = 2, HEARTBEAT_SECONDS = 15 };
+
+static const char *status_text(int status)
+{
+    switch (status) {
+#define XX(number, name, text) case number: return #text;
+        HTTP_STATUS_MAP(XX)
+#undef XX
+    }
+    return "Unknown";
+}
+
+static void set_deadline(lmf_connection *c, lmf_phase phase)
+{
+    const lmf_serve_opts *o = &c->server->o;
+    const int seconds[] = { [LMF_PHASE_IDLE] = o->idle_seconds, [LMF_PHASE_HEAD] = o->head_seconds, [LMF_PHASE_BODY] = o->body_seconds,
+                            [LMF_PHASE_ANSWER] = HEARTBEAT_SECONDS, [LMF_PHASE_FLUSH] = o->write_seconds,
+                                [LMF_PHASE_LINGER] = LINGER_SECONDS };
+    c->phase = phase;
+    event_add(c->deadline, &(struct timeval){ .tv_sec = seconds[phase] });
+}
+
+void lmf__connection_close(lmf_connection *c)
+{
+    lmf_server *s = c->server;
+    if (c->exchange.on_gone) {
+        s->n_gone++;
+        c->exchange.on_gone(c->exchange.user);
+    }
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        s->connections = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    s->n_connections--;
+    event_free(c->deadline);
+    bufferevent_free(c->bev);
+    lmf_http_clear(&c->http);
+    lmf_delete(s->ctx, c);
+}
+
+/* ---- answers ---- */
+
+static struct evbuffer *out(lmf_exchange *x) { return bufferevent_get_output(x->connection->bev); }
+
+static void head(lmf_exchange *x, int status, const char *type)
+{
+    x->server->n_responses[status < LMF_MAX_STATUS ? status : 500]++;
+    evbuffer_add_printf(out(x), "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+        status,
+                        status_text(status), type);
+    if (x->connection->closes || x->server->draining || x->http->state != LMF_HTTP_DONE || !x->http->keep_alive) {
+        x->connection->closes = true;
+        evbuffer_add_printf(out(x), "Connection: close\r\n");
+    }
+    if (status == 429 || status == 503)
+        evbuffer_add_printf(out(x), "Retry-After: 1\r\n");
+    if (status == 401)
+        evbuffer_add_printf(out(x), "WWW-Authenticate: Bearer\r\n");
+}
+
+static void flushed(lmf_connection *c);
+
+/* The answer is complete. */
+static void end(lmf_exchange *x)
+{
+    lmf_connection *c = x->connection;
+    x->on_gone = NULL;
+    set_deadline(c, LMF_PHASE_FLUSH);
+    if (evbuffer_get_length(out(x)) == 0)
+        flushed(c);
+}
+
+void lmf__reply_bytes(lmf_exchange *x, int status, const char *type, const char *text, size_t n)
+{
+    head(x, status, type);
+    evbuffer_add_printf(out(x), "Content-Length: %zu\r\n\r\n", n);
+    evbuffer_add(out(x), text, n);
+    end(x);
+}
+
+void lmf__reply_json(lmf_exchange *x, int status, json_t *body)
+{
+    static const char broken[] = "{\"error\":{\"message\":\"the answer could not be put together\","
+        "\"type\":\"server_error\",\"param\":null,\"code\":null}}";
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (text)
+        lmf__reply_bytes(x, status, "application/json", text, strlen(text));
+    else
+        lmf__reply_bytes(x, 500, "application/json", broken, sizeof broken - 1);
+    free(text); /* allowed: jansson's own memory */
+}
+
+json_t *lmf__fault_json(const lmf_fault *f)
+{
+    const char *type = f->status == 401 ? "authentication_error" : f->status == 429 ? "rate_limit_error" : f->status >= 500 ? "server_error"
+                                                                                                                : "invalid_request_error";
+    return json_pack("{s:{s:o, s:s, s:s?, s:s?}}", "error", "message", lmf_json_string(f->message), "type", type, "param",
+                     f->param[0] ? f->param : NULL, "code", f->code);
+}
+
+void lmf__reply_fault(lmf_exchange *x, const lmf_fault *f) { lmf__reply_json(x, f->status, lmf__fault_json(f)); }
+
+void lmf__stream_begin(lmf_exchange *x)
+{
+    head(x, 200, "text/event-stream; charset=utf-8");
+    if (x->http->parser.http_minor == 0) { /* its end is the connection's */
+        if (!x->connection->closes)
+            evbuffer_add_printf(out(x), "Connection: close\r\n");
+        x->connection->closes = true;
+        evbuffer_add_printf(out(x), "\r\n");
+    } else {
+        evbuffer_add_printf(out(x), "Transfer-Encoding: chunked\r\n\r\n");
+    }
+    x->streams = true;
+}
+
+static void put_chunk(lmf_exchange *x, const char *before, const char *text, size_t n)
+{
+    bool chunked = x->http->parser.http_minor > 0;
+    if (evbuffer_get_length(out(x)) > OUTPUT_BYTES) { /* the client does not read; closed from the loop, not from under the caller */
+        event_add(x->connection->deadline, &(struct timeval){ 0 });
+        return;
+    }
+    if (chunked)
+        evbuffer_add_printf(out(x), "%zx\r\n", strlen(before) + n + 2);
+    evbuffer_add(out(x), before, strlen(before));
+    evbuffer_add(out(x), text, n);
+    evbuffer_add(out(x), "\n\n\r\n", chunked ? 4 : 2);
+    if (x->connection->phase == LMF_PHASE_ANSWER)
+        set_deadline(x->connection, LMF_PHASE_ANSWER);
+}
+
+void lmf__stream_event(lmf_exchange *x, json_t *body)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (text)
+        put_chunk(x, "data: ", text, strlen(text));
+    else
+        x->connection->closes = true; /* without an end, so that the client sees that it is broken */
+    free(text); /* allowed: jansson's own memory */
+}
+
+void lmf__stream_end(lmf_exchange *x, bool done)
+{
+    if (done)
+        put_chunk(x, "data: ", "[DONE]", 6);
+    if (x->http->parser.http_minor > 0)
+        evbuffer_add_printf(out(x), "0\r\n\r\n");
+    end(x);
+}
+
+/* ---- requests ---- */
+
+static void refuse_bytes(lmf_connection *c, int status, const char *why)
+{
+    lmf_fault f;
+    c->closes = true;
+    c->phase = LMF_PHASE_ANSWER;
+    lmf__refuse(&f, status, NULL, NULL, "%s", why);
+    lmf__reply_fault(&c->exchange, &f);
+}
+
+/* What lies in the input, up to the end of one request. */
+static void read_input(lmf_connection *c)
+{
+    struct evbuffer *in = bufferevent_get_input(c->bev);
+    while (c->phase <= LMF_PHASE_BODY && evbuffer_get_length(in)) {
+        size_t n = evbuffer_get_contiguous_space(in), used;
+        const char *data = (const char *)evbuffer_pullup(in, (ev_ssize_t)n);
+        bool had_head = c->http.head_done;
+        lmf_http_state state = lmf_http_push(&c->http, data, n, &used);
+        evbuffer_drain(in, state == LMF_HTTP_BAD ? n : used);
+        if (state == LMF_HTTP_BAD) {
+            refuse_bytes(c, c->http.status, c->http.why);
+            return;
+        }
+        if (state == LMF_HTTP_DONE) {
+            set_deadline(c, LMF_PHASE_ANSWER);
+            lmf__dispatch(&c->exchange);
+            return;
+        }
+        if (c->http.head_done && !had_head) {
+            set_deadline(c, LMF_PHASE_BODY); /* from here on, however slowly it comes */
+            if (c->http.expects)
+                bufferevent_write(c->bev, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+        } else if (c->phase == LMF_PHASE_IDLE && c->http.begun) {
+            set_deadline(c, LMF_PHASE_HEAD);
+        }
+    }
+}
+
+static void on_read(struct bufferevent *bev, void *p)
+{
+    lmf_connection *c = p;
+    if (c->phase == LMF_PHASE_LINGER || (c->phase >= LMF_PHASE_ANSWER && c->closes)) {
+        struct evbuffer *in = bufferevent_get_input(bev);
+        evbuffer_drain(in, evbuffer_get_length(in)); /* nobody reads it any more */
+    } else {
+        read_input(c);
+    }
+}
+
+/* All of the answer has been handed to the system. */
+static void flushed(lmf_connection *c)
+{
+    if (c->phase != LMF_PHASE_FLUSH)
+        return;
+    if (c->closes) { /* what the client still sends is read for a while, or the system would take the answer back */
+        shutdown(bufferevent_getfd(c->bev), SHUT_WR);
+        set_deadline(c, LMF_PHASE_LINGER);
+        return;
+    }
+    lmf_http_reset(&c->http);
+    c->exchange.streams = false;
+    set_deadline(c, LMF_PHASE_IDLE);
+    if (evbuffer_get_length(bufferevent_get_input(c->bev))) /* not from here: the stack would grow with each request in the input */
+        bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+}
+
+static void on_write(struct bufferevent *bev, void *p)
+{
+    (void)bev;
+    flushed(p);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *p)
+{
+    (void)bev, (void)what; /* the end of input is the client's end, too */
+    lmf__connection_close(p);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *p)
+{
+    (void)fd, (void)what;
+    lmf_connection *c = p;
+    switch (c->phase) {
+    case LMF_PHASE_HEAD:
+    case LMF_PHASE_BODY:
+        if (!c->http.begun) {
+            lmf__connection_close(c);
+            break;
+        }
+        refuse_bytes(c, 408, "the request took too long to come");
+        break;
+    case LMF_PHASE_ANSWER:
+        set_deadline(c, LMF_PHASE_ANSWER);
+        if (evbuffer_get_length(bufferevent_get_output(c->bev)) > OUTPUT_BYTES)
+            lmf__connection_close(c);
+        else if (c->exchange.streams)
+            put_chunk(&c->exchange, ": ", "still here", 10);
+        break;
+    default:
+        lmf__connection_close(c);
+    }
+}
+
+void lmf__connection_open(lmf_server *s, evutil_socket_t fd)
+{
+    lmf_connection *c = s->n_connections < s->o.max_connections ? lmf_new(s->ctx, lmf_connection) : NULL;
+    if (!c) {
+        static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        s->n_responses[503]++;
+        if (send(fd, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+            s->n_gone++;
+        evutil_closesocket(fd);
+        return;
+    }
+    *c = (lmf_connection){ .server = s };
+    c->bev = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    c->deadline = c->bev ? event_new(s->base, -1, 0, on_deadline, c) : NULL;
+    if (!c->deadline) {
+        if (c->bev)
+            bufferevent_free(c->bev);
+        else
+            evutil_closesocket(fd);
+        lmf_delete(s->ctx, c);
+        return;
+    }
+    lmf_http_init(&c->http, s->ctx, NULL);
+    c->exchange = (lmf_exchange){ .server = s, .connection = c, .http = &c->http };
+    c->next = s->connections;
+    if (c->next)
+        c->next->prev = c;
+    s->connections = c;
+    s->n_connections++;
+    bufferevent_setcb(c->bev, on_read, on_write, on_event, c);
+    bufferevent_setwatermark(c->bev, EV_READ, 0, INPUT_BYTES);
+    bufferevent_set_timeouts(c->bev, NULL, &(struct timeval){ .tv_sec = s->o.write_seconds });
+    set_deadline(c, LMF_PHASE_HEAD);
+    bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Prometheus' text format. */
+#include "serve/server.h"
+
+static void put(lmf_buf *b, const char *name, const char *kind, const char *help, int64_t value)
+{
+    lmf_buf_printf(b, "# HELP lmfast_%s %s\n# TYPE lmfast_%s %s\nlmfast_%s %lld\n", name, help, name, kind, name, (long long)value);
+}
+
+static void run(lmf_exchange *x)
+{
+    lmf_server *s = x->server;
+    lmf_scheduler_info q;
+    lmf_engine_info e;
+    lmf_buf b;
+    lmf_buf_init(&b, s->ctx, (size_t)1 << 16);
+    lmf_scheduler_get_info(s->scheduler, &q);
+    lmf_engine_get_info(s->engine, &e);
+    lmf_buf_puts(&b,
+        "# HELP lmfast_http_responses_total Responses that were begun, by status.\n# TYPE lmfast_http_responses_total counter\n");
+    for (int i = 0; i < LMF_MAX_STATUS; i++)
+        if (s->n_responses[i])
+            lmf_buf_printf(&b, "lmfast_http_responses_total{code=\"%d\"} %lld\n", i, (long long)s->n_responses[i]);
+    put(&b, "http_connections", "gauge", "Open connections.", s->n_connections);
+    put(&b, "requests_active", "gauge", "Requests whose answers are queued or written.", s->n_generations);
+    put(&b, "requests_abandoned_total", "counter", "Clients that went away before their answer was complete.", s->n_gone);
+    put(&b, "requests_shed_total", "counter", "Requests that were refused because the queue was full.", s->n_shed);
+    put(&b, "answers_queued", "gauge", "Answers that wait for a slot.", q.n_queued);
+    put(&b, "answers_queue_limit", "gauge", "Answers that may wait.", q.max_queue);
+    put(&b, "answers_finished_total", "counter", "Answers that came to their end.", q.n_done);
+    put(&b, "answers_failed_total", "counter", "Answers that ended with a failure.", q.n_failed);
+    put(&b, "answers_ended_total", "counter", "Answers that were ended from outside.", q.n_ended);
+    put(&b, "slots", "gauge", "Answers that are written at once.", e.max_seqs);
+    put(&b, "slots_free", "gauge", "Slots without an answer.", e.max_seqs - e.n_sessions);
+    put(&b, "cache_tokens", "gauge", "Tokens that the cache of keys and values holds.", (int64_t)e.n_pages * e.page_size);
+    put(&b, "cache_tokens_free", "gauge", "Of them, those in no session.", (int64_t)(e.n_pages_free - e.n_pages_reserved) * e.page_size);
+    put(&b, "prompt_tokens_total", "counter", "Tokens of prompts that were accepted.", s->n_prompt_tok);
+    put(&b, "completion_tokens_total", "counter", "Tokens of answers that were sent.", s->n_answer_tok);
+    put(&b, "engine_prefill_tokens_total", "counter", "Prompt tokens that were computed.", e.n_prefill_tok);
+    put(&b, "engine_decode_tokens_total", "counter", "Answer tokens that were computed.", e.n_decode_tok);
+    put(&b, "engine_steps_total", "counter", "Steps of the engine.", e.n_steps);
+    lmf__reply_bytes(x, b.status ? 500 : 200, "text/plain; version=0.0.4; charset=utf-8", lmf_buf_str(&b), b.n);
+    lmf_buf_clear(&b);
+}
+
+const lmf_endpoint lmf_endpoint_metrics = { "GET", "/metrics", run };

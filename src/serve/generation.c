@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: what is sent is whole UTF-8 that no later token can take back; a choice that has a finish gets nothing more. */
+#include "serve/generation.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "format/json.h"
+
+enum { MAX_ANSWER_BYTES = 1 << 24 };
+
+json_t *lmf__body_parse(lmf_exchange *x, lmf_fault *f)
+{
+    json_t *body = NULL;
+    const lmf_buf *b = &x->http->body;
+    lmf_status s = lmf_json_parse(x->server->ctx, lmf_buf_str(b), b->n, "the body", LMF_JSON_SMALL, &body);
+    if (s)
+        lmf__refuse_status(f, x->server->ctx, s, NULL);
+    return body;
+}
+
+static void on_gone(void *user);
+
+lmf_generation *lmf__generation_create(lmf_exchange *x, const lmf_shape *shape, json_t *body, lmf_fault *f)
+{
+    lmf_server *s = x->server;
+    lmf_generation *g = lmf_new(s->ctx, lmf_generation);
+    if (!g) {
+        json_decref(body);
+        lmf__refuse(f, 503, NULL, NULL, "there is no memory for the request");
+        return NULL;
+    }
+    *g = (lmf_generation){ .server = s, .x = x, .shape = shape, .body = body, .created = (int64_t)time(NULL) };
+    g->next = s->generations;
+    if (g->next)
+        g->next->prev = g;
+    s->generations = g;
+    s->n_generations++;
+    lmf__server_id(s, shape->id_prefix, g->id, sizeof g->id);
+    lmf__request_init(&g->r, s->ctx);
+    if (lmf__request_read(&g->r, s, body, f))
+        return g;
+    lmf__generation_destroy(g);
+    return NULL;
+}
+
+void lmf__generation_destroy(lmf_generation *g)
+{
+    lmf_server *s = g->server;
+    for (int32_t i = 0; i < g->n_parts; i++) {
+        lmf_job_destroy(g->part[i].job);
+        lmf_free(s->ctx, g->part[i].prompt, (size_t)g->part[i].n_prompt * sizeof(int32_t));
+    }
+    for (int32_t i = 0; i < g->n_choices; i++) {
+        lmf_candidate *c = &g->choice[i];
+        lmf_buf_clear(&c->text);
+        json_decref(c->pending);
+        json_decref(c->tokens);
+        json_decref(c->calls);
+    }
+    lmf_free(s->ctx, g->choice, (size_t)g->n_choices * sizeof *g->choice);
+    lmf__request_clear(&g->r);
+    json_decref(g->body);
+    if (g->prev)
+        g->prev->next = g->next;
+    else
+        s->generations = g->next;
+    if (g->next)
+        g->next->prev = g->prev;
+    s->n_generations--;
+    lmf_delete(s->ctx, g);
+}
+
+bool lmf__generation_add_prompt(lmf_generation *g, const int32_t *tok, size_t n, lmf_fault *f)
+{
+    lmf_server *s = g->server;
+    int32_t context = s->engine_info.context;
+    if (n == 0)
+        return lmf__refuse(f, 400, "prompt", NULL, "the prompt is empty");
+    if (n >= (size_t)context)
+        return lmf__refuse(f, 400, g->shape->greeting ? "messages" : "prompt", "context_length_exceeded",
+                           "the prompt has %zu tokens, and an answer needs one at least; the context holds %d", n, context);
+    if (g->n_parts == LMF_MAX_PROMPTS)
+        return lmf__refuse(f, 400, "prompt", NULL, "there are more than %d prompts", LMF_MAX_PROMPTS);
+    lmf_part *p = &g->part[g->n_parts];
+    p->prompt = lmf_alloc(s->ctx, n * sizeof *p->prompt);
+    if (!p->prompt)
+        return lmf__refuse(f, 503, NULL, NULL, "there is no memory for the prompt");
+    memcpy(p->prompt, tok, n * sizeof *tok);
+    p->n_prompt = (int32_t)n;
+    p->g = g;
+    g->n_parts++;
+    return true;
+}
+
+static bool make_choices(lmf_generation *g, lmf_fault *f)
+{
+    lmf_server *s = g->server;
+    int32_t n = g->n_parts * (int32_t)g->r.n;
+    g->choice = lmf_alloc(s->ctx, (size_t)n * sizeof *g->choice);
+    if (!g->choice)
+        return lmf__refuse(f, 503, NULL, NULL, "there is no memory for the answers");
+    g->n_choices = n;
+    for (int32_t i = 0; i < n; i++) {
+        lmf_candidate *c = &g->choice[i];
+        c->g = g, c->index = i;
+        c->rule = (lmf_rule){ .only = &g->r.only, .banned = &g->r.banned, .vocab = s->engine_info.vocab };
+        c->pending = g->r.logprobs ? json_array() : NULL;
+        c->tokens = g->r.logprobs && !g->r.stream ? json_array() : NULL;
+        lmf_buf_init(&c->text, s->ctx, MAX_ANSWER_BYTES);
+        lmf_status status = lmf_text_stream_init(&c->stream, s->ctx, g->r.stop, g->r.n_stops);
+        if (status)
+            return lmf__refuse_status(f, s->ctx, status, "stop");
+    }
+    return true;
+}
+
+static void end_jobs(lmf_generation *g)
+{
+    for (int32_t i = 0; i < g->n_parts; i++)
+        if (g->part[i].job)
+            lmf_job_end(g->part[i].job, LMF_JOB_ALL);
+}
+
+bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
+{
+    lmf_server *s = g->server;
+    lmf_gen_opts gen = lmf__request_gen(&g->r, s);
+    bool ruled = g->r.only.n + g->r.banned.n > 0;
+    void *rule[LMF_REQUEST_MAX_N];
+    if (!make_choices(g, f))
+        return false;
+    for (int32_t i = 0; i < g->n_parts; i++) {
+        lmf_part *p = &g->part[i];
+        lmf_job_opts o = lmf_job_opts_default();
+        for (int32_t k = 0; k < g->r.n; k++)
+            rule[k] = &g->choice[i * g->r.n + k].rule;
+        o.prompt = p->prompt, o.n_prompt = p->n_prompt, o.adapter = g->r.adapter, o.n = (int32_t)g->r.n, o.gen = gen, o.user = p;
+        o.grammar = ruled ? rule : NULL;
+        lmf_status status = lmf_scheduler_submit(s->scheduler, &o, &p->job);
+        if (status) {
+            lmf__refuse_status(f, s->ctx, status, NULL);
+            if (status == LMF_E_BUSY)
+                f->status = 429, s->n_shed++;
+            return false;
+        }
+        g->n_jobs++;
+        s->n_prompt_tok += p->n_prompt;
+    }
+    g->n_open = g->n_choices;
+    g->x->on_gone = on_gone;
+    g->x->user = g;
+    return true;
+}
+
+void lmf__generation_refuse(lmf_exchange *x, lmf_generation *g, const lmf_fault *f)
+{
+    lmf__reply_fault(x, f);
+    if (!g)
+        return;
+    g->x = NULL;
+    end_jobs(g); /* those that were taken before one was not */
+    if (g->n_jobs == 0)
+        lmf__generation_destroy(g);
+}
+
+static void on_gone(void *user)
+{
+    lmf_generation *g = user;
+    g->x = NULL;
+    end_jobs(g);
+}
+
+/* ---- the reply ---- */
+
+static json_t *usage(const lmf_generation *g)
+{
+    json_int_t prompt = 0, answer = 0;
+    for (int32_t i = 0; i < g->n_parts; i++)
+        prompt += g->part[i].n_prompt;
+    for (int32_t i = 0; i < g->n_choices; i++)
+        answer += g->choice[i].n_tok;
+    return json_pack("{s:I, s:I, s:I, s:{s:i}, s:{s:i}}", "prompt_tokens", prompt, "completion_tokens", answer, "total_tokens",
+        prompt + answer,
+                     "prompt_tokens_details", "cached_tokens", 0, "completion_tokens_details", "reasoning_tokens", 0);
+}
+
+/* Takes choices. */
+static json_t *envelope(const lmf_generation *g, const char *object, json_t *choices)
+{
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o}", "id", g->id, "object", object, "created", (json_int_t)g->created, "model",
+        g->r.model,
+                     "system_fingerprint", "lmfast-" LMF_VERSION, "choices", choices);
+}
+
+static void send_piece(lmf_generation *g, json_t *piece)
+{
+    json_t *j = envelope(g, g->shape->chunk_object, piece ? json_pack("[o]", piece) : json_array());
+    if (g->r.include_usage && j)
+        json_object_set_new(j, "usage", piece ? json_null() : usage(g));
+    lmf__stream_event(g->x, j);
+}
+
+/* The reply is complete, or has failed; events that still come find nobody. */
+static void leave(lmf_generation *g)
+{
+    g->x = NULL;
+    end_jobs(g);
+}
+
+static void complete(lmf_generation *g)
+{
+    lmf_exchange *x = g->x;
+    if (g->r.stream) {
+        if (g->r.include_usage)
+            send_piece(g, NULL);
+        leave(g);
+        lmf__stream_end(x, true);
+        return;
+    }
+    json_t *choices = json_array();
+    for (int32_t i = 0; i < g->n_choices; i++)
+        if (json_array_append_new(choices, g->shape->whole(&g->choice[i]))) {
+            json_decref(choices);
+            choices = NULL; /* 500 */
+        }
+    json_t *j = choices ? envelope(g, g->shape->object, choices) : NULL;
+    if (j && json_object_set_new(j, "usage", usage(g))) {
+        json_decref(j);
+        j = NULL;
+    }
+    leave(g);
+    lmf__reply_json(x, 200, j);
+}
+
+static void fail(lmf_generation *g, int status, const char *why)
+{
+    lmf_exchange *x = g->x;
+    lmf_fault f;
+    lmf__refuse(&f, status, NULL, NULL, "%s", why);
+    leave(g);
+    if (x->streams) {
+        lmf__stream_event(x, lmf__fault_json(&f));
+        lmf__stream_end(x, false);
+    } else {
+        lmf__reply_fault(x, &f);
+    }
+}
+
+/* ---- tokens ---- */
+
+static json_t *token_json(const lmf_server *s, int32_t id, float logp)
+{
+    size_t n;
+    const uint8_t *piece = lmf_tokenizer_piece(s->model->tokenizer, id, &n);
+    json_t *bytes = json_array();
+    n = piece ? n : 0;
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(bytes, json_integer(piece[i]));
+    double value = isfinite(logp) ? (double)logp : -9999.0; /* JSON has no infinity */
+    return json_pack("{s:o, s:f, s:o}", "token", lmf_json_stringn((const char *)piece, n), "logprob", value, "bytes", bytes);
+}
+
+static void note_logprob(lmf_candidate *c, const lmf_job_event *ev)
+{
+    const lmf_server *s = c->g->server;
+    json_t *j = token_json(s, ev->token.id, ev->token.logp), *top = json_array();
+    for (int32_t i = 0; i < ev->n_top; i++)
+        json_array_append_new(top, token_json(s, ev->top[i], ev->top_logp[i]));
+    json_object_set_new(j, "top_logprobs", top);
+    json_array_append_new(c->pending, j);
+}
+
+/* The pending logprobs; with text that leaves now, or what would never. */
+static json_t *take_pending(lmf_candidate *c)
+{
+    json_t *j = c->pending;
+    if (j)
+        c->pending = json_array();
+    return j;
+}
+
+/* Text up to n goes out. */
+static void show(lmf_candidate *c, size_t n)
+{
+    lmf_generation *g = c->g;
+    if (n <= c->n_shown)
+        return;
+    json_t *logprobs = take_pending(c);
+    if (c->tokens) {
+        json_array_extend(c->tokens, logprobs);
+        json_decref(logprobs);
+    }
+    if (g->r.stream)
+        send_piece(g, g->shape->piece(c, lmf_buf_str(&c->text) + c->n_shown, n - c->n_shown, logprobs, NULL));
+    c->n_shown = n;
+}
+
+/* What is certain of the text; all of it with a finish. */
+static void show_certain(lmf_candidate *c)
+{
+    lmf_generation *g = c->g;
+    size_t n = c->stream.n_out, begin = n;
+    if (g->r.stream && !c->greeted && g->shape->greeting)
+        send_piece(g, g->shape->greeting(c));
+    c->greeted = true;
+    if (g->with_tools)
+        begin = lmf_tool_form_begin(&g->server->tool_form, lmf_buf_str(&c->text), n, c->n_shown);
+    if (c->finish && begin < n) {
+        c->calls = lmf_tool_form_parse(&g->server->tool_form, lmf_buf_str(&c->text), n, begin);
+        c->call_begin = begin;
+        if (!c->calls)
+            begin = n; /* it only looked like calls */
+        else if (strcmp(c->finish, "stop") == 0)
+            c->finish = "tool_calls";
+    }
+    show(c, begin);
+    if (!c->finish)
+        return;
+    json_t *rest = c->stream.i_stop < 0 ? take_pending(c) : NULL; /* of tokens without text of their own; not those of a stop text */
+    if (c->tokens && rest)
+        json_array_extend(c->tokens, rest);
+    if (g->r.stream)
+        send_piece(g, g->shape->piece(c, NULL, 0, json_array_size(rest) ? json_incref(rest) : NULL, c->finish));
+    json_decref(rest);
+    g->n_open--;
+}
+
+static lmf_status take_token(lmf_candidate *c, const lmf_job_event *ev)
+{
+    const lmf_token *t = &ev->token;
+    lmf_fresh fresh;
+    if (t->id >= 0) {
+        c->n_tok++;
+        c->g->server->n_answer_tok++;
+    }
+    if (t->id >= 0 && t->finish != LMF_FINISH_STOP) {
+        if (c->pending)
+            note_logprob(c, ev);
+        LMF_TRY(lmf_text_stream_push(&c->stream, c->g->server->model->tokenizer, t->id, &c->text, &fresh));
+    }
+    if (t->finish && c->stream.i_stop < 0)
+        LMF_TRY(lmf_text_stream_end(&c->stream, &c->text, &fresh));
+    if (c->stream.i_stop >= 0 || t->finish == LMF_FINISH_STOP)
+        c->finish = "stop";
+    else if (t->finish == LMF_FINISH_LENGTH)
+        c->finish = "length";
+    return LMF_OK;
+}
+
+void lmf__generation_take(lmf_part *part, const lmf_job_event *ev)
+{
+    lmf_generation *g = part->g;
+    lmf_candidate *c = &g->choice[(part - g->part) * g->r.n + ev->answer];
+    if (g->x && !c->finish) {
+        bool over = ev->failure || ev->token.finish == LMF_FINISH_CANCELLED;
+        lmf_status status = over ? LMF_OK : take_token(c, ev);
+        if (!over && !status && g->r.stream && !g->x->streams)
+            lmf__stream_begin(g->x);
+        if (over)
+            fail(g, ev->failure ? 500 : 503, ev->failure ? ev->why : "the server is going down");
+        else if (status)
+            fail(g, 500, lmf_status_text(status));
+        else
+            show_certain(c);
+        if (c->finish && !ev->token.finish) /* by a stop text */
+            lmf_job_end(part->job, ev->answer);
+        if (g->x && g->n_open == 0)
+            complete(g);
+    }
+    if (ev->last) {
+        lmf_job_destroy(part->job);
+        part->job = NULL;
+        if (--g->n_jobs == 0)
+            lmf__generation_destroy(g);
+    }
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/guard.h"
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include "base/file.h"
+
+bool lmf_guard_is_loopback(const char *host)
+{
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+        (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == strlen(host));
+}
+
+lmf_status lmf_guard_init(lmf_guard *g, lmf_ctx *ctx, const char *host, const char *key)
+{
+    *g = (lmf_guard){ .has_key = key != NULL };
+    if (snprintf(g->host, sizeof g->host, "%s", host) >= (int)sizeof g->host)
+        return LMF_FAIL(ctx, LMF_E_ARG, "the host's name has over %zu characters", sizeof g->host - 1);
+    if (key && strlen(key) < 8)
+        return LMF_FAIL(ctx, LMF_E_ARG, "the key has %zu characters; take at least 8, they are easily guessed otherwise", strlen(key));
+    return key ? lmf_sha256_hex(ctx, key, strlen(key), g->key) : LMF_OK;
+}
+
+/* The name in "name:port", "[::1]:port" or "name" into text; false: it is none of them. */
+static bool host_name(const char *from, char *text, size_t n)
+{
+    const char *end, *port;
+    if (*from == '[') {
+        end = strchr(++from, ']');
+        if (!end)
+            return false;
+        port = end + 1;
+    } else {
+        end = port = from + strcspn(from, ":");
+    }
+    if (*port && (*port != ':' || strspn(port + 1, "0123456789") != strlen(port + 1) || strlen(port) > 6))
+        return false;
+    size_t length = (size_t)(end - from);
+    if (length == 0 || length >= n)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        text[i] = from[i] >= 'A' && from[i] <= 'Z' ? (char)(from[i] + 32) : from[i];
+    text[length] = 0;
+    return true;
+}
+
+bool lmf_guard_check_origin(const lmf_guard *g, const lmf_http *h, lmf_fault *f)
+{
+    char name[256];
+    const char *host = lmf_http_header(h, "host"), *origin = lmf_http_header(h, "origin"), *site = lmf_http_header(h, "sec-fetch-site");
+    if (host && !host_name(host, name, sizeof name))
+        return lmf__refuse(f, 400, NULL, NULL, "the Host header is not a name with a port");
+    /* who has the key is no page that was lured here */
+    if (!g->has_key && (!host || !(lmf_guard_is_loopback(name) || strcasecmp(name, g->host) == 0)))
+        return lmf__refuse(f, 403, NULL, NULL, "the Host header does not name this server; call it by the address it is bound to");
+    if (lmf_http_header_count(h, "origin") > 1)
+        return lmf__refuse(f, 400, NULL, NULL, "there are several Origin headers");
+    bool own = host && origin && strncasecmp(origin, "http://", 7) == 0 && strcasecmp(origin + 7, host) == 0;
+    if ((origin && !own) || (site && strcasecmp(site, "same-origin") && strcasecmp(site, "none")))
+        return lmf__refuse(f, 403, NULL, NULL, "pages of another origin are not answered");
+    return true;
+}
+
+bool lmf_guard_check_key(const lmf_guard *g, lmf_ctx *ctx, const lmf_http *h, lmf_fault *f)
+{
+    char digest[65];
+    unsigned char differs = 0;
+    const char *given = lmf_http_header(h, "authorization");
+    if (!g->has_key)
+        return true;
+    if (!given || strncasecmp(given, "bearer ", 7))
+        return lmf__refuse(f, 401, NULL, "invalid_api_key", "a key is needed: send it in the header Authorization, behind the word Bearer");
+    given += 7 + strspn(given + 7, " ");
+    if (lmf_sha256_hex(ctx, given, strlen(given), digest))
+        return lmf__refuse(f, 500, NULL, NULL, "the key could not be checked");
+    for (size_t i = 0; i < 64; i++) /* all of it, wherever they differ first */
+        differs |= (unsigned char)(digest[i] ^ g->key[i]);
+    if (differs)
+        return lmf__refuse(f, 401, NULL, "invalid_api_key", "the key is wrong");
+    return true;
+}
+
+bool lmf_guard_check_type(const lmf_http *h, lmf_fault *f)
+{
+    const char *type = lmf_http_header(h, "content-type");
+    size_t n = type ? strcspn(type, "; \t") : 0;
+    if (n == 16 && strncasecmp(type, "application/json", n) == 0)
+        return true;
+    return lmf__refuse(f, 415, NULL, NULL, "the body must be JSON, declared by Content-Type: application/json");
+}

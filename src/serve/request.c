@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve/request.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ops/sample/sample.h"
+#include "serve/params.h"
+
+lmf_status lmf__rule_mask(void *user, void *rule, const int32_t *tok, int n_tok, uint32_t *bits)
+{
+    const lmf_rule *r = rule;
+    (void)user;
+    if (r->mask)
+        LMF_TRY(r->mask(r->state, tok, n_tok, bits));
+    else if (!r->only->n)
+        memset(bits, 0xFF, (size_t)(r->vocab + 31) / 32 * sizeof *bits);
+    for (size_t i = 0; i < r->only->n && !r->mask; i++)
+        bits[r->only->data[i] / 32] |= UINT32_C(1) << r->only->data[i] % 32;
+    for (size_t i = 0; i < r->banned->n; i++)
+        bits[r->banned->data[i] / 32] &= ~(UINT32_C(1) << r->banned->data[i] % 32);
+    return LMF_OK;
+}
+
+void lmf__request_init(lmf_request *r, lmf_ctx *ctx)
+{
+    *r = (lmf_request){ .adapter = -1, .temperature = 1, .top_p = 1, .repetition_penalty = 1, .n = 1, .max_tok = -1 };
+    lmf_ids_init(&r->only, ctx, LMF_REQUEST_MAX_BIAS);
+    lmf_ids_init(&r->banned, ctx, LMF_REQUEST_MAX_BIAS);
+}
+
+void lmf__request_clear(lmf_request *r)
+{
+    lmf_ids_clear(&r->only);
+    lmf_ids_clear(&r->banned);
+}
+
+static bool read_model(lmf_request *r, const lmf_server *s, const json_t *body, lmf_fault *f)
+{
+    const json_t *v = json_object_get(body, "model");
+    r->model = s->o.model_name;
+    if (!v || json_is_null(v))
+        return true;
+    if (!json_is_string(v))
+        return lmf__refuse(f, 400, "model", NULL, "model must be a text");
+    const char *name = json_string_value(v);
+    for (int32_t i = 0; i < s->o.n_adapters; i++)
+        if (strcmp(name, s->o.adapter_names[i]) == 0) {
+            r->model = s->o.adapter_names[i], r->adapter = i;
+            return true;
+        }
+    return strcmp(name, s->o.model_name) == 0 || lmf__refuse(f, 404, "model", "model_not_found",
+        "the model \"%.100s\" is not served here; GET /v1/models lists "
+                                                             "those that are", name);
+}
+
+static bool read_stop(lmf_request *r, const json_t *body, lmf_fault *f)
+{
+    const json_t *v = json_object_get(body, "stop");
+    size_t n = json_is_string(v) ? 1 : json_array_size(v);
+    if (!v || json_is_null(v))
+        return true;
+    if ((!json_is_string(v) && !json_is_array(v)) || n > LMF_REQUEST_MAX_STOPS)
+        return lmf__refuse(f, 400, "stop", NULL, "stop must be a text, or a list of at most %d texts", LMF_REQUEST_MAX_STOPS);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *text = json_is_string(v) ? v : json_array_get(v, i);
+        size_t bytes = json_string_length(text);
+        if (!json_is_string(text) || bytes == 0 || bytes > LMF_REQUEST_STOP_BYTES || strlen(json_string_value(text)) != bytes)
+            return lmf__refuse(f, 400, "stop", NULL, "a stop text has 1 to %d bytes, and no NUL", LMF_REQUEST_STOP_BYTES);
+        r->stop[r->n_stops++] = json_string_value(text);
+    }
+    return true;
+}
+
+static bool read_bias(lmf_request *r, const lmf_server *s, const json_t *body, lmf_fault *f)
+{
+    json_t *v = json_object_get(body, "logit_bias"), *item;
+    const char *key;
+    if (!v || json_is_null(v))
+        return true;
+    if (!json_is_object(v) || json_object_size(v) > LMF_REQUEST_MAX_BIAS)
+        return lmf__refuse(f, 400, "logit_bias", NULL, "logit_bias must be an object of at most %d token ids with a number each",
+            LMF_REQUEST_MAX_BIAS);
+    json_object_foreach(v, key, item) {
+        char *end;
+        double size;
+        errno = 0;
+        long long id = strtoll(key, &end, 10);
+        if (*key < '0' || *key > '9' || *end || errno || id >= s->engine_info.vocab)
+            return lmf__refuse(f, 400, "logit_bias", NULL, "logit_bias: \"%.40s\" is no token id from 0 to %d", key,
+                s->engine_info.vocab - 1);
+        if (!lmf__param_number(item, "logit_bias", -100, 100, &size, f))
+            return false;
+        if (size != 0 && size != 100 && size != -100)
+            return lmf__refuse(f, 400, "logit_bias", NULL, "logit_bias %g is not supported: -100 bans a token, 100 allows no other", size);
+        if (size != 0 && lmf_ids_append(size > 0 ? &r->only : &r->banned, &(int32_t){ (int32_t)id }, 1))
+            return lmf__refuse(f, 503, "logit_bias", NULL, "there is no memory for the request");
+    }
+    return true;
+}
+
+/* Members that would change the answer and are not followed. */
+static bool refuse_unfollowed(const json_t *body, lmf_fault *f)
+{
+    static const char *const names[] = { "functions", "function_call", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
+        "structured_outputs",
+                                         "grammar", "json_schema", "min_tokens", "audio", "prediction", "web_search_options", "suffix",
+                                         "prompt_logprobs", "logits_processors", "bad_words", "length_penalty", "use_beam_search", NULL };
+    for (const char *const *name = names; *name; name++) {
+        const json_t *v = json_object_get(body, *name);
+        bool nothing = !v || json_is_null(v) || json_is_false(v) || (json_is_number(v) && json_number_value(v) == 0) ||
+                       (json_is_string(v) && json_string_length(v) == 0) || (json_is_array(v) && json_array_size(v) == 0);
+        if (!nothing)
+            return lmf__refuse(f, 400, *name, NULL, "%s is not supported by this server", *name);
+    }
+    return true;
+}
+
+static bool read_format(const json_t *body, lmf_fault *f)
+{
+    const json_t *v = json_object_get(body, "response_format"), *type = json_object_get(v, "type");
+    if (!v || json_is_null(v))
+        return true;
+    if (!json_is_object(v) || !json_is_string(type))
+        return lmf__refuse(f, 400, "response_format", NULL, "response_format must be an object with a type");
+    return strcmp(json_string_value(type), "text") == 0 ||
+           lmf__refuse(f, 400, "response_format", NULL, "response_format of the type \"%.40s\" is not supported by this server; text is",
+               json_string_value(type));
+}
+
+static bool read_stream(lmf_request *r, const json_t *body, lmf_fault *f)
+{
+    static const lmf_param table[] = { { "include_usage", LMF_PARAM_BOOL, offsetof(lmf_request, include_usage), 0, 0 }, { 0 } };
+    const json_t *v = json_object_get(body, "stream_options");
+    if (!v || json_is_null(v))
+        return true;
+    if (!json_is_object(v))
+        return lmf__refuse(f, 400, "stream_options", NULL, "stream_options must be an object");
+    if (!r->stream)
+        return lmf__refuse(f, 400, "stream_options", NULL, "stream_options goes with stream: true");
+    return lmf__params_read(v, table, r, f);
+}
+
+bool lmf__request_read(lmf_request *r, const lmf_server *s, const json_t *body, lmf_fault *f)
+{
+#define AT(kind, member) LMF_PARAM_##kind, offsetof(lmf_request, member)
+    const lmf_param table[] = {
+        { "temperature", AT(NUMBER, temperature), 0, 2 }, { "top_p", AT(NUMBER, top_p), 0, 1 }, { "min_p", AT(NUMBER, min_p), 0, 1 },
+        { "repetition_penalty", AT(NUMBER, repetition_penalty), 0.01, 100 }, { "presence_penalty", AT(NUMBER, presence_penalty), -2, 2 },
+        { "frequency_penalty", AT(NUMBER, frequency_penalty), -2, 2 }, { "top_k", AT(INT, top_k), -1, s->engine_info.vocab },
+        { "n", AT(INT, n), 1, LMF_REQUEST_MAX_N }, { "best_of", AT(INT, best_of), 1, LMF_REQUEST_MAX_N },
+            { "seed", AT(INT, seed), -9.2e18, 9.2e18 },
+        { "max_tokens", AT(INT, max_tok), 1, INT32_MAX }, { "max_completion_tokens", AT(INT, max_tok), 1, INT32_MAX },
+        { "stream", AT(BOOL, stream), 0, 0 }, { "ignore_eos", AT(BOOL, ignore_eos), 0, 0 }, { 0 } };
+#undef AT
+    const json_t *seed = json_object_get(body, "seed");
+    if (!read_model(r, s, body, f) || !lmf__params_read(body, table, r, f) || !read_stream(r, body, f) || !read_stop(r, body, f) ||
+        !read_bias(r, s, body, f) || !read_format(body, f) || !refuse_unfollowed(body, f))
+        return false;
+    if (r->best_of && r->best_of != r->n)
+        return lmf__refuse(f, 400, "best_of", NULL, "best_of is %lld; it must equal n, %lld", (long long)r->best_of, (long long)r->n);
+    r->has_seed = seed && !json_is_null(seed);
+    return true;
+}
+
+lmf_gen_opts lmf__request_gen(const lmf_request *r, lmf_server *s)
+{
+    lmf_gen_opts g = lmf_gen_opts_default();
+    g.max_tok = r->max_tok < 0 ? s->engine_info.context : (int32_t)r->max_tok;
+    g.temperature = (float)r->temperature;
+    g.top_k = r->top_k < 0 ? 0 : (int32_t)r->top_k;
+    g.top_p = r->top_p < 1e-6 ? 1e-6f : (float)r->top_p; /* 0 is the likeliest alone */
+    g.min_p = (float)r->min_p;
+    g.repetition_penalty = (float)r->repetition_penalty;
+    g.presence_penalty = (float)r->presence_penalty, g.frequency_penalty = (float)r->frequency_penalty;
+    g.seed = r->has_seed ? (uint64_t)r->seed : lmf__server_random(s);
+    g.ignore_eos = r->ignore_eos;
+    g.n_top = (int32_t)r->n_top;
+    return g;
+}

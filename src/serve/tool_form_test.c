@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tool calls as several templates spell them, found out and told from text again. */
+#include <string.h>
+#include "serve/tool_form.h"
+#include "test.h"
+#include "text/tokenizer/tokenizer_test.h"
+
+#define TURN(call) "{% for m in messages %}<|im_start|>{{ m.role }}\n" \
+    "{% if m.tool_calls %}{% for c in m.tool_calls %}" call "{% endfor %}{% else %}{{ m.content }}" \
+    "{% endif %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+typedef struct fixture { lmf_ctx *ctx; test_vocab v; lmf_tokenizer *tokenizer; lmf_template *source; lmf_tool_form form; } fixture;
+
+static void open_form(fixture *f, const char *template)
+{
+    f->ctx = lmf_test_ctx();
+    test_vocab_init(&f->v, "gpt-2");
+    test_vocab_add(&f->v, "<|im_start|>", LMF_TOKEN_CONTROL, 0);
+    test_vocab_add(&f->v, "<|im_end|>", LMF_TOKEN_CONTROL, 0);
+    f->tokenizer = test_tokenizer(f->ctx, &f->v);
+    assert_ok(f->ctx, lmf_template_parse(f->ctx, template, strlen(template), &f->source));
+    lmf_chat chat = { .ctx = f->ctx, .tokenizer = f->tokenizer, .source = f->source };
+    lmf_chat_forms forms;
+    assert_ok(f->ctx, lmf_chat_find_forms(&chat, &forms));
+    assert_ok(f->ctx, lmf_tool_form_find(&chat, &forms, &f->form));
+}
+
+static void close_form(fixture *f)
+{
+    lmf_template_destroy(f->source);
+    lmf_tokenizer_destroy(f->tokenizer);
+    lmf_test_ctx_done(f->ctx);
+}
+
+static void found(void **state)
+{
+    static const struct { const char *template, *open, *close, *arguments; } forms[] = {
+        { TURN("<tool_call>\n{{ c.function | tojson }}\n</tool_call>\n"), "<tool_call>", "</tool_call>", "arguments" },
+        { TURN("{\"name\": \"{{ c.function.name }}\", \"parameters\": {{ c.function.arguments | tojson }}}"), "", "", "parameters" },
+        { TURN("[TOOL_CALLS] [{\"name\": \"{{ c.function.name }}\", \"arguments\": {{ c.function.arguments | tojson }}}]"),
+            "[TOOL_CALLS] [", "]", "arguments" },
+        { TURN("{{ c.function.name }}({{ c.function.arguments | tojson }})"), NULL, NULL, NULL }, { TURN(""), NULL, NULL, NULL } };
+    (void)state;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        fixture f = { 0 };
+        open_form(&f, forms[i].template);
+        assert_int_equal(f.form.known, forms[i].open != NULL);
+        if (f.form.known) {
+            assert_string_equal(f.form.open, forms[i].open);
+            assert_string_equal(f.form.close, forms[i].close);
+            assert_string_equal(f.form.arguments, forms[i].arguments);
+        }
+        close_form(&f);
+    }
+}
+
+static size_t n_calls(const lmf_tool_form *form, const char *text, size_t *begin)
+{
+    size_t n = strlen(text);
+    *begin = lmf_tool_form_begin(form, text, n, 0);
+    json_t *calls = lmf_tool_form_parse(form, text, n, *begin);
+    size_t k = json_array_size(calls);
+    for (size_t i = 0; i < k; i++) {
+        assert_string_equal(json_string_value(json_object_get(json_array_get(calls, i), "name")), "f");
+        assert_true(json_is_object(json_object_get(json_array_get(calls, i), "arguments")));
+    }
+    json_decref(calls);
+    return k;
+}
+
+#define CALL "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"}</tool_call>\"}}\n</tool_call>"
+
+static void told(void **state)
+{
+    static const lmf_tool_form form = { true, "<tool_call>", "</tool_call>", "arguments" }, bare = { true, "", "", "parameters" };
+    static const struct { const char *text; size_t n, begin; } texts[] = {
+        { CALL, 1, 0 }, { "Well. " CALL "\n" CALL " ", 2, 6 }, { "no call", 0, 7 }, { "<tool", 0, 0 }, { "a <tool> <tool_ca", 0, 9 },
+        { "<tool_call>{\"name\": \"f\"}</tool_call>", 0, 0 }, { "<tool_call>{\"name\": 3, \"arguments\": {}}</tool_call>", 0, 0 },
+            { CALL " and more", 0, 0 },
+        { "<tool_call>{\"name\": \"f\", \"arguments\": {}}", 1, 0 }, { "<tool_call>{\"name\": \"f\", \"arguments\": {}", 0, 0 },
+        { "<tool_call>{\"name\": \"f\", \"name\": \"f\", \"arguments\": {}}</tool_call>", 0, 0 } };
+    size_t begin;
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        assert_int_equal(n_calls(&form, texts[i].text, &begin), texts[i].n);
+        assert_int_equal(begin, texts[i].begin);
+    }
+    assert_int_equal(n_calls(&bare, " {\"name\": \"f\", \"parameters\": {}}", &begin), 1);
+    assert_int_equal(n_calls(&bare, "It is {\"name\": \"f\", \"parameters\": {}}", &begin), 0);
+}
+
+LMF_TESTS(tool_form) = { { "the form is found from the template", found }, { "calls are told from text", told }, { 0 } };

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hugging Face folders as transformers saves them, through every command that reads one. tools/oracle/folders.py compares ids with transformers."""
+import json
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools" / "golden"))
+import formula  # noqa: E402
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Saves the formula model with keys of its files changed."""
+    def save(**files):
+        out = formula.save(tmp_path / "model", layers=1, tied=True) or tmp_path / "model"
+        for name, change in files.items():
+            path = tmp_path / "model" / {"template": "chat_template.jinja"}.get(name, name + ".json")
+            if isinstance(change, str):
+                path.write_text(change, "utf-8")
+            else:
+                old = json.loads(path.read_text("utf-8")) if path.exists() else {}
+                path.write_text(json.dumps({**old, **change}), "utf-8")
+        return out
+    return save
+
+
+def info(lmfast, model):
+    r = lmfast("info", model, "--json")
+    assert r.returncode == 0, r.stderr
+    return json.loads(r.stdout)
+
+
+def ends(lmfast, model):
+    return {t["id"] for t in info(lmfast, model)["tokenizer"]["ends_answer"]}
+
+
+def test_broken_template_fails_what_renders_only(lmfast, folder, tmp_path):
+    model = folder(template="{% for m in messages %}{{ m['content'] }")
+    text = tmp_path / "text.txt"
+    text.write_text("the heart in the hills " * 60, "utf-8")
+    assert info(lmfast, model)["chat_template"] is False
+    for args in (["generate", "-m", model, "--raw", "-p", "he", "-n", "2"], ["eval", "-m", model, "--text", text], ["export", "-m", model,
+        "-o", tmp_path / "out.gguf"],
+                 ["export", "-m", model, "-o", tmp_path / "out", "-f", "hf"]):
+        r = lmfast(*args)
+        assert r.returncode == 0, (args, r.stderr)
+    assert (tmp_path / "out" / "chat_template.jinja").read_text("utf-8") == "{% for m in messages %}{{ m['content'] }"
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 4, "utf-8")
+    for args in (["generate", "-m", model, "-p", "he", "-n", "2"], ["chat", "-m", model], ["train", "-m", model, "-d", rows, "-o",
+        tmp_path / "t", "--max-steps", "1"]):
+        r = lmfast(*args)
+        assert r.returncode != 0 and "chat template can't be used" in r.stderr and r.stderr.count("\n") == 1, (args, r.stderr)
+
+
+def test_number_beyond_integers_in_a_key_that_nobody_reads(lmfast, folder):
+    assert info(lmfast, folder(tokenizer_config={"model_max_length": 1000000000000000019884624838656}))["kind"] == "hf"
+
+
+def test_three_ends_come_back_from_gguf_and_from_a_folder(lmfast, folder, tmp_path):
+    model = folder(generation_config={"eos_token_id": [256, 257, 261]}, template="{{ messages[0].content }}")
+    assert ends(lmfast, model) == {256, 257, 261}
+    for form, out in (("gguf", tmp_path / "a.gguf"), ("hf", tmp_path / "a")):
+        r = lmfast("export", "-m", model, "-o", out, "-f", form)
+        assert r.returncode == 0, r.stderr
+        assert ends(lmfast, out) == {256, 257, 261}
+    assert json.loads((tmp_path / "a" / "generation_config.json").read_text("utf-8"))["eos_token_id"] == [256, 257, 261]
+
+
+def test_turn_end_of_the_template_ends_an_answer_in_gguf_too(lmfast, folder, tmp_path):
+    model = folder(generation_config={"eos_token_id": 259}, tokenizer_config={"eos_token": "<|endoftext|>"})
+    assert ends(lmfast, model) == {259, 261}
+    r = lmfast("export", "-m", model, "-o", tmp_path / "a.gguf")
+    assert r.returncode == 0, r.stderr
+    assert ends(lmfast, tmp_path / "a.gguf") == {259, 261}
+
+
+def test_bos_of_the_post_processor(lmfast, folder, tmp_path):
+    piece = lambda t: {"SpecialToken": {"id": t, "type_id": 0}}
+    post = {"type": "TemplateProcessing", "single": [piece("<|endoftext|>"), {"Sequence": {"id": "A", "type_id": 0}}], "pair": [],
+            "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [259], "tokens": ["<|endoftext|>"]}}}
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    model = folder(tokenizer={"post_processor": {"type": "Sequence", "processors": [level, post]}},
+        tokenizer_config={"add_bos_token": False, "bos_token": "<|endoftext|>"})
+    for form, out in ((None, model), ("gguf", tmp_path / "a.gguf"), ("hf", tmp_path / "a")):
+        if form:
+            r = lmfast("export", "-m", model, "-o", out, "-f", form)
+            assert r.returncode == 0, r.stderr
+        tokenizer = info(lmfast, out)["tokenizer"]
+        assert tokenizer["add_bos"] is True and tokenizer["special"]["bos"]["id"] == 259, (out, tokenizer)
+
+
+def test_what_gguf_has_no_place_for_is_said(lmfast, folder, tmp_path):
+    t = formula.tokenizer()
+    t["added_tokens"][2]["lstrip"] = True
+    model = folder(tokenizer={"added_tokens": t["added_tokens"], "normalizer": {"type": "NFC"}})
+    r = lmfast("export", "-m", model, "-o", tmp_path / "a.gguf")
+    assert r.returncode == 0 and "verified" in r.stdout
+    assert "has no place for" in r.stderr and "normalizer" in r.stderr and "<|im_end|>" in r.stderr, r.stderr
+    r = lmfast("export", "-m", model, "-o", tmp_path / "a", "-f", "hf", "--json")
+    assert r.returncode == 0 and json.loads(r.stdout)["losses"] == ""
+    again = json.loads((tmp_path / "a" / "tokenizer.json").read_text("utf-8"))
+    assert again["normalizer"] == {"type": "NFC"} and [a["lstrip"] for a in again["added_tokens"]] == [False, False, True]

@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lmfast serve: OpenAI's own client, raw sockets for what no client sends, many streams at once, clients that leave, the end."""
+import concurrent.futures
+import http.client
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import openai
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from test_generate import write_gguf  # noqa: E402
+
+TOOLS = ("{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
+         "{% if m.tool_calls %}{% for c in m.tool_calls %}<call>\n{{ c.function | tojson }}\n"
+         "</call>{% endfor %}{% else %}{{ m.content }}{% endif %}<|im_end|>\n"
+         "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+CHAT = "/v1/chat/completions"
+
+
+class Server:
+    def __init__(self, lmfast, *args, env=None):
+        self.process = subprocess.Popen([lmfast.path, "serve", "--port", "0", "--json", *map(str, args)], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+        line = self.process.stdout.readline()
+        assert line.startswith("{"), self.process.stderr.read()
+        self.url = json.loads(line)["url"]
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def client(self, **options):
+        return openai.OpenAI(base_url=self.url + "/v1", api_key=options.pop("api_key", "none"), max_retries=0, timeout=60, **options)
+
+    def ask(self, method, path, body=None, headers=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = json.dumps(body) if isinstance(body, (dict, list)) else body
+        c.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
+        r = c.getresponse()
+        text = r.read()
+        c.close()
+        try:
+            return r, json.loads(text)
+        except ValueError:
+            return r, text
+
+    def raw(self, data, seconds=10):
+        """Everything the server sends on one connection until it closes, or until nothing has come for some time."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as s:
+            s.sendall(data)
+            out = b""
+            try:
+                while part := s.recv(65536):
+                    out += part
+                return out, True
+            except TimeoutError:
+                return out, False
+
+    def metrics(self):
+        return {k: int(v) for k, v in re.findall(r"^lmfast_(\S+) (\d+)$", self.ask("GET", "/metrics")[1].decode(), re.M)}
+
+    def settles(self, **want):
+        end = time.time() + 20
+        while time.time() < end:
+            m = self.metrics()
+            if all(m[k] == v for k, v in want.items()):
+                return m
+            time.sleep(0.02)
+        raise AssertionError({k: m[k] for k in want})
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=60)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return code
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_gguf(tmp_path_factory.mktemp("serve") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def server(lmfast, model, tmp_path_factory):
+    template = tmp_path_factory.mktemp("template") / "tools.jinja"
+    template.write_text(TOOLS)
+    # f32: an answer's bits then depend on no neighbour, so that it is compared with one that was written alone
+    s = Server(lmfast, "-m", model, "--name", "tiny", "--max-queue", 64, "--compute", "f32", "--chat-template", template)
+    yield s
+    assert s.stop() == 0
+
+
+def messages(text="hello"):
+    return [{"role": "user", "content": text}]
+
+
+def body(**more):
+    return {"model": "tiny", "messages": messages(), "max_tokens": 4, "temperature": 0, **more}
+
+
+@pytest.fixture(autouse=True)
+def leave_no_child():
+    """The server lives as long as the module; its fixture ends it."""
+    yield
+
+
+def alone(lmfast, model, text, n):
+    r = lmfast("generate", "-m", model, "-p", text, "-n", n, "-t", 0, "--top-p", 1, "--top-k", 0, "--compute", "f32", "--json")
+    assert r.returncode == 0, r.stderr
+    return json.loads(r.stdout)
+
+
+# ---- the client ----
+
+def test_openai_client(lmfast, model, server):
+    c = server.client()
+    assert [m.id for m in c.models.list()] == ["tiny"] and c.models.retrieve("tiny").id == "tiny"
+    want = alone(lmfast, model, "hello", 24)
+    r = c.chat.completions.create(model="tiny", messages=messages(), temperature=0, max_completion_tokens=24)
+    assert r.choices[0].message.content == want["text"] and r.choices[0].finish_reason == want["finish"]
+    assert (r.usage.prompt_tokens, r.usage.completion_tokens) == (want["prompt_tokens"], want["completion_tokens"])
+    chunks = list(c.chat.completions.create(model="tiny", messages=messages(), temperature=0, max_tokens=24, stream=True,
+        stream_options={"include_usage": True}))
+    assert "".join(k.choices[0].delta.content or "" for k in chunks if k.choices) == want["text"]
+    assert chunks[0].choices[0].delta.role == "assistant" and chunks[-2].choices[0].finish_reason == want["finish"]
+    assert chunks[-1].choices == [] and chunks[-1].usage == r.usage and all(k.usage is None for k in chunks[:-1])
+    with pytest.raises(openai.NotFoundError) as e:
+        c.chat.completions.create(model="other", messages=messages())
+    assert e.value.code == "model_not_found"
+    plain = c.completions.create(model="tiny", prompt=["hello", "you"], temperature=0, max_tokens=5, n=2)
+    assert [k.index for k in plain.choices] == [0, 1, 2, 3] and plain.choices[0].text == plain.choices[1].text
+    ids = c.completions.create(model="tiny", prompt=list(b"hello"), temperature=0, max_tokens=5)
+    one = c.completions.create(model="tiny", prompt="hello", temperature=0, max_tokens=5)
+    assert one.choices[0].text == plain.choices[0].text and ids.usage.prompt_tokens == one.usage.prompt_tokens == 5
+
+
+def test_sampling(server):
+    c = server.client()
+    ask = lambda **k: c.chat.completions.create(**{**body(max_tokens=24, temperature=1.5), **k})
+    texts = [ask(seed=s).choices[0].message.content for s in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+    n = ask(seed=1, n=3)
+    assert n.choices[0].message.content == texts[0] and n.choices[1].message.content == texts[2]
+    assert len({k.message.content for k in ask(n=4).choices}) > 1  # without a seed each answer has its own
+    greedy = ask(temperature=0).choices[0].message.content
+    assert ask(top_p=0).choices[0].message.content == greedy == ask(extra_body={"top_k": 1}).choices[0].message.content
+    assert ask(extra_body={"min_p": 1}).choices[0].message.content == greedy
+    assert ask(temperature=0, frequency_penalty=2, presence_penalty=2).choices[0].message.content != greedy
+
+
+def test_logprobs_and_bias(server):
+    c = server.client()
+    r = c.chat.completions.create(**body(max_tokens=8, logprobs=True, top_logprobs=3)).choices[0]
+    assert len(r.logprobs.content) == 8
+    for t in r.logprobs.content:
+        assert len(t.top_logprobs) == 3 and t.top_logprobs[0].logprob == t.logprob  # greedy: the likeliest is the one
+        assert t.top_logprobs[0].bytes == t.bytes and t.top_logprobs[1].logprob <= t.logprob <= 0
+    first = r.logprobs.content[0].bytes[0]
+    order = byte_ids()
+    banned = c.chat.completions.create(**body(max_tokens=1, logprobs=True, top_logprobs=3,
+        logit_bias={str(order.index(first)): -100})).choices[0]
+    second = r.logprobs.content[0].top_logprobs[1]
+    assert banned.logprobs.content[0].bytes == second.bytes and abs(banned.logprobs.content[0].logprob - second.logprob) < 1e-5
+    only = c.chat.completions.create(**body(max_tokens=5, logit_bias={str(ord("x")): 100}))
+    assert only.choices[0].message.content == "xxxxx"
+    old = c.completions.create(model="tiny", prompt="hello", temperature=0, max_tokens=3, logprobs=2).choices[0].logprobs
+    assert len(old.tokens) == len(old.token_logprobs) == len(old.top_logprobs) == len(old.text_offset) == 3 and old.text_offset[0] == 0
+
+
+def byte_ids():
+    return list(range(256))
+
+
+def test_stop(server):
+    c = server.client()
+    full = c.chat.completions.create(**body(max_tokens=60)).choices[0].message.content
+    at = next(i for i in range(4, len(full) - 4) if full[i:i + 3].isascii() and full[i:i + 3].isprintable())
+    stop = full[at:at + 3]  # three tokens of one byte each
+    cut = full[:full.index(stop)]
+    r = c.chat.completions.create(**body(max_tokens=60, stop=stop)).choices[0]
+    assert (r.message.content, r.finish_reason) == (cut, "stop")
+    chunks = [k.choices[0] for k in c.chat.completions.create(**body(max_tokens=60, stop=["zzzzzz", stop], stream=True))]
+    assert "".join(k.delta.content or "" for k in chunks) == cut and chunks[-1].finish_reason == "stop"
+    server.settles(slots_free=8, requests_active=0)
+
+
+def test_tools_and_normal_forms(server):
+    c = server.client()
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+    said = lambda **k: c.chat.completions.create(**body(max_tokens=1, **k)).usage.prompt_tokens
+    assert said(tools=[tool]) > said() + len("weather") and said(tools=[tool], tool_choice="none") == said()
+    parts = said(messages=[{"role": "user", "content": [{"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]}])
+    assert parts in (said(), said() + 1)  # joined, with or without a line between
+    call = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{\"city\": \"Bonn\"}"}}
+    talk = messages() + [{"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "rain"}]
+    assert said(messages=talk, tools=[tool]) > said(tools=[tool]) + len("Bonn")
+    r, e = server.ask("POST", CHAT, body(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,"}}]}]))
+    assert r.status == 400 and e["error"]["param"] == "messages[0].content" and "image_url" in e["error"]["message"]
+
+
+# ---- what is refused ----
+
+NUMBERS = {"temperature": (-0.1, 2.1), "top_p": (-0.1, 1.1), "min_p": (-0.1, 1.1), "presence_penalty": (-2.1, 2.1),
+    "frequency_penalty": (-2.1, 2.1),
+           "repetition_penalty": (0, 101), "n": (0, 9), "max_tokens": (0, 1.5), "max_completion_tokens": (-1, 2**63), "top_k": (-2,
+               1.5), "seed": (1.5, 2**63),
+           "top_logprobs": (-1, 21), "best_of": (0, 2)}
+OTHERS = {"stream": ["yes", 1], "logprobs": [3, "x"], "stop": [1, ["a"] * 5, "", ["", "a"], ["x" * 257], [1]],
+    "logit_bias": [[], {"a": 1}, {"-1": 100}, {"1": 101}, {"9999": 100}, {"1": 5}],
+          "response_format": ["json", {"type": "json_object"}, {"type": "json_schema", "json_schema": {}}], "messages": [None, [], "hi",
+              [1], [{"role": "king", "content": "x"}],
+          [{"role": "user"}], [{"role": "user",
+              "content": 3}]], "tools": ["x", [1], [{"type": "function"}]], "tool_choice": ["required", {"type": "function"}, 1],
+          "stream_options": [{"include_usage": True}, "x"], "functions": [[{"name": "f"}]], "model": [1], "guided_json": [{}]}
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, *OTHERS])
+def test_wrong_values_are_named(server, name):
+    for value in [*NUMBERS[name], "1", True, 1e308, -1e308, [], {}] if name in NUMBERS else OTHERS[name]:
+        r, e = server.ask("POST", CHAT, body(**{name: value}))
+        assert r.status == (400 if name != "model" or value == 1 else 404), (name, value, e)
+        assert e["error"]["param"].split("[")[0] == name and e["error"]["type"] == "invalid_request_error", (name, value, e)
+    if name != "messages":
+        assert server.ask("POST", CHAT, body(**{name: None}))[0].status == 200
+
+
+def test_wrong_bodies(server):
+    for text in ("", "{", "[]", "null", "{\"a\": NaN}x", "{\"n\": 1, \"n\": 2}", "[" * 1000, "\xff",
+        "{\"messages\": " + "[" * 500 + "]" * 500 + "}"):
+        r, e = server.ask("POST", CHAT, text.encode("latin1"))
+        assert r.status == 400 and e["error"]["message"], text[:40]
+    assert server.ask("POST", CHAT, json.dumps(body(temperature=0)).replace("\"temperature\": 0", "\"temperature\": NaN"))[0].status == 400
+    r, e = server.ask("POST", CHAT, body(messages=messages("x" * 600)))
+    assert r.status == 400 and e["error"]["code"] == "context_length_exceeded"
+    assert "619" in e["error"]["message"]
+    assert "512" in e["error"]["message"]
+    assert server.ask("POST", CHAT, body(unknown={"a": 1}, user="u", metadata={"k": "v"}, store=False))[0].status == 200
+    r, e = server.ask("POST", CHAT, "x" * (3 << 20))
+    assert r.status == 413
+    assert server.ask("POST", "/nowhere", {})[0].status == 404 and server.ask("GET", CHAT)[0].status == 405
+    assert server.ask("POST", CHAT, body(), {"Content-Type": "text/plain"})[0].status == 415
+    assert server.ask("GET", "/health")[0].status == 200
+
+
+def test_other_sites_are_refused(server):
+    own = f"127.0.0.1:{server.port}"
+    for headers, status in (({"Host": "evil.example"}, 403), ({"Host": f"evil.example:{server.port}"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+                            ({"Host": "localhost"}, 200), ({"Host": "[::1]:1"}, 200), ({"Host": "a b"}, 403), ({"Host": "127.0.0.1:x"},
+                                400),
+                            ({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Origin": f"http://{own}"}, 200),
+                            ({"Origin": f"https://{own}"}, 403), ({"Sec-Fetch-Site": "cross-site"},
+                                403), ({"Sec-Fetch-Site": "same-origin"}, 200)):
+        r, _ = server.ask("POST", CHAT, body(), headers)
+        assert r.status == status, headers
+        assert r.getheader("Access-Control-Allow-Origin") is None
+
+
+HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+SMUGGLED = {
+    "CL and TE": HEAD + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "TE and CL": HEAD + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "two CL": HEAD + "Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "CL list": HEAD + "Content-Length: 2, 2\r\n\r\n{}",
+    "CL plus": HEAD + "Content-Length: +2\r\n\r\n{}",
+    "CL huge": HEAD + "Content-Length: 99999999999999999999\r\n\r\n",
+    "bare LF": HEAD.replace("\r\n", "\n") + "Content-Length: 2\n\n{}",
+    "one bare LF": HEAD + "X: y\nContent-Length: 2\r\n\r\n{}",
+    "folded": HEAD + "X: y\r\n z\r\nContent-Length: 2\r\n\r\n{}",
+    "space before colon": HEAD + "Content-Length : 2\r\n\r\n{}",
+    "chunk extension": HEAD + "Transfer-Encoding: chunked\r\n\r\n2;a=b\r\n{}\r\n0\r\n\r\n",
+    "chunk size 0x": HEAD + "Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+    "chunk size sign": HEAD + "Transfer-Encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n",
+    "chunk size overflow": HEAD + "Transfer-Encoding: chunked\r\n\r\n10000000000000002\r\n{}\r\n0\r\n\r\n",
+    "chunk without CRLF": HEAD + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}0\r\n\r\n",
+    "trailer": HEAD + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: y\r\n\r\n",
+    "TE gzip": HEAD + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "TE xchunked": HEAD + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "TE twice": HEAD + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "TE in 1.0": HEAD.replace("1.1", "1.0") + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "no Host": "GET /health HTTP/1.1\r\n\r\n",
+    "two Hosts": "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "NUL": "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: \0\r\n\r\n",
+    "no colon": "GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX\r\n\r\n",
+    "not HTTP": "hello\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("shape", SMUGGLED)
+def test_smuggling(server, shape):
+    follower = "GET /version HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    out, closed = server.raw((SMUGGLED[shape] + follower).encode("latin1"))
+    assert out.startswith(b"HTTP/1.1 400 ") and closed and out.count(b"HTTP/1.1 ") == 1 and b"Connection: close" in out
+
+
+def test_connections(server):
+    get = b"GET /version HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    out, closed = server.raw(get + b"\r\n" + get + b"Connection: close\r\n\r\n")  # two in one piece
+    assert out.count(b"HTTP/1.1 200 ") == 2 and closed
+    data = json.dumps(body()).encode()
+    chunked = HEAD.encode() + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(b"%x\r\n%s\r\n" % (1,
+        data[i:i + 1]) for i in range(len(data))) + b"0\r\n\r\n"
+    out, closed = server.raw(chunked)
+    assert out.startswith(b"HTTP/1.1 200 ") and closed
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as s:
+        s.sendall(HEAD.encode() + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(data))
+        assert s.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        s.sendall(data)
+        assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
+    out, closed = server.raw(b"GET /version HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+    assert out.startswith(b"HTTP/1.1 200 ") and closed
+    assert server.raw(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n")[0].startswith(b"HTTP/1.1 414 ")
+    assert server.raw(get + b"X: " + b"a" * 9000 + b"\r\n\r\n")[0].startswith(b"HTTP/1.1 431 ")
+    assert server.raw(get + b"X: y\r\n" * 101 + b"\r\n")[0].startswith(b"HTTP/1.1 431 ")
+    assert server.raw(get + b"X:" + b" " * 20000)[0].startswith(b"HTTP/1.1 431 ")
+    with socket.create_connection(("127.0.0.1", server.port)) as s:  # byte by byte
+        for b in get + b"Connection: close\r\n\r\n":
+            s.sendall(bytes([b]))
+        assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+# ---- many at once, and those that leave ----
+
+def test_fifty_streams(lmfast, model, server):
+    prompts = [f"{random.Random(i).getrandbits(64):x}" * (1 + i % 4) for i in range(50)]
+    want = {p: alone(lmfast, model, p, 40) for p in prompts}
+
+    def stream(p):
+        parts, finish = [], None
+        for k in server.client().chat.completions.create(model="tiny", messages=messages(p), temperature=0, max_tokens=40, stream=True):
+            parts.append(k.choices[0].delta.content or "")
+            finish = k.choices[0].finish_reason or finish
+        return "".join(parts), finish
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        got = list(pool.map(stream, prompts))
+    for p, (text, finish) in zip(prompts, got):
+        assert (text, finish) == (want[p]["text"], want[p]["finish"]), p
+    server.settles(slots_free=8, requests_active=0, answers_queued=0)
+
+
+def send(server, data):
+    s = socket.create_connection(("127.0.0.1", server.port))
+    s.sendall(data)
+    return s
+
+
+def reset(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    s.close()
+
+
+def test_clients_that_leave(server):
+    before = server.settles(slots_free=8, requests_active=0)
+    data = json.dumps(body(max_tokens=400, ignore_eos=True, stream=True)).encode()
+    whole = HEAD.encode() + b"Content-Length: %d\r\n\r\n" % len(data) + data
+    plain = whole.replace(b"\"stream\": true", b"\"stream\": null")
+    for leave in (socket.socket.close, reset, lambda s: (s.shutdown(socket.SHUT_WR), s.recv(1 << 20), s.close())):
+        for cut in (0, 10, len(HEAD) + 20, len(whole) - 5):
+            leave(send(server, whole[:cut]))
+        many = [send(server, whole) for _ in range(12)]  # four of them wait for a slot
+        for s in many:
+            leave(s)
+        s = send(server, whole)
+        while b"data: " not in s.recv(65536):
+            pass
+        leave(s)  # in the middle of the stream
+        s = send(server, plain)
+        time.sleep(0.05)
+        leave(s)
+    after = server.settles(slots_free=8, requests_active=0, answers_queued=0, cache_tokens_free=before["cache_tokens_free"])
+    assert after["answers_ended_total"] > before["answers_ended_total"]
+    assert after["completion_tokens_total"] - before["completion_tokens_total"] < 42 * 400 // 2
+    assert server.metrics()["http_connections"] <= before["http_connections"]
+    assert server.ask("POST", CHAT, body())[0].status == 200
+
+
+# ---- servers of their own ----
+
+def test_queue_limit(lmfast, model):
+    s = Server(lmfast, "-m", model, "--name", "tiny", "--max-sequences", 1, "--max-queue", 2)
+    data = json.dumps(body(max_tokens=480, ignore_eos=True)).encode()
+    whole = HEAD.encode() + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(data) + data
+    clients = [send(s, whole) for _ in range(60)]  # more than one slot and two places to wait can hold, unless sending takes seconds
+    assert s.ask("GET", "/health")[0].status == 200
+    shed = 0
+    for c in clients:
+        out = b""
+        while part := c.recv(1 << 20):
+            out += part
+        c.close()
+        head, text = out.split(b"\r\n\r\n", 1)
+        if head.startswith(b"HTTP/1.1 429 "):
+            shed += 1
+            assert b"\r\nRetry-After: 1" in head and json.loads(text)["error"]["type"] == "rate_limit_error"
+        else:
+            assert json.loads(text)["usage"]["completion_tokens"] == 480  # those that were taken are whole
+    assert 0 < shed < 60 and s.settles(slots_free=1, answers_queued=0)["requests_shed_total"] == shed
+    assert s.ask("POST", CHAT, body())[0].status == 200 and s.stop() == 0
+
+
+def test_drain(lmfast, model):
+    s = Server(lmfast, "-m", model, "--name", "tiny", "--max-sequences", 1, "--max-queue", 20)
+    idle = socket.create_connection(("127.0.0.1", s.port))
+    kept = http.client.HTTPConnection("127.0.0.1", s.port)
+    kept.request("GET", "/version")
+    kept.getresponse().read()
+    data = json.dumps(body(max_tokens=480, ignore_eos=True, stream=True)).encode()
+    streams = [send(s, HEAD.encode() + b"Content-Length: %d\r\n\r\n" % len(data) + data) for _ in range(20)]
+    s.settles(prompt_tokens_total=20 * 24)  # all are in: one is written, the others wait
+    s.process.send_signal(signal.SIGTERM)
+    for c in streams:  # each to its end
+        out = b""
+        while part := c.recv(1 << 20):
+            out += part
+        assert out.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") and b"\"finish_reason\":\"length\"" in out
+        c.close()
+    assert s.process.wait(timeout=30) == 0
+    idle.close()
+    kept.close()
+
+
+def test_drain_ends_at_its_time(lmfast, model):
+    s = Server(lmfast, "-m", model, "--name", "tiny", "--max-sequences", 1, "--drain-seconds", 0)
+    data = json.dumps(body(max_tokens=480, ignore_eos=True, stream=True)).encode()
+    whole = HEAD.encode() + b"Content-Length: %d\r\n\r\n" % len(data) + data
+    clients = [send(s, whole) for _ in range(4)]  # one is written, three wait
+    clients[0].recv(1)
+    assert s.stop() == 0
+    for c in clients:
+        c.close()
+
+
+def test_keys(lmfast, model):
+    r = lmfast("serve", "-m", model, "--host", "0.0.0.0", "--port", 0)
+    assert r.returncode == 1 and "key" in r.stderr
+    assert lmfast("serve", "-m", model, "--port", 0, "--api-key", "short").returncode == 1
+    s = Server(lmfast, "-m", model, "--name", "tiny", "--host", "0.0.0.0", env={"LMFAST_API_KEY": "a-long-secret"})
+    assert s.ask("GET", "/health")[0].status == 200
+    for headers in ({}, {"Authorization": "Bearer a-long-secre"}, {"Authorization": "Bearer a-long-secret2"},
+        {"Authorization": "Basic a-long-secret"}):
+        for path in ("/v1/models", "/metrics", "/nowhere"):
+            r, e = s.ask("GET", path, headers=headers)
+            assert r.status == 401 and r.getheader("WWW-Authenticate") == "Bearer" and e["error"]["code"] == "invalid_api_key"
+    assert s.client(api_key="a-long-secret").chat.completions.create(**body()).choices[0].message.role == "assistant"
+    assert s.stop() == 0
+
+
+def test_flags(lmfast, model, tmp_path):
+    for args, words in ((["--adapter", "x"], "name=DIR"), (["--adapter", "a=/x,a=/y"], "twice"),
+        (["--adapter", "a=/nowhere"], "/nowhere"), (["--context", 513], "513"),
+                        (["--host", "no such host"], "no such host")):
+        r = lmfast("serve", "-m", model, "--port", 0, *args)
+        assert r.returncode == 1 and words in r.stderr, (args, r)
+    taken = socket.create_server(("127.0.0.1", 0))
+    r = lmfast("serve", "-m", model, "--port", taken.getsockname()[1])
+    assert r.returncode == 1 and "can't be bound" in r.stderr
+    taken.close()
+
+
+def test_adapters(lmfast, tmp_path):
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools" / "golden"))
+    import formula
+    base = formula.save(tmp_path / "model")
+    row = {"messages": [{"role": "user", "content": "hello there"}, {"role": "assistant", "content": "hi in the thing"}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    r = lmfast("train", "-m", base, "-d", tmp_path / "rows.jsonl", "-o", tmp_path / "tuned", "--max-steps", 4, "--warmup-steps", 0,
+               "--lora-r", 2, "--lr", 0.3, "--quiet")
+    assert r.returncode == 0, r.stderr
+    args = ("-p", "hello there", "-n", 8, "-t", 0, "--compute", "f32", "--json")
+    want = [json.loads(lmfast("generate", "-m", base, *args, *more).stdout)["text"] for more in ((), ("--adapter", tmp_path / "tuned"))]
+    assert want[0] != want[1]
+    s = Server(lmfast, "-m", base, "--name", "base", "--compute", "f32", "--adapter", f"tuned={tmp_path / 'tuned'}")
+    c = s.client()
+    assert [m.id for m in c.models.list()] == ["base", "tuned"] and c.models.retrieve("tuned").parent == "base"
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:  # both in one batch
+        names = ["base", "tuned"] * 4
+        got = list(pool.map(lambda m: c.chat.completions.create(**body(model=m, messages=messages("hello there"), max_tokens=8)), names))
+    assert [g.choices[0].message.content for g in got] == want * 4 and [g.model for g in got] == names
+    assert s.stop() == 0

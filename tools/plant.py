@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Plants faults in src/, one at a time, and says which ones the tests see.
+
+    tools/plant.py [--n 40] [--only WORDS] [--check] [--work FOLDER]
+
+Each fault is a file, an exact old text that stands there exactly once, and a new one. All faults are looked up before anything is
+built; one that is not found exactly once ends the run (--check ends there, too). They are planted in a copy of the working tree
+under FOLDER (default build/plant), which is built with ccache where that is installed. Seen is a fault when `lmf_tests` fails. A first
+round runs only the folders named beside each fault, which is quick; what is left then meets all of `lmf_tests`, then the whole-program
+tests. Each of these must pass on the tree without a fault. What does not build is no fault.
+--n takes that many, spread over the list; default all. Exits 1 when fewer than 95 % are seen."""
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+ENOUGH, TEST_SECONDS = 0.95, 1200
+# file, old, new, what of lmf_tests is run first
+FAULTS = [
+    ("src/base/team.h", "(i < more ? i : more), e", "(i < more ? i : 0), e", "src/base tests/unit"),
+    ("src/base/half.h", "a += 0xfff + (a >> 13 & 1);", "a += 0xfff;", "tests/unit"),
+    ("src/base/philox.h", "(p1 >> 32) ^ c1 ^ k0", "(p1 >> 32) ^ c1", "tests/unit"),
+    ("src/base/arena.c", "(bytes + 15) & ~(size_t)15", "(bytes + 7) & ~(size_t)7", "tests/unit"),
+    ("src/base/buf.c", "b->n > b->max - extra", "b->n > b->max", "tests/unit"),
+    ("src/cli/parse.c", "if (f->hi >= 9e15)", "if (f->hi >= 9e1)", ""),
+    ("src/cli/cmd_train.c", "o.epochs = a->epochs;", "o.epochs = (float)(int)a->epochs;", ""),
+    ("src/cli/answer.c", "lmf_chat_encode(&a->model->chat, vars, true, &a->ids)", "lmf_chat_encode(&a->model->chat, vars, false, &a->ids)", ""),
+    ("src/data/pack.c", "room[b] < room[best]", "room[b] > room[best]", "src/data src/train"),
+    ("src/data/samples.c", "m->learn[k] = at >= m->spans.items[s].begin;", "m->learn[k] = at > m->spans.items[s].begin;", "src/data"),
+    ("src/data/rows.c", 'return !strcmp(before, "assistant") || !strcmp(before, "tool");', 'return !strcmp(before, "assistant");', "src/data"),
+    ("src/device/plugin.c", "if (strcmp(p->tables_hash, LMF_TABLES_HASH))", "if (!p->tables_hash)", "src/device"),
+    ("src/eval/perplexity.c", "context / 2 + 1;", "context / 2;", "src/eval"),
+    ("src/eval/score.c", "logp[i] = from[i - 1];", "logp[i] = from[i];", "src/eval"),
+    ("src/eval/lora.c", "(float)(p->scale * lmf_get", "(float)(lmf_get", "src/eval src/export"),
+    ("src/export/verify.c", "r->mean_kl += kl;", "(void)kl;", "src/export"),
+    ("src/export/verify.c", "sum += (double)want[j] * (double)want[j];", "sum += 1e9;", "src/export"),
+    ("src/export/tensors.c", "x->report->n_fallback += fell;", "(void)fell;", "src/export"),
+    ("src/format/forms.c", "2 * (in_head % half) + in_head / half", "in_head", "src/models src/export"),
+    ("src/format/adapter_read.c", "c->alpha = 8; /* PEFT's default */", "c->alpha = 16;", "src/format"),
+    ("src/graph/graph.c", "if (t->version != owner_of(t)->now)", "if (t->version > owner_of(t)->now)", "src/graph"),
+    ("src/graph/place.c", "s->r[i].last >= it->first && s->r[i].first <= it->last", "s->r[i].last > it->first && s->r[i].first < it->last", "src/graph"),
+    ("src/graph/autodiff.c", "if (n->in[k] == n->in[i])", "if (n->in[k] == n->in[i] && k > 1)", "src/graph src/ops"),
+    ("src/infer/engine.c", "number[LMF_SAMPLE_MIN_P] = o->min_p", "number[LMF_SAMPLE_MIN_P] = 0", "src/infer"),
+    ("src/infer/engine.c", "e->n_prefill_tok += s->step_rows - (s->step_sample >= 0);", "e->n_prefill_tok += s->step_rows;", "src/infer"),
+    ("src/infer/engine.c", "e->n_steps += e->n_batch > 0;", "e->n_steps++;", "src/infer"),
+    ("src/infer/session.c", "*n_cached = s->n_kv;", "*n_cached = s->n_tok;", "src/infer"),
+    ("src/infer/adapter.c", "(float)(pair->scale * lmf_get", "(float)(lmf_get", "src/infer"),
+    ("src/models/llama.c", "(1 - smooth) * f / (double)c->rope_factor + smooth * f", "smooth * f / (double)c->rope_factor + (1 - smooth) * f", "rope_freq"),
+    ("src/models/llama.c", '} else if (strcmp(c->rope_type, "linear") == 0) {', '} else if (strcmp(c->rope_type, "linear") == 1) {', "rope_freq"),
+    ("src/models/model_gguf.c", "if (n != m->vocab.n_tokens)", "if (n < m->vocab.n_tokens)", "src/models"),
+    ("src/nn/nn.c", "{ 1, nn->lora_scale, nn->compute }", "{ 1, 1, nn->compute }", "src/nn src/train"),
+    ("src/ops/rms_norm/rms_norm_cpu.c", "float r = 1 / sqrtf(s", "float r = 1.000008f / sqrtf(s", "rms_norm"),
+    ("src/ops/gelu/gelu_cpu.c", "lmf_vf_store(y + i, forward(lmf_vf_load(x + i)));", "lmf_vf_store(y + i, forward(lmf_vf_load(x + i)) * 1.000008f);", "gelu"),
+    ("src/ops/adamw/adamw_cpu.c", "(norm + 1e-6f)", "norm", "adamw"),
+    ("src/ops/attention/attention_tile.h", "lmf_vf_set1(1.6666665459e-1f)", "lmf_vf_set1(1.6667e-1f)", "src/ops/attention"),
+    ("src/ops/embed/embed_cpu.c", "dw[token[t] * d + i] += dy", "dw[token[t] * d + i] = dy", "embed"),
+    ("src/ops/rope/rope_cpu.c", "1.0 / 120, -1.0 / 6", "1.0 / 121, -1.0 / 6", "rope"),
+    ("src/ops/sample/sample_cpu.c", "if (p < (double)num[LMF_SAMPLE_MIN_P])", "if (p < 0)", "sample"),
+    ("src/ops/swiglu/swiglu_cpu.c", "lmf_vf_fma(z, one - s, one)", "lmf_vf_fma(z, one - s, s)", "swiglu"),
+    ("src/quant/q6_k/q6_k.c", "float steps = -128.0f / top;", "float steps = -127.0f / top;", "src/quant"),
+    ("src/quant/q6_k/q6_k.c", "sum_l2 += w * l * l;", "sum_l2 += w * l * l * 1.0001f;", "src/quant"),
+    ("src/text/template/json.c", "c == '\\b' ? \"\\\\b\" : ", "", "src/text"),
+    ("src/text/tokenizer/pretok.c", "a == 's' || a == 't' || a == 'm' || a == 'd'", "a == 's' || a == 't' || a == 'm'", "src/text"),
+    ("src/text/tokenizer/bpe.c", "if (rank[i] < rank[best])", "if (rank[i] <= rank[best])", "src/text"),
+    ("src/text/chat/chat.c", "if (c->eos[i] == id)", "if (c->eos[0] == id)", "src/text src/models src/export src/infer"),
+    ("src/train/batches.c", "(int64_t)ceil(epochs *", "(int64_t)(epochs *", "src/train"),
+    ("src/train/schedule.c", "0.5 * (1 + cos(M_PI * at))", "0.5 * (1 + cos(M_PI * at)) * at", "src/train"),
+    ("src/train/trainer.c", "(double)(t->step + 1 - t->n_skipped)", "(double)(t->step + 1)", "src/train"),
+    ("src/train/trainer.c", "t->total_tok += t->now.n_tok;", "t->total_tok += t->now.n_learn;", "src/train"),
+    ("src/train/params.c", "float bound = 1 / sqrtf((float)q->dim[1]);", "float bound = 1 / sqrtf((float)q->dim[0]);", "src/train"),
+    ("src/train/checkpoint.c", "t->n_skipped = skipped, ", "", "src/train"),
+]
+
+
+def run(command, cwd, seconds=TEST_SECONDS, env=None):
+    """Whether it ended with 0, and what it printed. Standing still is a failure."""
+    try:
+        p = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=seconds, env=env)
+        return p.returncode == 0, p.stdout.decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        return False, f"no end within {seconds} s"
+
+
+def misplaced(tree):
+    """Faults whose old text is not in its file exactly once."""
+    bad = []
+    for file, old, new, _ in FAULTS:
+        path = tree / file
+        n = path.read_text().count(old) if path.exists() else 0
+        if n != 1 or old == new:
+            bad.append(f'{file}: "{old}" stands there {n} times, not once')
+    return bad
+
+
+def copy_tree(to):
+    """Tracked and new files; what did not change keeps its time, so that nothing is built twice."""
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+    wanted = {n for n in names.decode().split("\0") if n and (ROOT / n).is_file()}
+    for name in wanted:
+        at = to / name
+        if not at.exists() or at.read_bytes() != (ROOT / name).read_bytes():
+            at.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, at)
+    for folder in ("src", "tests"):
+        for path in (to / folder).rglob("*"):
+            if path.is_file() and str(path.relative_to(to)) not in wanted:
+                path.unlink()
+
+
+class Bench:
+    def __init__(self, tree):
+        self.tree, self.build = tree, tree / "build" / "release"
+        self.env = dict(os.environ, LMFAST_BUILD=str(self.build))
+        if shutil.which("ccache"):
+            self.env.update(CMAKE_C_COMPILER_LAUNCHER="ccache", CCACHE_BASEDIR=str(tree), CCACHE_NOHASHDIR="1")
+        self.python = subprocess.run([ROOT / "tools" / "venv.sh", "test"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+
+    def configure(self):
+        return run(["cmake", "--preset", "release", "-Wno-dev", "-DLMF_CUDA=OFF"], self.tree, env=self.env)
+
+    def make(self):
+        return run(["ninja", "-C", str(self.build), "lmfast", "lmf_tests", "driver_cli"], self.tree, env=self.env)
+
+    def passes(self, names):
+        return run([self.build / "lmf_tests", *names.split()], self.tree, env=self.env)[0]
+
+    def seen_by_all(self):
+        """Name of the program that fails, or None."""
+        if not self.passes(""):
+            return "all of lmf_tests"
+        if not run([self.python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/cli"], self.tree, env=self.env)[0]:
+            return "tests/cli"
+        return None
+
+
+def try_fault(bench, fault, whole):
+    """What sees it, "does not build", or None."""
+    file, old, new, first = fault
+    path = bench.tree / file
+    text = path.read_text()
+    try:
+        path.write_text(text.replace(old, new))
+        ok, output = bench.make()
+        if not ok:
+            return "does not build: " + " ".join(output.split())[-300:]
+        if whole:
+            return bench.seen_by_all()
+        return None if bench.passes(first) else f"lmf_tests {first}"
+    finally:
+        path.write_text(text)
+
+
+def one_round(bench, faults, whole):
+    """Prints a line a fault; returns those that nothing has seen, and how many did not build."""
+    left, broken = [], 0
+    for fault in faults:
+        start = time.time()
+        by = try_fault(bench, fault, whole) if whole or fault[3] else None
+        broken += bool(by) and by.startswith("does not")
+        verdict = f"seen by {by}" if by and not by.startswith("does not") else by or ("SURVIVED" if whole else "not seen yet")
+        print(f"{verdict}: {fault[0]}: {fault[1]}  ->  {fault[2]}  ({time.time() - start:.0f} s)", flush=True)
+        if not by:
+            left.append(fault)
+    return left, broken
+
+
+def chosen(args):
+    picked = [f for f in FAULTS if not args.only or args.only in f[0] or args.only in f[1]]
+    n = min(args.n or len(picked), len(picked))
+    return [picked[i * len(picked) // n] for i in range(n)] if n else []
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("--n", type=int, default=0)
+    p.add_argument("--only")
+    p.add_argument("--check", action="store_true")
+    p.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "plant")
+    args = p.parse_args()
+    bad = misplaced(ROOT)
+    print("\n".join(bad) if bad else f"plant: {len(FAULTS)} faults, each old text stands once", flush=True)
+    if bad or args.check:
+        return 1 if bad else 0
+    faults = chosen(args)
+    args.work.mkdir(parents=True, exist_ok=True)
+    copy_tree(args.work.resolve())
+    bench = Bench(args.work.resolve())
+    for step in (bench.configure, bench.make):
+        ok, output = step()
+        if not ok:
+            print("the tree without a fault does not build:\n" + output[-2000:])
+            return 1
+    failing = [names for names in sorted({f[3] for f in faults if f[3]}) if not bench.passes(names)]
+    if failing:
+        print(f"the tree without a fault fails lmf_tests {failing}: nothing can be said")
+        return 1
+    left, broken = one_round(bench, faults, whole=False)
+    if left:
+        bench.make()
+        by = bench.seen_by_all()
+        if by:
+            print(f"the tree without a fault fails {by}: nothing can be said of the {len(left)} that are left")
+            return 1
+        left, more = one_round(bench, left, whole=True)
+        broken += more
+    seen = len(faults) - len(left) - broken
+    print(f"plant: {seen} of {len(faults)} faults seen, {len(left)} survived, {broken} did not build")
+    return 0 if faults and seen >= ENOUGH * len(faults) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
