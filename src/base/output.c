@@ -66,6 +66,13 @@ lmf_status lmf_output_temporary(lmf_ctx *ctx, const char *target, char *text, si
 }
 
 /* ---- removing ---- */
+/* Whether path, not followed, still names what fd is. */
+static bool is_same(int fd, const char *path)
+{
+    struct stat a, b;
+    return fstat(fd, &a) == 0 && lstat(path, &b) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+}
+
 static bool listed(const char *const *names, const char *name)
 {
     for (; *names; names++)
@@ -209,15 +216,34 @@ lmf_status lmf_stage_open(lmf_ctx *ctx, const char *target, lmf_output_remover r
     return LMF_FAIL(ctx, LMF_E_IO, "can't create a folder for %s: its name was taken each time", target);
 }
 
+/* Empties the folder through the descriptor that holds its lock: another one may not be had. Consumes fd. */
+static lmf_status remove_open(lmf_ctx *ctx, int fd, const char *path)
+{
+    DIR *d = fdopendir(fd);
+    if (!d) {
+        int e = errno;
+        close(fd);
+        return fail_errno(ctx, e, "read the folder", path);
+    }
+    lmf_status s = empty_folder(ctx, d, path, NULL);
+    if (!s && ((errno = lmf_shim(ctx, LMF_SITE_UNLINK)) || rmdir(path)))
+        s = fail_errno(ctx, errno, "remove the folder", path);
+    closedir(d);
+    return s;
+}
+
 lmf_status lmf_stage_close(lmf_stage *st)
 {
     if (st->fd < 0)
         return LMF_OK;
     lmf_error_record before = st->ctx->error;
-    lmf_status s = st->path[0] && lmf_output_stat(st->path) == LMF_OUTPUT_DIR ? lmf_dir_remove(st->ctx, st->path, NULL) : LMF_OK;
+    lmf_status s = LMF_OK;
+    if (st->path[0] && is_same(st->fd, st->path))
+        s = remove_open(st->ctx, st->fd, st->path);
+    else
+        close(st->fd); /* it was placed */
     if (before.status)
         st->ctx->error = before; /* the one that led here is the one to tell; the next run cleans */
-    close(st->fd);
     st->fd = -1;
     return s;
 }
@@ -298,14 +324,23 @@ static long holder(const struct stat *st)
 lmf_status lmf_output_lock(lmf_ctx *ctx, const char *dir, int *fd)
 {
     struct stat st;
-    *fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (*fd < 0)
-        return fail_errno(ctx, errno, "open the folder", dir);
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0)
+    int e = EWOULDBLOCK;
+    *fd = -1;
+    for (int i = 0; i < MAX_TRIES && *fd < 0; i++) {
+        *fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (*fd < 0)
+            return fail_errno(ctx, errno, "open the folder", dir);
+        e = flock(*fd, LOCK_EX | LOCK_NB) ? errno : 0;
+        if (!is_same(*fd, dir)) { /* another folder took the name in between */
+            close(*fd);
+            *fd = -1, e = EWOULDBLOCK;
+        }
+    }
+    if (!e)
         return LMF_OK;
-    int e = errno;
-    long pid = e == EWOULDBLOCK && fstat(*fd, &st) == 0 ? holder(&st) : 0;
-    close(*fd);
+    long pid = *fd >= 0 && e == EWOULDBLOCK && fstat(*fd, &st) == 0 ? holder(&st) : 0;
+    if (*fd >= 0)
+        close(*fd);
     *fd = -1;
     if (e != EWOULDBLOCK)
         return LMF_OK;

@@ -70,24 +70,39 @@ static int add_to_groups(group *g, int n, const lmf_placed *p)
     return n;
 }
 
-/* What is alive at the call where most bytes are, of the graph that needs most, the largest first. */
-static json_t *peak_json(const lmf_plan *plan, int n_graphs)
+/* The call at which most of n placed bytes are alive, and how many. */
+static lmf_status find_peak(lmf_ctx *ctx, const lmf_placed *p, int n, int *at, size_t *bytes)
+{
+    int last = 0;
+    for (int i = 0; i < n; i++)
+        last = p[i].last > last ? p[i].last : last;
+    size_t sum = 0, change_bytes = ((size_t)last + 2) * sizeof(size_t), *change = lmf_alloc(ctx, change_bytes); /* from the call before */
+    if (!change)
+        return LMF_NO_MEMORY(ctx, change_bytes, "the peak of a plan");
+    for (int i = 0; i < n; i++)
+        if (p[i].bytes)
+            change[p[i].first] += p[i].bytes, change[p[i].last + 1] -= p[i].bytes;
+    *bytes = 0;
+    for (int i = 0; i <= last; i++)
+        if ((sum += change[i]) > *bytes)
+            *bytes = sum, *at = i;
+    lmf_free(ctx, change, change_bytes);
+    return LMF_OK;
+}
+
+/* What is alive at the call where most bytes are, of the graph that needs most, the largest first. NULL: no memory. */
+static json_t *peak_json(lmf_ctx *ctx, const lmf_plan *plan, int n_graphs)
 {
     const lmf_placed *best = NULL, *p;
-    size_t best_bytes = 0;
-    int best_n = 0, best_at = 0, n_groups = 0;
+    size_t best_bytes = 0, bytes;
+    int best_n = 0, best_at = 0, at = 0, n_groups = 0;
     group groups[MAX_GROUPS];
     for (int g = 0; g < n_graphs; g++) {
-        int n = lmf_plan_placed(plan, g, &p), last = 0;
-        for (int i = 0; i < n; i++)
-            last = p[i].last > last ? p[i].last : last;
-        for (int at = 0; at <= last; at++) {
-            size_t sum = 0;
-            for (int i = 0; i < n; i++)
-                sum += p[i].first <= at && at <= p[i].last ? p[i].bytes : 0;
-            if (sum > best_bytes)
-                best_bytes = sum, best = p, best_n = n, best_at = at;
-        }
+        int n = lmf_plan_placed(plan, g, &p);
+        if (find_peak(ctx, p, n, &at, &bytes))
+            return NULL;
+        if (bytes > best_bytes)
+            best_bytes = bytes, best = p, best_n = n, best_at = at;
     }
     for (int i = 0; i < best_n; i++)
         if (best[i].bytes && best[i].first <= best_at && best_at <= best[i].last)
@@ -197,7 +212,7 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)
         s = print_plan(cli, "train", lmf_trainer_memory(t), json_pack("{s:I, s:I, s:I, s:I, s:I}", "trainable_parameters", (json_int_t)lmf_trainer_n_params(t), "host_copy_bytes", (json_int_t)lmf_trainer_n_params(t) * 4, "steps", (json_int_t)st.n_steps,
                                                                        "rows", (json_int_t)lmf_samples_n_groups(samples), "tokens",
                                                                            (json_int_t)samples->n_tok),
-                       peak_json(lmf_trainer_plan(t), 2 * lmf_trainer_n_buckets(t) + 1));
+                       peak_json(cli->ctx, lmf_trainer_plan(t), 2 * lmf_trainer_n_buckets(t) + 1));
     }
     lmf_trainer_destroy(t);
     lmf_samples_destroy(samples);

@@ -3,25 +3,30 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include "base/file.h"
+#include "data/source.h"
 
 enum { MAX_TEMPLATE_BYTES = 1 << 20 };
 
 lmf_status lmf__conversation_use_template(lmf_cli *cli, lmf_model *m, const char *path)
 {
-    char *text;
-    size_t n;
+    lmf_buf text;
     lmf_template *t = NULL;
+    char *copy = NULL;
     if (!path)
         return LMF_OK;
-    lmf_status s = lmf_file_read(cli->ctx, path, MAX_TEMPLATE_BYTES, &text, &n);
-    if (s)
+    lmf_buf_init(&text, cli->ctx, MAX_TEMPLATE_BYTES);
+    lmf_status s = lmf_source_read(cli->ctx, path, "a chat template", &text);
+    if (s) {
+        lmf_buf_clear(&text);
         return lmf_fail_prefix(cli->ctx, s, "--chat-template");
-    s = memchr(text, 0, n) ? LMF_FAIL(cli->ctx, LMF_E_FORMAT, "the file is no text") : lmf_template_parse(cli->ctx, text, n, &t);
-    char *copy = s ? NULL : lmf_arena_strdup(&m->arena, text);
-    if (!s && !copy)
-        s = LMF_NO_MEMORY(cli->ctx, n, "a chat template");
-    lmf_free(cli->ctx, text, n + 1);
+    }
+    if (text.n && memchr(text.data, 0, text.n))
+        s = LMF_FAIL(cli->ctx, LMF_E_FORMAT, "the file is no text");
+    if (!s)
+        s = lmf_template_parse(cli->ctx, lmf_buf_str(&text), text.n, &t);
+    if (!s && !(copy = lmf_arena_strdup(&m->arena, lmf_buf_str(&text))))
+        s = LMF_NO_MEMORY(cli->ctx, text.n, "a chat template");
+    lmf_buf_clear(&text);
     if (s) {
         lmf_template_destroy(t);
         return lmf_fail_prefix(cli->ctx, s, "--chat-template %s", path);
@@ -30,6 +35,7 @@ lmf_status lmf__conversation_use_template(lmf_cli *cli, lmf_model *m, const char
     m->chat_template = t;
     m->chat.source = t;
     m->chat_source = copy;
+    m->n_templates = 0; /* this one takes the place of all */
     m->chat.broken = NULL;
     m->chat.turn_end = -1;
     return lmf_chat_find_turn_end(&m->chat); /* this template may end turns with another token */

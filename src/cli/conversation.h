@@ -8,7 +8,8 @@
 #include "models/model.h"
 
 #define LMF_CHAT_TEMPLATE_FLAG(at) \
-    { "chat-template", 0, LMF_FLAG_STRING, at, .help = "file with the chat template to use instead of the model's own" }
+    { "chat-template", 0, LMF_FLAG_STRING, at, \
+      .help = "file with the chat template to use instead of the model's own; - is standard input" }
 #define LMF_CONTROL_FLAG(at) \
     { "control-tokens", 0, LMF_FLAG_CHOICE, at, .fallback = "auto", .choices = "auto|everywhere|nowhere", \
       .help = "where spelled control tokens are such; auto: in plain text and in answers, not in what users and tools say" }

@@ -317,7 +317,7 @@ lmf_status lmf_rows_open_with(lmf_ctx *ctx, const char *path, bool skip_bad, lmf
     const char *name = strcmp(path, "-") ? path : "standard input";
     *out = (lmf_rows){ .ctx = ctx, .unit = "line", .skip_bad = skip_bad };
     lmf_buf_init(&out->text, ctx, (size_t)1 << MAX_FILE_BYTES_LOG2);
-    lmf_status s = lmf__source_read(ctx, path, &out->text);
+    lmf_status s = lmf_source_read(ctx, path, "JSON Lines or a JSON array", &out->text);
     if (!s)
         s = lmf_sha256_hex(ctx, lmf_buf_str(&out->text), out->text.n, out->sha256);
     if (!s && !(out->path = lmf_alloc(ctx, strlen(name) + 1)))

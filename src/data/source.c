@@ -104,15 +104,14 @@ static lmf_status gunzip(lmf_ctx *ctx, const char *path, const lmf_buf *in, lmf_
     return s;
 }
 
-static lmf_status refuse_kind(lmf_ctx *ctx, const char *path, lmf_magic m, const char *inside)
+static lmf_status refuse_kind(lmf_ctx *ctx, const char *path, const char *wanted, lmf_magic m, const char *inside)
 {
     const char *advice = lmf_magic_advice(m);
-    return LMF_FAIL(ctx, LMF_E_FORMAT, "%s holds %s%s, and what is read is JSON Lines or a JSON array in UTF-8%s%s", path,
-                    lmf_magic_name(m), inside,
-                    advice[0] ? "; " : "", advice);
+    return LMF_FAIL(ctx, LMF_E_FORMAT, "%s holds %s%s, and what is read is %s in UTF-8%s%s", path,
+                    lmf_magic_name(m), inside, wanted, advice[0] ? "; " : "", advice);
 }
 
-lmf_status lmf__source_read(lmf_ctx *ctx, const char *path, lmf_buf *out)
+lmf_status lmf_source_read(lmf_ctx *ctx, const char *path, const char *wanted, lmf_buf *out)
 {
     const char *name = name_of(path);
     LMF_TRY(read_bytes(ctx, path, out));
@@ -132,5 +131,5 @@ lmf_status lmf__source_read(lmf_ctx *ctx, const char *path, lmf_buf *out)
         lmf_buf_truncate(out, out->n - 3);
         m = LMF_MAGIC_NONE;
     }
-    return m == LMF_MAGIC_NONE ? LMF_OK : refuse_kind(ctx, name, m, packed ? " inside of gzip" : "");
+    return m == LMF_MAGIC_NONE ? LMF_OK : refuse_kind(ctx, name, wanted, m, packed ? " inside of gzip" : "");
 }

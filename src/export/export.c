@@ -91,12 +91,14 @@ static lmf_status check_folder(lmf_ctx *ctx, const char *path)
     return LMF_OK;
 }
 
-/* *replaces: a product of an export is there, and may go. */
-static lmf_status check_output(lmf_ctx *ctx, const char *path, const lmf_export_opts *o, bool *replaces)
+/* *replaces: a product of an export is there, and may go. *lock: that of the folder which is there, held from then on; -1: none was. */
+static lmf_status check_output(lmf_ctx *ctx, const char *path, const lmf_export_opts *o, int *lock, bool *replaces)
 {
     lmf_output_kind kind = lmf_output_stat(path);
     bool gguf = o->format == LMF_EXPORT_GGUF;
     *replaces = false;
+    if (!gguf && kind == LMF_OUTPUT_DIR && *lock < 0)
+        LMF_TRY(lmf_output_lock(ctx, path, lock));
     if (kind == LMF_OUTPUT_NONE || (!gguf && kind == LMF_OUTPUT_DIR && lmf_dir_is_empty(path)))
         return LMF_OK;
     if (gguf && kind == LMF_OUTPUT_DIR)
@@ -169,11 +171,11 @@ static lmf_status remove_left(lmf_ctx *ctx, const char *path)
     return s;
 }
 
-static lmf_status place(lmf_exporter *x, const char *part, const char *name, lmf_stage *stage)
+static lmf_status place(lmf_exporter *x, const char *part, const char *name, int *lock, lmf_stage *stage)
 {
     bool replaces, gguf = x->opts->format == LMF_EXPORT_GGUF;
     char dir[4096];
-    LMF_TRY(check_output(x->ctx, name, x->opts, &replaces));
+    LMF_TRY(check_output(x->ctx, name, x->opts, lock, &replaces));
     LMF_TRY(lmf_output_place(x->ctx, part, name, replaces));
     if (!gguf && replaces) {
         LMF_TRY(remove_old(x->ctx, part, name));
@@ -188,6 +190,7 @@ lmf_status lmf_export(lmf_ctx *ctx, const lmf_model *model, const char *path, co
 {
     char part[4096], name[4096 - 8];
     bool replaces;
+    int lock = -1;
     lmf_lora lora = { 0 };
     lmf_stage stage = { .fd = -1 };
     lmf_exporter x = { .ctx = ctx, .model = model, .opts = opts, .report = out };
@@ -202,9 +205,10 @@ lmf_status lmf_export(lmf_ctx *ctx, const lmf_model *model, const char *path, co
         return LMF_FAIL(ctx, LMF_E_ARG, "the output's path is empty or too long");
     memcpy(name, path, n);
     name[n] = 0;
-    LMF_TRY(check_output(ctx, name, opts, &replaces));
     lmf_arena_init(&x.arena, ctx, (size_t)1 << 34);
-    lmf_status s = opts->adapter ? lmf_lora_open(ctx, model, opts->adapter, &lora) : LMF_OK;
+    lmf_status s = check_output(ctx, name, opts, &lock, &replaces);
+    if (!s && opts->adapter)
+        s = lmf_lora_open(ctx, model, opts->adapter, &lora);
     x.lora = opts->adapter ? &lora : NULL;
     if (!s)
         s = lmf_stage_open(ctx, name, remove_left, &stage);
@@ -215,9 +219,11 @@ lmf_status lmf_export(lmf_ctx *ctx, const lmf_model *model, const char *path, co
     if (!s)
         s = write_part(&x, part);
     if (!s)
-        s = place(&x, part, name, &stage);
+        s = place(&x, part, name, &lock, &stage);
     lmf_status closed = lmf_stage_close(&stage);
     s = s ? s : closed;
+    if (lock >= 0)
+        close(lock);
     lmf_lora_close(&lora);
     lmf_arena_clear(&x.arena);
     return s;

@@ -148,6 +148,22 @@ static lmf_status put_tokens(const writer *o)
     return v->n_merges ? lmf_gguf_put_strings(o->w, "tokenizer.ggml.merges", merge, v->n_merges) : LMF_OK;
 }
 
+static lmf_status put_templates(const writer *o)
+{
+    const lmf_model *m = o->x->model;
+    char key[KEY_BYTES];
+    lmf_bytes name[64];
+    size_t n = 0;
+    for (size_t i = 0; i < m->n_templates; i++) {
+        if (!lmf__export_is_word(m->templates[i].name))
+            continue; /* losses.c says so */
+        snprintf(key, sizeof key, "tokenizer.chat_template.%s", m->templates[i].name);
+        name[n++] = (lmf_bytes){ m->templates[i].name, strlen(m->templates[i].name) };
+        LMF_TRY(lmf_gguf_put_text(o->w, key, m->templates[i].text));
+    }
+    return n ? lmf_gguf_put_strings(o->w, "tokenizer.chat_templates", name, n) : LMF_OK;
+}
+
 static lmf_status put_tokenizer(const writer *o)
 {
     const lmf_model *m = o->x->model;
@@ -166,7 +182,9 @@ static lmf_status put_tokenizer(const writer *o)
             LMF_TRY(lmf_gguf_put_u32(o->w, ids[i].key, (uint32_t)ids[i].id));
     LMF_TRY(lmf_gguf_put_bool(o->w, "tokenizer.ggml.add_bos_token", id->add_bos));
     LMF_TRY(lmf_gguf_put_bool(o->w, "tokenizer.ggml.add_eos_token", id->add_eos));
-    return m->chat_source ? lmf_gguf_put_text(o->w, "tokenizer.chat_template", m->chat_source) : LMF_OK;
+    if (m->chat_source)
+        LMF_TRY(lmf_gguf_put_text(o->w, "tokenizer.chat_template", m->chat_source));
+    return put_templates(o);
 }
 
 static bool starts_with(const char *text, const char *with) { return strncmp(text, with, strlen(with)) == 0; }
@@ -178,12 +196,12 @@ static lmf_status carry_over(const writer *o)
         "tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges", "tokenizer.ggml.bos_token_id",
         "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
         "tokenizer.ggml.padding_token_id", "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.add_bos_token",
-        "tokenizer.ggml.add_eos_token", "tokenizer.ggml.scores", "tokenizer.chat_template", LMF__EXPORT_KEY };
+        "tokenizer.ggml.add_eos_token", "tokenizer.ggml.scores", "tokenizer.chat_template", "tokenizer.chat_templates", LMF__EXPORT_KEY };
     char key[KEY_BYTES];
     const lmf_gguf *g = o->x->model->gguf;
     for (size_t i = 0; g && i < lmf_gguf_n_kv(g); i++) {
         const lmf_gguf_kv *kv = lmf_gguf_kv_at(g, i);
-        bool known = starts_with(kv->key, "split.") || starts_with(kv->key, "quantize.") || strstr(kv->key, ".rope.dimension_count") || strstr(kv->key, ".attention.value_length");
+        bool known = starts_with(kv->key, "split.") || starts_with(kv->key, "tokenizer.chat_template.") || starts_with(kv->key, "quantize.") || strstr(kv->key, ".rope.dimension_count") || strstr(kv->key, ".attention.value_length");
         for (size_t k = 0; k < sizeof ours / sizeof *ours && !known; k++)
             known = strcmp(kv->key, ours[k]) == 0;
         for (const lmf_hparam *h = o->x->model->arch->hparams; h->field && !known; h++) {

@@ -254,7 +254,8 @@ static lmf_status save_special(lmf_exporter *x, const char *dir)
                 return LMF_NO_MEMORY(x->ctx, b.n, "a special token");
         }
     lmf_hf_special s = { .ctx = x->ctx, .bos = text[0], .eos = text[1], .pad = text[2], .unk = text[3], .add_bos = id->add_bos, .add_eos = id->add_eos,
-                         .chat_template = m->chat_source ? m->chat_source : "", .class_name = "" };
+                         .chat_template = m->chat_source ? m->chat_source : "", .class_name = "",
+                         .more = m->templates, .n_more = m->n_templates };
     return lmf_hf_special_save(x->ctx, dir, &s, lmf_model_config(m)->context);
 }
 
@@ -283,6 +284,7 @@ lmf_status lmf__export_hf(lmf_exporter *x, const char *dir)
     lmf_safetensors_writer *w;
     if (!x->model->arch->hf_class || !x->model->arch->hf_class[0])
         return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the architecture %s has no class in transformers", x->model->arch->name);
+    lmf__export_say_template(x);
     LMF_TRY(lmf_dir_create(x->ctx, dir));
     LMF_TRY(save_config(x, dir));
     LMF_TRY(save_tokenizer(x, dir));

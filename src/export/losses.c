@@ -156,6 +156,29 @@ static void say_names(lmf_exporter *x)
         say(x, "that the model names no eos_token: its chat template will see one");
 }
 
+bool lmf__export_is_word(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    return *name && strlen(name) <= 64 && !name[strspn(name, allowed)];
+}
+
+void lmf__export_say_template(lmf_exporter *x)
+{
+    if (x->model->chat.broken && !x->model->chat_source && !x->model->n_templates)
+        say(x, "the chat template, which can't be read");
+}
+
+static void say_templates(lmf_exporter *x)
+{
+    size_t n = 0;
+    char text[64];
+    for (size_t i = 0; i < x->model->n_templates; i++)
+        n += !lmf__export_is_word(x->model->templates[i].name);
+    snprintf(text, sizeof text, "%zu chat templates with names that are no word", n);
+    if (n)
+        say(x, text);
+}
+
 lmf_status lmf__export_losses(lmf_exporter *x)
 {
     x->report->losses[0] = 0;
@@ -166,6 +189,8 @@ lmf_status lmf__export_losses(lmf_exporter *x)
     LMF_TRY(say_merges(x));
     choose_ends(x);
     say_names(x);
+    say_templates(x);
+    lmf__export_say_template(x);
     return LMF_OK;
 }
 

@@ -46,6 +46,9 @@ void       lmf__export_row(const lmf_out_tensor *t, int64_t i, int64_t k, float 
 
 /* Says in report->losses what a GGUF file has no place for, and chooses end. */
 lmf_status lmf__export_losses(lmf_exporter *x);
+void       lmf__export_say_template(lmf_exporter *x); /* of any format: one that could not be read is left out */
+/* Whether a template's name can be a part of a GGUF key: letters, digits and _, as other writers do. */
+bool       lmf__export_is_word(const char *name);
 /* The vocabulary as a reader of the written file may know it: of a GGUF without what has no place there. */
 lmf_vocab  lmf__export_vocab(const lmf_exporter *x);
 lmf_status lmf__export_gguf(lmf_exporter *x, const char *path);

@@ -157,6 +157,19 @@ static lmf_status compare_tokenizer(lmf_exporter *x, const lmf_tokenizer *own, c
     return compare_texts(x, own, got->tokenizer);
 }
 
+/* Templates of other names. */
+static lmf_status compare_further(const lmf_exporter *x, const lmf_model *got)
+{
+    size_t n_same = 0, n_want = 0;
+    for (size_t i = 0; i < x->model->n_templates; i++) {
+        const lmf_named_text *a = &x->model->templates[i];
+        n_want += x->opts->format != LMF_EXPORT_GGUF || lmf__export_is_word(a->name);
+        for (size_t k = 0; k < got->n_templates; k++)
+            n_same += strcmp(a->name, got->templates[k].name) == 0 && strcmp(a->text, got->templates[k].text) == 0;
+    }
+    return n_same == n_want && got->n_templates == n_want ? LMF_OK : differs(x->ctx, "the chat templates", "those of further names");
+}
+
 static lmf_status compare_template(const lmf_exporter *x, const lmf_tokenizer *own, const lmf_model *got)
 {
     lmf_chat mine_of = x->model->chat;
@@ -165,6 +178,7 @@ static lmf_status compare_template(const lmf_exporter *x, const lmf_tokenizer *o
     const char *mine = x->model->chat_source ? x->model->chat_source : "", *theirs = got->chat_source ? got->chat_source : "";
     if (!a->source != !b->source || strcmp(mine, theirs))
         return differs(x->ctx, "the chat template", "its text");
+    LMF_TRY(compare_further(x, got));
     for (int with_system = 0; a->source && with_system < 2; with_system++) {
         lmf_buf p, q;
         json_t *turns = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "role", "user", "content", "What is 2 + 2?\n", "role", "assistant", "content", "4", "role", "user", "content", "\"Why\"? <b>");

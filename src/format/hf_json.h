@@ -73,6 +73,8 @@ int64_t    lmf_hf_tokenizer_find(const lmf_hf_tokenizer *t, const char *text, si
 lmf_status lmf_hf_tokenizer_merge_added(lmf_hf_tokenizer *t, const char *dir, size_t n_rows);
 void       lmf_hf_tokenizer_close(lmf_hf_tokenizer *t); /* a zeroed one is fine */
 
+typedef struct lmf_named_text { const char *name, *text; } lmf_named_text;
+
 typedef struct lmf_hf_special { /* what tokenizer_config.json and its neighbours say; "" where nothing does */
     lmf_ctx    *ctx;
     lmf_arena   arena;
@@ -80,7 +82,10 @@ typedef struct lmf_hf_special { /* what tokenizer_config.json and its neighbours
     int         add_bos, add_eos;    /* 1, 0, or -1: not said */
     const char *chat_template;       /* chat_template.jinja if there is one, else the string, else "default" of the list */
     const char *class_name;          /* tokenizer_class */
-    bool        no_default;          /* a list of templates, and none of the name default: transformers chooses none either */
+    lmf_named_text *more;            /* [n_more] templates of other names, of the list or of additional_chat_templates/NAME.jinja */
+    size_t      n_more;
+    bool        not_text;            /* a template's file was left out, because it is not UTF-8 */
+    bool        no_default;          /* there are others, and none of the name default: transformers chooses none either */
 } lmf_hf_special;
 /* A folder without tokenizer_config.json gives empty fields, not a failure. */
 lmf_status lmf_hf_special_open(lmf_ctx *ctx, const char *dir, lmf_hf_special *out);
@@ -100,8 +105,8 @@ typedef struct lmf_hf_bpe {
 } lmf_hf_bpe;
 /* New reference in *out; lmf_json_save writes it as dir/tokenizer.json. */
 lmf_status lmf_hf_tokenizer_build(lmf_ctx *ctx, const lmf_hf_bpe *bpe, json_t **out);
-/* Writes dir/tokenizer_config.json (PreTrainedTokenizerFast) and, where s has a template, dir/chat_template.jinja.
- * max_tokens: context length, 0 leaves it out. Only the strings and add_* of s are used. */
+/* Writes dir/tokenizer_config.json (PreTrainedTokenizerFast) and, where s has one template, dir/chat_template.jinja; several are a list in
+ * the configuration alone. max_tokens: context length, 0 leaves it out. Only the strings, add_* and more of s are used. */
 lmf_status lmf_hf_special_save(lmf_ctx *ctx, const char *dir, const lmf_hf_special *s, int64_t max_tokens);
 
 #endif

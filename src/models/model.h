@@ -11,6 +11,7 @@
 #ifndef LMF_MODELS_MODEL_H
 #define LMF_MODELS_MODEL_H
 #include "format/gguf.h"
+#include "format/hf_json.h"
 #include "format/model_path.h"
 #include "format/safetensors.h"
 #include "graph/weights.h"
@@ -29,6 +30,8 @@ typedef struct lmf_model {
     lmf_tokenizer   *tokenizer;
     lmf_template    *chat_template;    /* NULL: the file has none, or chat.broken says why it can't be used */
     char            *chat_source;      /* its text, or NULL */
+    lmf_named_text  *templates;        /* [n_templates] the file's further templates, by name: nobody renders them, exports keep them */
+    size_t           n_templates;
     lmf_chat         chat;             /* both together, and what ends an answer */
     lmf_gguf        *gguf;             /* what stays open: one of these */
     lmf_safetensors *st;

@@ -151,6 +151,42 @@ static lmf_status read_vocab(lmf_model *m)
     return LMF_OK;
 }
 
+/* What is no text fails what renders, nothing else. */
+static lmf_status read_template(lmf_model *m, const char *key, const char **out)
+{
+    lmf_bytes b;
+    *out = NULL;
+    if (!lmf_gguf_find(m->gguf, key))
+        return LMF_OK;
+    LMF_TRY(lmf_gguf_get_string(m->gguf, key, &b));
+    if (lmf_utf8_is_valid(b.p, b.n) && !memchr(b.p, 0, b.n))
+        return text_of(m, key, out);
+    if (!m->chat_source)
+        m->chat.broken = "it is not UTF-8 text";
+    return LMF_OK;
+}
+
+/* tokenizer.chat_template.NAME: all but the default. */
+static lmf_status read_templates(lmf_model *m)
+{
+    static const char prefix[] = "tokenizer.chat_template.";
+    enum { MOST = 64 };
+    for (size_t i = 0; i < lmf_gguf_n_kv(m->gguf); i++) {
+        const lmf_gguf_kv *kv = lmf_gguf_kv_at(m->gguf, i);
+        const char *text;
+        if (strncmp(kv->key, prefix, sizeof prefix - 1))
+            continue;
+        if (m->n_templates == MOST)
+            return LMF_FAIL(m->ctx, LMF_E_LIMIT, "there are more than %d chat templates", MOST);
+        if (!m->templates && !(m->templates = lmf_arena_array(&m->arena, MOST, sizeof *m->templates)))
+            return LMF_NO_MEMORY(m->ctx, MOST * sizeof *m->templates, "chat templates");
+        LMF_TRY(read_template(m, kv->key, &text));
+        if (text)
+            m->templates[m->n_templates++] = (lmf_named_text){ kv->key + sizeof prefix - 1, text };
+    }
+    return LMF_OK;
+}
+
 lmf_status lmf__model_open_gguf(lmf_model *m)
 {
     char arch[64];
@@ -172,7 +208,10 @@ lmf_status lmf__model_open_gguf(lmf_model *m)
     LMF_TRY(lmf__model_map_weights(m, true, find_tensor));
     LMF_TRY(text_of(m, "general.name", &text));
     m->name = (char *)(uintptr_t)(text ? text : "");
-    LMF_TRY(text_of(m, "tokenizer.chat_template", &text));
+    LMF_TRY(read_template(m, "tokenizer.chat_template", &text));
     m->chat_source = (char *)(uintptr_t)text;
+    LMF_TRY(read_templates(m));
+    if (!m->chat_source && !m->chat.broken && m->n_templates)
+        m->chat.broken = "the file has chat templates, but none that is the default; choose one: --chat-template FILE";
     return LMF_OK;
 }

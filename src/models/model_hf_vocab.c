@@ -249,6 +249,18 @@ static int32_t find_id(const lmf_hf_tokenizer *t, const char *text)
     return -1;
 }
 
+static lmf_status keep_templates(lmf_model *m, const lmf_named_text *t, size_t n)
+{
+    m->templates = n ? lmf_arena_array(&m->arena, n, sizeof *m->templates) : NULL;
+    for (size_t i = 0; m->templates && i < n; i++) {
+        m->templates[i] = (lmf_named_text){ lmf_arena_strdup(&m->arena, t[i].name), lmf_arena_strdup(&m->arena, t[i].text) };
+        if (!m->templates[i].name || !m->templates[i].text)
+            return LMF_NO_MEMORY(m->ctx, n * sizeof *t, "chat templates");
+    }
+    m->n_templates = n;
+    return m->templates || !n ? LMF_OK : LMF_NO_MEMORY(m->ctx, n * sizeof *t, "chat templates");
+}
+
 static lmf_status read_special(lmf_model *m, const lmf_hf_tokenizer *t)
 {
     lmf_hf_special s;
@@ -271,8 +283,12 @@ static lmf_status read_special(lmf_model *m, const lmf_hf_tokenizer *t)
     v->whole_words = t->ignore_merges ? LMF_YES : LMF_NO;
     if (!r && s.chat_template[0] && !(m->chat_source = lmf_arena_strdup(&m->arena, s.chat_template)))
         r = LMF_NO_MEMORY(m->ctx, strlen(s.chat_template), "the chat template");
-    if (!r && s.no_default)
-        m->chat.broken = "the folder has several chat templates and none of the name default; choose one: --chat-template FILE";
+    if (!r)
+        r = keep_templates(m, s.more, s.n_more);
+    if (!r && s.not_text && !*s.chat_template)
+        m->chat.broken = "its file is not UTF-8 text";
+    else if (!r && s.no_default)
+        m->chat.broken = "the folder has chat templates, but none of the name default; choose one: --chat-template FILE";
     lmf_hf_special_close(&s);
     return r;
 }

@@ -208,7 +208,7 @@ static void broken_template(void **state)
     lmf_model_close(m);
     assert_ok(ctx, OPEN(ctx, &m, { "tokenizer_config.json", NULL, "{\"chat_template\": [{\"name\": \"rag\", \"template\": \"a\"},"
         "{\"name\": \"tool_use\", \"template\": \"b\"}]}" }));
-    assert_refused(ctx, LMF_E_UNSUPPORTED, "several chat templates and none of the name default", lmf_chat_encode(&m->chat, vars, true,
+    assert_refused(ctx, LMF_E_UNSUPPORTED, "chat templates, but none of the name default", lmf_chat_encode(&m->chat, vars, true,
         &ids));
     json_decref(vars);
     lmf_model_close(m);

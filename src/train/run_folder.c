@@ -3,6 +3,7 @@
  * the process dies, each file in the folder is in it. */
 #include "train/run_folder.h"
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/output.h"
@@ -102,9 +103,10 @@ lmf_status lmf_run_scan(lmf_ctx *ctx, const char *dir, bool damaged_is_fine, lmf
 {
     json_t *receipt;
     *out = (lmf_run_contents){ 0 };
+    char text[128];
     DIR *d = opendir(dir);
     if (!d)
-        return LMF_FAIL(ctx, LMF_E_IO, "can't read the folder %s", dir);
+        return LMF_FAIL(ctx, LMF_E_IO, "can't read the folder %s: %s", dir, strerror_r(errno, text, sizeof text));
     lmf_status s = load_receipt(ctx, dir, &receipt);
     for (struct dirent *e; !s && (e = readdir(d));)
         if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))

@@ -27,7 +27,9 @@ def leave_no_child():
 def runner(program):
     def run(*args, **options):
         options.setdefault("timeout", 120)
-        return subprocess.run([str(program), *map(str, args)], stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)
+        if "input" not in options:
+            options["stdin"] = subprocess.DEVNULL
+        return subprocess.run([str(program), *map(str, args)], capture_output=True, text=True, **options)
     run.path = str(program)
     return run
 

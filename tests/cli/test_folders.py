@@ -2,6 +2,7 @@
 """Hugging Face folders as transformers saves them, through every command that reads one. tools/oracle/folders.py compares ids with transformers."""
 import json
 import pathlib
+import resource
 import sys
 
 import pytest
@@ -90,6 +91,67 @@ def test_bos_of_the_post_processor(lmfast, folder, tmp_path):
             assert r.returncode == 0, r.stderr
         tokenizer = info(lmfast, out)["tokenizer"]
         assert tokenizer["add_bos"] is True and tokenizer["special"]["bos"]["id"] == 259, (out, tokenizer)
+
+
+def named(model):
+    """Chat templates by name, as transformers finds them: files are all that counts where there are any."""
+    files = {"default": model / "chat_template.jinja", **{p.stem: p for p in (model / "additional_chat_templates").glob("*.jinja")}}
+    if found := {k: p.read_text("utf-8") for k, p in files.items() if p.exists()}:
+        return found
+    t = json.loads((model / "tokenizer_config.json").read_text("utf-8")).get("chat_template", {})
+    return {"default": t} if isinstance(t, str) else {x["name"]: x["template"] for x in t}
+
+
+@pytest.mark.parametrize("names", [["default", "tool_use"], ["tool_use", "rag"], ["default"], ["a b", "tool_use"]])
+@pytest.mark.parametrize("as_files", [False, True])
+def test_templates_by_name_are_kept(lmfast, folder, tmp_path, names, as_files):
+    texts = {n: "{{ messages[0].content }}" + n for n in names}
+    model = folder(tokenizer_config={"chat_template": [{"name": n, "template": t} for n, t in texts.items()]})
+    if as_files:
+        (model / "additional_chat_templates").mkdir()
+        for n, t in texts.items():
+            (model / ("chat_template.jinja" if n == "default" else f"additional_chat_templates/{n}.jinja")).write_text(t)
+    assert named(model) == texts
+    shown = info(lmfast, model)
+    broken = shown.get("chat_template_error", "")
+    assert shown["chat_template"] == ("default" in names) != ("none of the name default" in broken)
+    r = lmfast("generate", "-m", model, "-p", "ab", "-n", 1)
+    assert (r.returncode == 0) == ("default" in names) and ("default" in names or "--chat-template" in r.stderr), r.stderr
+    first, second = tmp_path / "b.gguf", tmp_path / "c.gguf"
+    for form, out, source in (("hf", "a", model), ("gguf", "b.gguf", model), ("gguf", "c.gguf", first), ("hf", "d", second)):
+        r = lmfast("export", "-m", source, "-o", tmp_path / out, "-f", form)
+        assert r.returncode == 0, r.stderr
+        assert ("1 chat templates with names that are no word" in r.stderr) == (out == "b.gguf" and "a b" in names), r.stderr
+    assert named(tmp_path / "a") == texts
+    assert named(tmp_path / "d") == {n: t for n, t in texts.items() if " " not in n}
+    r = lmfast("export", "-m", model, "-o", tmp_path / "e", "-f", "hf", "--chat-template", "-", input="{{ 1 }}")
+    assert r.returncode == 0 and named(tmp_path / "e") == {"default": "{{ 1 }}"}, r.stderr
+
+
+def test_a_template_that_is_no_text_fails_what_renders_only(lmfast, folder, tmp_path):
+    model = folder(template="x")
+    (model / "chat_template.jinja").write_bytes(b"{{ messages }}\xff")
+    assert "not UTF-8" in info(lmfast, model)["chat_template_error"]
+    assert lmfast("generate", "-m", model, "--raw", "-p", "he", "-n", 2).returncode == 0
+    r = lmfast("generate", "-m", model, "-p", "he")
+    assert r.returncode == 1 and "chat template can't be used: its file is not UTF-8 text" in r.stderr
+    for form in ("gguf", "hf"):
+        r = lmfast("export", "-m", model, "-o", tmp_path / form, "-f", form)
+        assert r.returncode == 0 and "the chat template, which can't be read" in r.stderr, r.stderr
+
+
+def test_a_deep_model_is_planned_in_linear_time(lmfast, tmp_path, monkeypatch):
+    """Layers of width 4: nothing but their number costs time. Four times as many take less than twelve times as long."""
+    for name, value in (("D", 4), ("H", 1), ("K", 1), ("C", 4), ("F", 8)):
+        monkeypatch.setattr(formula, name, value)
+    took = []
+    for layers in (256, 1024):
+        model = formula.save(tmp_path / f"m{layers}", layers=layers)
+        start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        r = lmfast("plan", "-m", model, "--rows", 4, "--seq-len", 16, "--json")
+        took.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start)
+        assert r.returncode == 0 and json.loads(r.stdout)["largest_at_peak"][0]["tensors"] >= layers, r.stderr
+    assert took[1] < 12 * took[0] or took[1] < 1, took
 
 
 def test_what_gguf_has_no_place_for_is_said(lmfast, folder, tmp_path):

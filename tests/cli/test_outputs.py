@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outputs never destroy: what is somebody's stays to the byte, and is named. And results are checked before they are printed."""
+import fcntl
 import hashlib
 import json
 import os
@@ -192,6 +193,57 @@ def test_a_model_that_shrinks(lmfast, tmp_path, more):
     assert p.returncode == 1 and "model.safetensors became shorter while it was read" in err and err.startswith("lmfast: ") and err.count("\n") == 1, (p.returncode, err)
     if more:
         assert json.loads(out)["error"]["status"] == "E_IO"
+
+
+SANITIZED = pytest.mark.skipif(os.environ.get("LMFAST_BUILD", "").endswith("san"), reason="a sanitizer needs stack and files of its own")
+
+
+def capped(what, n):
+    return lambda: resource.setrlimit(what, (n, n))
+
+
+@SANITIZED
+def test_a_small_stack(lmfast, model, rows, tmp_path):
+    """ulimit -s 64, for the command and for its workers."""
+    deep = tmp_path / "deep.jinja"
+    deep.write_text("{{ " + "(" * 70 + "1" + ")" * 70 + " }}" + formula.TEMPLATE)
+    of = ["-m", model]
+    for args in (train(model, rows, tmp_path / "o", "--threads", 2), ["export", *of, "-o", tmp_path / "m.gguf", "--quant", "q4_1"],
+                 ["plan", *of, "-d", rows], ["generate", *of, "-p", "ab", "-n", 3, "--chat-template", deep],
+                 ["eval", *of, "--text", rows, "-c", 16], ["doctor"], ["info", model]):
+        r = lmfast(*args, preexec_fn=capped(resource.RLIMIT_STACK, 64 << 10))
+        assert r.returncode == 0, (args, r.returncode, r.stderr)
+
+
+@SANITIZED
+def test_few_files_may_be_open(lmfast, model, rows, tmp_path):
+    for n in range(4, 12):
+        export = ["export", "-m", model, "--quiet", "-o"]
+        for args in ([*export, tmp_path / f"m{n}.gguf"], [*export, tmp_path / f"hf{n}", "-f", "hf"],
+                     train(model, rows, tmp_path / f"o{n}", "--save-steps", 0)):
+            r = lmfast(*args, preexec_fn=capped(resource.RLIMIT_NOFILE, n))
+            if r.returncode:
+                refused(r, "Too many open files")
+    assert r.returncode == 0 and [p for p in tmp_path.rglob("*") if ".lmf-" in p.name] == []
+
+
+def test_export_into_a_folder_that_somebody_writes(lmfast, model, rows, tmp_path):
+    """A run has begun in an empty folder, which an export would replace; one export goes on where another one is."""
+    out = tmp_path / "o"
+    out.mkdir()
+    fd = os.open(out, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    export = ["export", "-m", model, "-f", "hf", "-o", out, "--quiet"]
+    refused(lmfast(*export), out, "is being written by another run", f"process {os.getpid()}")
+    assert os.listdir(out) == []
+    os.close(fd)
+    assert lmfast(*export).returncode == 0
+    fd = os.open(out, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    before = hashes(out)
+    refused(lmfast(*export, "--overwrite"), "is being written by another run")
+    assert hashes(out) == before
+    os.close(fd)
 
 
 def evaluate(model, rows, answers, *more):

@@ -189,6 +189,12 @@ def test_template_flag(lmfast, model, tmp_path):
     assert r.returncode == 0, r.stderr
     assert shouting in json.dumps(json.loads((tmp_path / "hf" / "tokenizer_config.json").read_text()), ensure_ascii=False).encode().decode("unicode_escape") or \
         (tmp_path / "hf" / "chat_template.jinja").read_text() == shouting
+    command = f"'{lmfast.path}' generate -m '{model}' -p the -n 8 -t 0 --json --chat-template <(cat '{file}')"
+    piped = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert piped.returncode == 0 and json.loads(piped.stdout)["text"] == said(own)["text"], piped.stderr
+    page = write(tmp_path / "page", "<!DOCTYPE html><p>")
+    r = lmfast("generate", "-m", model, "-p", "x", "--chat-template", page)
+    assert "holds an HTML page, and what is read is a chat template" in r.stderr
     for wrong, why in (("{% if %}", "chat template, line 1"), ("\0", "no text"), (None, "No such file")):
         path = write(tmp_path / "w", wrong) if wrong else tmp_path / "nowhere"
         for command in (["train", "-d", data, "-o", tmp_path / "w.o"], ["eval", "-d", data], ["generate", "-p", "x"], ["chat"], ["export", "-o", tmp_path / "w.gguf"]):
