@@ -1,26 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lmfast bench: how fast a model answers on this machine, in one process. Prompts are random tokens, each its own, so that
- * nothing is found already computed; answers are greedy and go on past their end. For each number of streams: waves of that
- * many prompts are read, then each is answered; reading and answering are timed apart. */
+/* lmfast bench: how fast a model answers on this machine, in one process, or trains (bench_train.c). Prompts are random tokens,
+ * each its own, so that nothing is found already computed; answers are greedy and go on past their end. For each number of
+ * streams: waves of that many prompts are read, then each is answered; reading and answering are timed apart. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/cpu.h"
 #include "base/philox.h"
-#include "cli/command.h"
+#include "cli/bench.h"
 #include "format/json.h"
 #include "infer/engine.h"
 
-enum { MAX_STREAMS = 256, MAX_KINDS = 16, MAX_RUNS = 100 };
-
-typedef struct bench_args {
-    const char *model, *streams, *compute, *adapter;
-    int64_t prompts, runs, prompt_tokens, new_tokens, seed;
-    bool profile;
-} bench_args;
+enum { MAX_STREAMS = 256, MAX_KINDS = 16, MAX_RUNS = LMF_BENCH_MAX_RUNS };
 
 #define AT(member) offsetof(bench_args, member)
 static const lmf_flag flags[] = {
+    { "job", 0, LMF_FLAG_CHOICE, AT(job), .positional = true, .fallback = "answer", .choices = "answer|prefill|decode|train",
+      .help = "what is timed: answer is prefill and decode; the flags from --batch-size on belong to train" },
     { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
     { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapter: a PEFT folder" },
     { "prompts", 0, LMF_FLAG_INT, AT(prompts), 1, 1e6, "10", .help = "prompts a run: as many waves of N streams as fit, one at least" },
@@ -30,6 +26,12 @@ static const lmf_flag flags[] = {
     { "streams", 0, LMF_FLAG_STRING, AT(streams), .fallback = "1,8", .help = "answers at once, 1 to 256; several numbers: one after the other" },
     { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast", .help = "precision of products; auto is fast" },
     { "seed", 0, LMF_FLAG_INT, AT(seed), 0, 9e15, "0", .help = "of the prompts" },
+    { "batch-size", 'b', LMF_FLAG_INT, AT(batch_size), 1, 1 << 16, "8", .help = "rows a step, in one micro-batch" },
+    { "seq-len", 0, LMF_FLAG_INT, AT(seq_len), 2, 1 << 20, "512", .help = "tokens of each row" },
+    { "steps", 0, LMF_FLAG_INT, AT(steps), 4, MAX_RUNS, "8", .help = "steps; the first three are not timed" },
+    { "method", 0, LMF_FLAG_CHOICE, AT(method), .fallback = "lora", .choices = "lora|full", .help = "what is trained" },
+    { "lora-r", 0, LMF_FLAG_INT, AT(lora_r), 1, 1024, "16", .help = "rank of the pairs" },
+    { "recompute", 0, LMF_FLAG_BOOL, AT(recompute), .help = "forget a layer's inner tensors and compute them again" },
     { "profile", 0, LMF_FLAG_BOOL, AT(profile), .help = "print where the time went (slows it down)" },
     { 0 }
 };
@@ -49,6 +51,7 @@ typedef struct bench {
     double            load, create, first;     /* seconds: model, engine, first token */
     lmf_progress      bar;
     int64_t           n_waves;                 /* done */
+    bool              prefills, decodes;       /* what is shown; every answer needs its prompt read */
 } bench;
 
 static lmf_status parse_streams(bench *b)
@@ -95,7 +98,7 @@ static lmf_status step_all(bench *b, int n, double *first)
 
 static lmf_status new_prompts(bench *b, int n)
 {
-    size_t vocab = lmf_tokenizer_n_tokens(b->model->tokenizer);
+    size_t vocab = (size_t)lmf_model_config(b->model)->vocab;
     for (int i = 0; i < n; i++, b->n_prompts++) {
         for (int64_t t = 0; t < b->args->prompt_tokens; t++)
             b->prompt[t] = (int32_t)((uint64_t)lmf_random_u32((uint64_t)b->args->seed, b->n_prompts, 0, (uint64_t)t) * vocab >> 32);
@@ -127,10 +130,11 @@ static lmf_status run_kind(bench *b, kind *k, int run)
         char detail[64];
         LMF_TRY(new_prompts(b, k->streams));
         LMF_TRY(go(b, k->streams, 0, &prefill));
-        LMF_TRY(go(b, k->streams, b->args->new_tokens, &decode));
+        if (b->decodes)
+            LMF_TRY(go(b, k->streams, b->args->new_tokens, &decode));
         for (int i = 0; i < k->streams; i++) {
             int held = lmf_session_n_tok(b->session[i]);
-            if (held < b->args->prompt_tokens + b->args->new_tokens)
+            if (held < b->args->prompt_tokens + (b->decodes ? b->args->new_tokens : 0))
                 return LMF_FAIL(b->cli->ctx, LMF_E_INTERNAL, "a session holds %d tokens where %lld were asked for", held,
                                 (long long)(b->args->prompt_tokens + b->args->new_tokens));
         }
@@ -139,7 +143,7 @@ static lmf_status run_kind(bench *b, kind *k, int run)
     }
     double all = (double)waves * k->streams;
     k->prefill[run] = all * (double)b->args->prompt_tokens / prefill;
-    k->decode[run] = all * (double)b->args->new_tokens / decode;
+    k->decode[run] = b->decodes ? all * (double)b->args->new_tokens / decode : 0;
     return LMF_OK;
 }
 
@@ -151,8 +155,6 @@ static lmf_status start(bench *b)
     double t[4] = { lmf_cli_seconds() };
     lmf_engine_opts opts = lmf_engine_opts_default();
     LMF_TRY(lmf_model_open(ctx, a->model, &b->model));
-    if (!b->model->tokenizer)
-        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "%s: the model has no tokenizer", a->model);
     int64_t context = a->prompt_tokens + a->new_tokens + 1;
     if (context > lmf_model_config(b->model)->context)
         return LMF_FAIL(ctx, LMF_E_ARG, "--prompt-tokens and --new-tokens make %lld, but the model was made for %d", (long long)(context - 1),
@@ -193,28 +195,6 @@ static lmf_status run_all(bench *b)
     return s;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(const double *x, int n)
-{
-    double sorted[MAX_RUNS];
-    memcpy(sorted, x, sizeof *x * (size_t)n);
-    qsort(sorted, (size_t)n, sizeof *sorted, by_size);
-    return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
-}
-
-static json_t *list_of(const double *x, int n)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < n; i++)
-        json_array_append_new(list, json_real(x[i]));
-    return list;
-}
-
 static lmf_status report_json(bench *b)
 {
     const bench_args *a = b->args;
@@ -224,11 +204,18 @@ static lmf_status report_json(bench *b)
     lmf_cpu_model(cpu, sizeof cpu);
     for (int i = 0; i < b->n_kinds; i++) {
         const kind *k = &b->kinds[i];
-        json_array_append_new(rows, json_pack("{s:i, s:f, s:f, s:o, s:o}", "streams", k->streams, "prefill_tokens_per_second", median(k->prefill, runs),
-                                              "decode_tokens_per_second", median(k->decode, runs), "prefill_runs", list_of(k->prefill, runs),
-                                              "decode_runs", list_of(k->decode, runs)));
+        json_t *row = json_pack("{s:i}", "streams", k->streams);
+        if (b->prefills) {
+            json_object_set_new(row, "prefill_tokens_per_second", json_real(lmf__bench_median(k->prefill, runs)));
+            json_object_set_new(row, "prefill_runs", lmf__bench_list(k->prefill, runs));
+        }
+        if (b->decodes) {
+            json_object_set_new(row, "decode_tokens_per_second", json_real(lmf__bench_median(k->decode, runs)));
+            json_object_set_new(row, "decode_runs", lmf__bench_list(k->decode, runs));
+        }
+        json_array_append_new(rows, row);
     }
-    return lmf_cli_print_json(b->cli, json_pack("{s:s, s:o, s:o, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "version", LMF_VERSION, "model", lmf_json_string(a->model),
+    return lmf_cli_print_json(b->cli, json_pack("{s:s, s:s, s:o, s:o, s:s, s:i, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "job", a->job, "version", LMF_VERSION, "model", lmf_json_string(a->model),
         "cpu", lmf_json_string(cpu), "device", b->cli->device, "workers", b->cli->ctx->n_workers, "compute", a->compute, "runs", (json_int_t)a->runs, "prompt_tokens",
         (json_int_t)a->prompt_tokens, "new_tokens", (json_int_t)a->new_tokens, "load_seconds", b->load, "engine_seconds", b->create,
         "first_token_seconds", b->first, "results", rows));
@@ -238,25 +225,36 @@ static void report_text(const bench *b)
 {
     const bench_args *a = b->args;
     printf("start: model %.3f s, engine %.3f s, first token %.3f s\n", b->load, b->create, b->first);
-    printf("%8s %20s %20s   prompts of %lld tokens, answers of %lld, median of %lld\n", "streams", "prefill, tokens/s", "decode, tokens/s",
-           (long long)a->prompt_tokens, (long long)a->new_tokens, (long long)a->runs);
-    for (int i = 0; i < b->n_kinds; i++)
-        printf("%8d %20.1f %20.1f\n", b->kinds[i].streams, median(b->kinds[i].prefill, (int)a->runs), median(b->kinds[i].decode, (int)a->runs));
+    printf("%8s", "streams");
+    if (b->prefills)
+        printf(" %20s", "prefill, tokens/s");
+    if (b->decodes)
+        printf(" %20s", "decode, tokens/s");
+    printf("   prompts of %lld tokens, answers of %lld, median of %lld\n", (long long)a->prompt_tokens, (long long)(b->decodes ? a->new_tokens : 0),
+           (long long)a->runs);
+    for (int i = 0; i < b->n_kinds; i++) {
+        printf("%8d", b->kinds[i].streams);
+        if (b->prefills)
+            printf(" %20.1f", lmf__bench_median(b->kinds[i].prefill, (int)a->runs));
+        if (b->decodes)
+            printf(" %20.1f", lmf__bench_median(b->kinds[i].decode, (int)a->runs));
+        printf("\n");
+    }
 }
 
 static void print_profile(const bench *b)
 {
     lmf_profile_row rows[64];
-    int n = lmf_engine_profile(b->engine, rows, 64);
-    for (int i = 0; i < n; i++)
-        if (rows[i].n_calls)
-            fprintf(stderr, "%9.3f s  %8lld calls  %8.2f GFLOP/s  %7.2f GB/s  %s %s\n", rows[i].seconds, (long long)rows[i].n_calls,
-                    1e-9 * rows[i].flops / rows[i].seconds, 1e-9 * rows[i].bytes / rows[i].seconds, rows[i].op, rows[i].row);
+    lmf__bench_profile(rows, lmf_engine_profile(b->engine, rows, 64));
 }
 
 static lmf_status run(lmf_cli *cli, void *args)
 {
     bench b = { .cli = cli, .args = args };
+    if (!strcmp(b.args->job, "train"))
+        return lmf__bench_train(cli, args);
+    b.prefills = strcmp(b.args->job, "decode") != 0;
+    b.decodes = strcmp(b.args->job, "prefill") != 0;
     lmf_ctx *ctx = cli->ctx;
     lmf_status s = LMF_OK;
     size_t prompt_bytes = sizeof *b.prompt * (size_t)b.args->prompt_tokens;
@@ -285,5 +283,5 @@ static lmf_status run(lmf_cli *cli, void *args)
     return s;
 }
 
-const lmf_command lmf_command_bench = { "bench", "measure how fast a model answers here", flags, sizeof(bench_args), run, .alias = "benchmark",
-    .example = "lmfast bench --model SmolLM2.gguf --streams 1,8" };
+const lmf_command lmf_command_bench = { "bench", "measure how fast a model answers or trains here", flags, sizeof(bench_args), run, .alias = "benchmark",
+    .example = "lmfast bench --model SmolLM2.gguf --streams 1,8\n  lmfast bench train --model SmolLM2.gguf --batch-size 16 --seq-len 2048 --device cuda" };

@@ -41,3 +41,24 @@ def test_refused(lmfast, model, tmp_path):
     r = lmfast("bench", "-m", model, "--prompt-tokens", CONTEXT)
     assert r.returncode == 1 and f"made for {CONTEXT - 1}" in r.stderr
     assert lmfast("bench", "-m", tmp_path / "nothing.gguf").returncode == 1
+
+
+
+@pytest.mark.parametrize("flags", [(), ("--method", "full"), ("--recompute",)])
+def test_train(lmfast, model, flags):
+    r = lmfast("bench", "train", "-m", model, "-b", 2, "--seq-len", 24, "--steps", 6, "--json", "--quiet", *flags)
+    assert (r.returncode, r.stderr) == (0, "")
+    m = json.loads(r.stdout)
+    assert (m["job"], m["batch_size"], m["seq_len"], m["recompute"]) == ("train", 2, 24, "--recompute" in flags)
+    assert len(m["step_seconds"]) == 6 and m["last_loss"] < m["first_loss"] and m["memory_bytes"] > 0
+    assert m["tokens_per_second"] == pytest.approx(48 / sorted(m["step_seconds"][3:])[1])
+
+
+def test_jobs(lmfast, model):
+    for job, what, other in (("prefill", "prefill", "decode"), ("decode", "decode", "prefill")):
+        r = lmfast("bench", job, "-m", model, "--prompts", 1, "-r", 1, "--prompt-tokens", 8, "--new-tokens", 3, "--streams", 2, "--json", "--quiet")
+        row = json.loads(r.stdout)["results"][0]
+        assert what + "_runs" in row and other + "_runs" not in row
+    assert "did you mean train?" in lmfast("bench", "tran", "-m", model).stderr
+    assert f"made for {CONTEXT}" in lmfast("bench", "train", "-m", model, "--seq-len", CONTEXT + 1).stderr
+    assert "at most" in lmfast("bench", "train", "-m", model, "--seq-len", CONTEXT, "-b", 65536).stderr
