@@ -284,4 +284,4 @@ static lmf_status run(lmf_cli *cli, void *args)
 }
 
 const lmf_command lmf_command_bench = { "bench", "measure how fast a model answers or trains here", flags, sizeof(bench_args), run, .alias = "benchmark",
-    .example = "lmfast bench --model SmolLM2.gguf --streams 1,8\n  lmfast bench train --model SmolLM2.gguf --batch-size 16 --seq-len 2048 --device cuda" };
+    .example = "lmfast bench --model SmolLM2.gguf --streams 1,8" };
