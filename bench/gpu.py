@@ -12,6 +12,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "peers"))
 HERE = pathlib.Path(__file__).parent
+SHOWN = ("who", "job", "tokens_per_second", "gib", "first_loss", "last_loss", "results", "error")
 
 
 def call(*command):
@@ -54,27 +55,29 @@ def main():
 
     def keep(row):
         found.append(row)
-        short = {k: row.get(k) for k in ("who", "job", "tokens_per_second", "gib", "first_loss", "last_loss", "results", "error") if row.get(k) is not None}
-        print(json.dumps(short), flush=True)
+        print(json.dumps({k: row[k] for k in SHOWN if row.get(k) is not None}), flush=True)
         if a.out:
             a.out.write_text(json.dumps(found, indent=1))
 
-    for job, extra in [(j, ()) for j in a.train] + [(j, ("--method", "full")) for j in a.full] + [(j, ("--recompute",)) for j in a.recompute]:
+    jobs = [(j, ()) for j in a.train] + [(j, ("--method", "full")) for j in a.full] + [(j, ("--recompute",)) for j in a.recompute]
+    for job, extra in jobs:
         shape, size = job.split(":")
         rows, tokens = size.split("x")
         model = make_model(a.models / shape, shape)
         name = " ".join((job, *extra))
-        ours = call(a.program, "bench", "train", "--model", model, "--device", "cuda", "--batch-size", rows, "--seq-len", tokens, "--steps", a.steps,
-                    "--json", "--quiet", *extra)
-        keep({"who": "lmfast", "job": name, "gib": ours.get("memory_bytes", 0) / 2**30, **{k: v for k, v in ours.items() if k != "job"}})
+        ours = call(a.program, "bench", "train", "--model", model, "--device", "cuda", "--batch-size", rows, "--seq-len", tokens,
+                    "--steps", a.steps, "--json", "--quiet", *extra)
+        keep({**ours, "who": "lmfast", "job": name, "gib": ours.get("memory_bytes", 0) / 2**30})
         if not a.no_peer and not extra:
             for flags in [()] + [("--compile",)] * a.compile:
-                peer = call(sys.executable, HERE / "peers/gpu_train.py", "--shape", shape, "--rows", rows, "--tokens", tokens, *flags)
-                keep({"who": "transformers + PEFT" + " compiled" * bool(flags), "job": name, "gib": peer.get("peak_gib"), **peer})
+                peer = call(sys.executable, HERE / "peers/gpu_train.py", "--shape", shape, "--rows", rows, "--tokens", tokens,
+                            "--steps", a.steps, *flags)
+                keep({**peer, "who": "transformers + PEFT" + " compiled" * bool(flags), "job": name, "gib": peer.get("peak_gib")})
     for shape in a.decode:
         model = make_model(a.models / shape, shape)
-        keep({"who": "lmfast", "job": "decode " + shape, **{k: v for k, v in call(
-            a.program, "bench", "--model", model, "--device", "cuda", "--streams", a.streams, "--prompts", 1, "--runs", 3, "--json", "--quiet").items() if k != "job"}})
+        ours = call(a.program, "bench", "--model", model, "--device", "cuda", "--streams", a.streams, "--prompts", 1, "--runs", 3,
+                    "--json", "--quiet")
+        keep({**ours, "who": "lmfast", "job": "decode " + shape})
     return any("error" in row for row in found)
 
 

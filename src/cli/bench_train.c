@@ -56,10 +56,12 @@ static lmf_status make_samples(lmf_ctx *ctx, const bench_args *a, int32_t vocab,
         return LMF_NO_MEMORY(ctx, (size_t)(rows * tok) * sizeof *id, "rows of random tokens");
     memset(learn, 1, (size_t)tok);
     learn[0] = 0;
-    for (int64_t r = 0; r < rows; r++) {
-        for (int64_t t = 0; t < tok; t++)
-            id[r * tok + t] = (int32_t)((uint64_t)lmf_random_u32((uint64_t)a->seed, (uint32_t)r, 0, (uint64_t)t) * (uint64_t)vocab >> 32);
-        out->items[r] = (lmf_sample){ .id = id + r * tok, .learn = learn, .n = (int32_t)tok, .n_learn = (int32_t)tok - 1, .line = r + 1, .i_row = r };
+    for (int64_t r = 0; r < rows; r++, id += tok) {
+        for (int64_t t = 0; t < tok; t++) {
+            uint64_t u = lmf_random_u32((uint64_t)a->seed, (uint32_t)r, 0, (uint64_t)t);
+            id[t] = (int32_t)(u * (uint64_t)vocab >> 32);
+        }
+        out->items[r] = (lmf_sample){ id, learn, (int32_t)tok, (int32_t)tok - 1, .line = r + 1, .i_row = r };
     }
     return LMF_OK;
 }
@@ -69,6 +71,31 @@ static void print_profile(const lmf_trainer *t)
     lmf_profile_row rows[64];
     for (int g = 0; g < 2 * lmf_trainer_n_buckets(t) + 1; g++)
         lmf__bench_profile(rows, lmf_plan_profile(lmf_trainer_plan(t), g, rows, 64));
+}
+
+static void report(lmf_cli *cli, const bench_args *a, const lmf_trainer *t, const double *seconds, double first_loss,
+                   const lmf_train_stats *stats)
+{
+    int64_t tok = a->batch_size * a->seq_len;
+    double rate = (double)tok / lmf__bench_median(seconds + UNTIMED, (int)a->steps - UNTIMED);
+    char cpu[256];
+    if (!cli->json) {
+        printf("%.0f tokens/s, median of %lld steps of %lld x %lld tokens; %.2f GB planned; loss %.4f -> %.4f\n", rate,
+               (long long)a->steps - UNTIMED, (long long)a->batch_size, (long long)a->seq_len, (double)lmf_trainer_bytes(t) / 1e9,
+               first_loss, stats->loss);
+        return;
+    }
+    lmf_cpu_model(cpu, sizeof cpu);
+    json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:s, s:i}", "job", "train", "version", LMF_VERSION, "model", lmf_json_string(a->model),
+                          "cpu", lmf_json_string(cpu), "device", cli->device, "workers", cli->ctx->n_workers);
+    json_object_update_new(j, json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "compute", a->compute, "method", a->method,
+                                        "recompute", a->recompute, "lora_r", (json_int_t)a->lora_r, "batch_size", (json_int_t)a->batch_size,
+                                        "seq_len", (json_int_t)a->seq_len, "steps", (json_int_t)a->steps));
+    json_object_update_new(j, json_pack("{s:f, s:o, s:I, s:I, s:f, s:f}", "tokens_per_second", rate,
+                                        "step_seconds", lmf__bench_list(seconds, (int)a->steps),
+                                        "memory_bytes", (json_int_t)lmf_trainer_bytes(t), "trainable", (json_int_t)lmf_trainer_n_params(t),
+                                        "first_loss", first_loss, "last_loss", stats->loss));
+    lmf_cli_print_json(cli, j);
 }
 
 lmf_status lmf__bench_train(lmf_cli *cli, const bench_args *a)
@@ -86,7 +113,8 @@ lmf_status lmf__bench_train(lmf_cli *cli, const bench_args *a)
 
     LMF_TRY_TO(done, lmf_model_open(ctx, a->model, &m));
     if (a->seq_len > lmf_model_config(m)->context) {
-        s = LMF_FAIL(ctx, LMF_E_ARG, "--seq-len is %lld, but the model was made for %d tokens", (long long)a->seq_len, lmf_model_config(m)->context);
+        s = LMF_FAIL(ctx, LMF_E_ARG, "--seq-len is %lld, but the model was made for %d tokens", (long long)a->seq_len,
+                     lmf_model_config(m)->context);
         goto done;
     }
     if (tok > 1 << 22) {
@@ -115,23 +143,11 @@ lmf_status lmf__bench_train(lmf_cli *cli, const bench_args *a)
     if (s)
         goto done;
     if (stats.n_skipped || !(stats.loss < first_loss)) {
-        s = LMF_FAIL(ctx, LMF_E_INTERNAL, "%lld of %lld steps had no finite gradients, and the loss went from %.4f to %.4f: what was timed is no training",
-                     (long long)stats.n_skipped, (long long)a->steps, first_loss, stats.loss);
+        s = LMF_FAIL(ctx, LMF_E_INTERNAL, "%lld of %lld steps had no finite gradients, and the loss went from %.4f to %.4f: "
+                     "what was timed is no training", (long long)stats.n_skipped, (long long)a->steps, first_loss, stats.loss);
         goto done;
     }
-    double rate = (double)tok / lmf__bench_median(seconds + UNTIMED, (int)a->steps - UNTIMED);
-    if (cli->json) {
-        char cpu[256];
-        lmf_cpu_model(cpu, sizeof cpu);
-        s = lmf_cli_print_json(cli, json_pack("{s:s, s:s, s:o, s:o, s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:f, s:o, s:I, s:I, s:f, s:f}",
-            "job", "train", "version", LMF_VERSION, "model", lmf_json_string(a->model), "cpu", lmf_json_string(cpu), "device", cli->device,
-            "workers", ctx->n_workers, "compute", a->compute, "method", a->method, "recompute", a->recompute, "lora_r", (json_int_t)a->lora_r,
-            "batch_size", (json_int_t)a->batch_size, "seq_len", (json_int_t)a->seq_len, "steps", (json_int_t)a->steps, "tokens_per_second", rate,
-            "step_seconds", lmf__bench_list(seconds, (int)a->steps), "memory_bytes", (json_int_t)lmf_trainer_bytes(t),
-            "trainable", (json_int_t)lmf_trainer_n_params(t), "first_loss", first_loss, "last_loss", stats.loss));
-    } else
-        printf("%.0f tokens/s, median of %lld steps of %lld x %lld tokens; %.2f GB planned; loss %.4f -> %.4f\n", rate, (long long)a->steps - UNTIMED,
-               (long long)a->batch_size, (long long)a->seq_len, (double)lmf_trainer_bytes(t) / 1e9, first_loss, stats.loss);
+    report(cli, a, t, seconds, first_loss, &stats);
     if (a->profile)
         print_profile(t);
 done:

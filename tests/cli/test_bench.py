@@ -56,7 +56,8 @@ def test_train(lmfast, model, flags):
 
 def test_jobs(lmfast, model):
     for job, what, other in (("prefill", "prefill", "decode"), ("decode", "decode", "prefill")):
-        r = lmfast("bench", job, "-m", model, "--prompts", 1, "-r", 1, "--prompt-tokens", 8, "--new-tokens", 3, "--streams", 2, "--json", "--quiet")
+        r = lmfast("bench", job, "-m", model, "--prompts", 1, "-r", 1, "--prompt-tokens", 8, "--new-tokens", 3, "--streams", 2,
+                   "--json", "--quiet")
         row = json.loads(r.stdout)["results"][0]
         assert what + "_runs" in row and other + "_runs" not in row
     assert "did you mean train?" in lmfast("bench", "tran", "-m", model).stderr
