@@ -327,7 +327,8 @@ static void take_token(lmf_engine *e, lmf_session *s)
     const float *logp = e->io.next_logp + (size_t)s->step_sample * LMF_SAMPLE_WIDTH;
     int32_t id = next[0];
     if (s->gen.grammar && s->step_mask) {
-        fail(s, s->step_mask, "the grammar's mask could not be made");
+        fail(s, s->step_mask, s->step_mask == LMF_E_LIMIT ?
+             "the grammar's automaton has become too large" : "the grammar's mask could not be made");
         return;
     }
     if (id == LMF_SAMPLE_NONE_ALLOWED) {

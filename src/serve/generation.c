@@ -53,12 +53,14 @@ void lmf__generation_destroy(lmf_generation *g)
     }
     for (int32_t i = 0; i < g->n_choices; i++) {
         lmf_candidate *c = &g->choice[i];
+        lmf__constrained_close(&c->form);
         lmf_buf_clear(&c->text);
         json_decref(c->pending);
         json_decref(c->tokens);
         json_decref(c->calls);
     }
     lmf_free(s->ctx, g->choice, (size_t)g->n_choices * sizeof *g->choice);
+    lmf__constraints_drop(&s->constraints, g->compiled);
     lmf__request_clear(&g->r);
     json_decref(g->body);
     if (g->prev)
@@ -115,6 +117,25 @@ static bool make_choices(lmf_generation *g, lmf_fault *f)
     return true;
 }
 
+static bool constrain(lmf_generation *g, lmf_fault *f)
+{
+    lmf_server *s = g->server;
+    const lmf_request *r = &g->r;
+    if (!lmf__wish_is_any(&r->wish))
+        return true;
+    if (!(g->compiled = lmf__constraints_get(&s->constraints, &r->wish, f)))
+        return false;
+    for (int32_t i = 0; i < g->n_choices; i++) {
+        lmf_candidate *c = &g->choice[i];
+        int32_t n_prompt = g->part[i / r->n].n_prompt, room = s->engine_info.context - n_prompt;
+        int32_t n_most = r->max_tok < 0 || r->max_tok > room ? room : (int32_t)r->max_tok;
+        if (!lmf__constrained_open(&c->form, &s->constraints, g->compiled, r->wish.must_call, n_prompt, n_most, f))
+            return false;
+        c->rule.mask = lmf__constrained_mask, c->rule.state = &c->form;
+    }
+    return true;
+}
+
 static void end_jobs(lmf_generation *g)
 {
     for (int32_t i = 0; i < g->n_parts; i++)
@@ -126,9 +147,9 @@ bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
 {
     lmf_server *s = g->server;
     lmf_gen_opts gen = lmf__request_gen(&g->r, s);
-    bool ruled = g->r.only.n + g->r.banned.n > 0;
+    bool ruled = g->r.only.n + g->r.banned.n > 0 || lmf__wish_is_any(&g->r.wish);
     void *rule[LMF_REQUEST_MAX_N];
-    if (!make_choices(g, f))
+    if (!make_choices(g, f) || !constrain(g, f))
         return false;
     for (int32_t i = 0; i < g->n_parts; i++) {
         lmf_part *p = &g->part[i];
@@ -296,6 +317,35 @@ static void show(lmf_candidate *c, size_t n)
     c->n_shown = n;
 }
 
+/* Calls as they come, from the mark at begin on; without a stream all at the end, for the message. False: it only looked like calls. */
+static bool show_calls(lmf_candidate *c, size_t begin)
+{
+    lmf_generation *g = c->g;
+    const lmf_tool_form *form = &g->server->tool_form;
+    lmf_tool_scan *scan = &c->scan;
+    lmf_tool_piece p;
+    json_t *list = json_array();
+    if (scan->phase == LMF_SCAN_OPEN)
+        scan->at = begin;
+    while (lmf_tool_scan_next(scan, form, lmf_buf_str(&c->text), c->stream.n_out, &p)) {
+        if (g->r.stream)
+            send_piece(g, g->shape->call(c, &p));
+        else if (p.name)
+            json_array_append_new(list, json_pack("{s:o}", "name", p.name));
+        else
+            json_object_set_new(json_array_get(list, json_array_size(list) - 1), "arguments", lmf_json_stringn(p.arguments, p.n));
+    }
+    bool whole = c->finish && lmf_tool_scan_is_whole(scan, form, lmf_buf_str(&c->text), c->stream.n_out);
+    if (whole) {
+        c->calls = list;
+        c->call_begin = begin;
+        c->finish = strcmp(c->finish, "stop") ? c->finish : "tool_calls";
+        return true;
+    }
+    json_decref(list);
+    return g->r.stream && (!c->finish || scan->n_calls);
+}
+
 /* What is certain of the text; all of it with a finish. */
 static void show_certain(lmf_candidate *c)
 {
@@ -306,15 +356,11 @@ static void show_certain(lmf_candidate *c)
     c->greeted = true;
     if (g->with_tools)
         begin = lmf_tool_form_begin(&g->server->tool_form, lmf_buf_str(&c->text), n, c->n_shown);
-    if (c->finish && begin < n) {
-        c->calls = lmf_tool_form_parse(&g->server->tool_form, lmf_buf_str(&c->text), n, begin);
-        c->call_begin = begin;
-        if (!c->calls)
-            begin = n; /* it only looked like calls */
-        else if (strcmp(c->finish, "stop") == 0)
-            c->finish = "tool_calls";
-    }
+    if (begin < n && !c->finish && n - begin >= strlen(g->server->tool_form.open))
+        c->stream.n_stops = 0; /* stop texts end text; a call has its own end */
     show(c, begin);
+    if (begin < n && (g->r.stream || c->finish) && !show_calls(c, begin))
+        show(c, n);
     if (!c->finish)
         return;
     json_t *rest = c->stream.i_stop < 0 ? take_pending(c) : NULL; /* of tokens without text of their own; not those of a stop text */
@@ -324,6 +370,21 @@ static void show_certain(lmf_candidate *c)
         send_piece(g, g->shape->piece(c, NULL, 0, json_array_size(rest) ? json_incref(rest) : NULL, c->finish));
     json_decref(rest);
     g->n_open--;
+}
+
+/* A control token that a template begins or ends calls with is text here: the calls are told by it. */
+static bool is_of_form(const lmf_generation *g, int32_t id, const uint8_t **p, size_t *n)
+{
+    const lmf_tool_form *form = &g->server->tool_form;
+    const lmf_tokenizer *t = g->server->model->tokenizer;
+    if (!g->with_tools || lmf_tokenizer_kind(t, id) != LMF_TOKEN_CONTROL || !(*p = lmf_tokenizer_piece(t, id, n)) || !*n)
+        return false;
+    const char *const words[] = { form->open, form->between, form->close };
+    for (size_t i = 0; i < 3; i++)
+        for (size_t at = 0; at + *n <= strlen(words[i]); at++)
+            if (memcmp(words[i] + at, *p, *n) == 0)
+                return true;
+    return false;
 }
 
 static lmf_status take_token(lmf_candidate *c, const lmf_job_event *ev)
@@ -337,7 +398,12 @@ static lmf_status take_token(lmf_candidate *c, const lmf_job_event *ev)
     if (t->id >= 0 && t->finish != LMF_FINISH_STOP) {
         if (c->pending)
             note_logprob(c, ev);
-        LMF_TRY(lmf_text_stream_push(&c->stream, c->g->server->model->tokenizer, t->id, &c->text, &fresh));
+        const uint8_t *p;
+        size_t n = 0;
+        if (is_of_form(c->g, t->id, &p, &n))
+            LMF_TRY(lmf_text_stream_push_bytes(&c->stream, p, n, &c->text, &fresh));
+        else
+            LMF_TRY(lmf_text_stream_push(&c->stream, c->g->server->model->tokenizer, t->id, &c->text, &fresh));
     }
     if (t->finish && c->stream.i_stop < 0)
         LMF_TRY(lmf_text_stream_end(&c->stream, &c->text, &fresh));
@@ -358,7 +424,8 @@ void lmf__generation_take(lmf_part *part, const lmf_job_event *ev)
         if (!over && !status && g->r.stream && !g->x->streams)
             lmf__stream_begin(g->x);
         if (over)
-            fail(g, ev->failure ? 500 : 503, ev->failure ? ev->why : "the server is going down");
+            fail(g, !ev->failure ? 503 : ev->failure == LMF_E_LIMIT || ev->failure == LMF_E_ARG ? 400 : 500,
+                 ev->failure ? ev->why : "the server is going down"); /* 400: the form that was asked for can't be followed on */
         else if (status)
             fail(g, 500, lmf_status_text(status));
         else

@@ -10,6 +10,7 @@
 #ifndef LMF_SERVE_GENERATION_H
 #define LMF_SERVE_GENERATION_H
 #include "serve/request.h"
+#include "serve/tool_scan.h"
 #include "text/stream/stream.h"
 
 typedef struct lmf_generation lmf_generation;
@@ -20,6 +21,8 @@ typedef struct lmf_candidate {
     lmf_generation *g;
     int32_t         index;
     lmf_rule        rule;
+    lmf_constrained form;            /* where a form is asked for */
+    lmf_tool_scan   scan;            /* of a stream's calls */
     lmf_text_stream stream;
     lmf_buf         text;            /* the answer; its first stream.n_out bytes are for certain */
     size_t          n_shown;         /* bytes that were sent */
@@ -27,7 +30,7 @@ typedef struct lmf_candidate {
     bool            greeted;
     const char     *finish;          /* NULL: it goes on */
     json_t         *pending, *tokens; /* logprobs not sent yet; all, without a stream. NULL: none are wanted */
-    json_t         *calls;           /* [{"name", "arguments"}]; NULL: none */
+    json_t         *calls;           /* [{"name", "arguments" as text}], empty where they were streamed; NULL: none */
     size_t          call_begin;      /* of the text that became calls */
 } lmf_candidate;
 
@@ -36,6 +39,7 @@ typedef struct lmf_shape {           /* how an endpoint spells its answers */
     /* A choice in a stream: text and logprobs (taken, may be NULL), or the finish with none of both. */
     json_t   *(*piece)(lmf_candidate *c, const char *text, size_t n, json_t *logprobs, const char *finish);
     json_t   *(*greeting)(lmf_candidate *c); /* the first piece of a choice; NULL: none */
+    json_t   *(*call)(lmf_candidate *c, lmf_tool_piece *p); /* a piece of a call in a stream; takes p->name. NULL: there are no tools */
     json_t   *(*whole)(lmf_candidate *c);
 } lmf_shape;
 
@@ -49,6 +53,7 @@ struct lmf_generation {
     json_t          *body;
     lmf_request      r;
     bool             with_tools;     /* calls are looked for in the answers */
+    lmf_compiled    *compiled;       /* what the answers follow, or NULL */
     char             id[64];
     int64_t          created;
     lmf_part         part[LMF_MAX_PROMPTS];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/request.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ops/sample/sample.h"
@@ -30,6 +31,8 @@ void lmf__request_init(lmf_request *r, lmf_ctx *ctx)
 
 void lmf__request_clear(lmf_request *r)
 {
+    json_decref(r->any_object);
+    json_decref(r->wish.tools);
     lmf_ids_clear(&r->only);
     lmf_ids_clear(&r->banned);
 }
@@ -101,9 +104,7 @@ static bool read_bias(lmf_request *r, const lmf_server *s, const json_t *body, l
 /* Members that would change the answer and are not followed. */
 static bool refuse_unfollowed(const json_t *body, lmf_fault *f)
 {
-    static const char *const names[] = { "functions", "function_call", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
-        "structured_outputs",
-                                         "grammar", "json_schema", "min_tokens", "audio", "prediction", "web_search_options", "suffix",
+    static const char *const names[] = { "functions", "function_call", "min_tokens", "audio", "prediction", "web_search_options", "suffix",
                                          "prompt_logprobs", "logits_processors", "bad_words", "length_penalty", "use_beam_search", NULL };
     for (const char *const *name = names; *name; name++) {
         const json_t *v = json_object_get(body, *name);
@@ -115,16 +116,74 @@ static bool refuse_unfollowed(const json_t *body, lmf_fault *f)
     return true;
 }
 
-static bool read_format(const json_t *body, lmf_fault *f)
+/* One way of asking for a form; a second one is refused. */
+static bool take_wish(lmf_wish *w, lmf_wish_kind kind, const json_t *value, const char *param, lmf_fault *f)
 {
-    const json_t *v = json_object_get(body, "response_format"), *type = json_object_get(v, "type");
-    if (!v || json_is_null(v))
-        return true;
-    if (!json_is_object(v) || !json_is_string(type))
-        return lmf__refuse(f, 400, "response_format", NULL, "response_format must be an object with a type");
-    return strcmp(json_string_value(type), "text") == 0 ||
-           lmf__refuse(f, 400, "response_format", NULL, "response_format of the type \"%.40s\" is not supported by this server; text is",
-               json_string_value(type));
+    static const char *const forms[] = { [LMF_WISH_SCHEMA] = "a JSON schema", [LMF_WISH_REGEX] = "a text", [LMF_WISH_GRAMMAR] = "a text",
+                                         [LMF_WISH_CHOICE] = "a list of texts" };
+    bool right = json_is_string(value);
+    if (kind == LMF_WISH_SCHEMA)
+        right = json_is_object(value) || json_is_boolean(value);
+    else if (kind == LMF_WISH_CHOICE)
+        right = json_is_array(value);
+    if (!right)
+        return lmf__refuse(f, 400, param, NULL, "%s must be %s", param, forms[kind]);
+    if (w->kind)
+        return lmf__refuse(f, 400, param, NULL, "%s and %s each ask for a form of the answer; give one of them", w->param, param);
+    w->kind = kind, w->value = value;
+    snprintf(w->param, sizeof w->param, "%s", param);
+    return true;
+}
+
+/* Names of other servers for the same. */
+static bool read_guided(lmf_request *r, const json_t *body, lmf_fault *f)
+{
+    static const struct { const char *name, *inner; lmf_wish_kind kind; } table[] = {
+        { "guided_json", "json", LMF_WISH_SCHEMA }, { "guided_regex", "regex", LMF_WISH_REGEX }, { "guided_choice", "choice",
+            LMF_WISH_CHOICE },
+        { "guided_grammar", "grammar", LMF_WISH_GRAMMAR }, { "json_schema", NULL, LMF_WISH_SCHEMA }, { "grammar", NULL,
+            LMF_WISH_GRAMMAR } };
+    const json_t *more = json_object_get(body, "structured_outputs");
+    if (more && !json_is_null(more) && !json_is_object(more))
+        return lmf__refuse(f, 400, "structured_outputs", NULL, "structured_outputs must be an object with json, regex, choice or grammar");
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const json_t *v = json_object_get(body, table[i].name), *inner = table[i].inner ? json_object_get(more, table[i].inner) : NULL;
+        char param[64];
+        snprintf(param, sizeof param, "structured_outputs.%s", table[i].inner ? table[i].inner : "");
+        if (v && !json_is_null(v) && !take_wish(&r->wish, table[i].kind, v, table[i].name, f))
+            return false;
+        if (inner && !json_is_null(inner) && !take_wish(&r->wish, table[i].kind, inner, param, f))
+            return false;
+    }
+    return true;
+}
+
+static bool read_format(lmf_request *r, const json_t *body, lmf_fault *f)
+{
+    const json_t *v = json_object_get(body, "response_format");
+    const char *type = json_string_value(json_object_get(v, "type"));
+    if (v && !json_is_null(v)) {
+        if (!type)
+            return lmf__refuse(f, 400, "response_format", NULL, "response_format must be an object with a type");
+        if (strcmp(type, "json_object") == 0) {
+            if (!(r->any_object = json_pack("{s:s}", "type", "object")))
+                return lmf__refuse(f, 503, NULL, NULL, "there is no memory for the request");
+            if (!take_wish(&r->wish, LMF_WISH_SCHEMA, r->any_object, "response_format", f))
+                return false;
+        } else if (strcmp(type, "json_schema") == 0) {
+            const json_t *schema = json_object_get(json_object_get(v, "json_schema"), "schema");
+            if (!schema)
+                return lmf__refuse(f, 400, "response_format", NULL,
+                    "response_format of the type json_schema has its schema at json_schema.schema");
+            if (!take_wish(&r->wish, LMF_WISH_SCHEMA, schema, "response_format", f))
+                return false;
+        } else if (strcmp(type, "text")) {
+            return lmf__refuse(f, 400, "response_format", NULL,
+                "response_format of the type \"%.40s\" is not supported by this server; text, "
+                               "json_object and json_schema are", type);
+        }
+    }
+    return read_guided(r, body, f);
 }
 
 static bool read_stream(lmf_request *r, const json_t *body, lmf_fault *f)
@@ -154,10 +213,12 @@ bool lmf__request_read(lmf_request *r, const lmf_server *s, const json_t *body, 
 #undef AT
     const json_t *seed = json_object_get(body, "seed");
     if (!read_model(r, s, body, f) || !lmf__params_read(body, table, r, f) || !read_stream(r, body, f) || !read_stop(r, body, f) ||
-        !read_bias(r, s, body, f) || !read_format(body, f) || !refuse_unfollowed(body, f))
+        !read_bias(r, s, body, f) || !read_format(r, body, f) || !refuse_unfollowed(body, f))
         return false;
     if (r->best_of && r->best_of != r->n)
         return lmf__refuse(f, 400, "best_of", NULL, "best_of is %lld; it must equal n, %lld", (long long)r->best_of, (long long)r->n);
+    if (r->ignore_eos && lmf__wish_is_any(&r->wish))
+        return lmf__refuse(f, 400, "ignore_eos", NULL, "ignore_eos does not go with %s: an answer of that form has an end", r->wish.param);
     r->has_seed = seed && !json_is_null(seed);
     return true;
 }

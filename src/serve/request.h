@@ -4,12 +4,13 @@
  * Owner: the caller's storage, init/clear; stop texts are the body's. Threads: the loop's. */
 #ifndef LMF_SERVE_REQUEST_H
 #define LMF_SERVE_REQUEST_H
+#include "serve/constraint.h"
 #include "serve/server.h"
 
 enum { LMF_REQUEST_MAX_STOPS = 4, LMF_REQUEST_STOP_BYTES = 256, LMF_REQUEST_MAX_N = 8, LMF_REQUEST_MAX_BIAS = 1024 };
 
-/* Which tokens one sequence may write, beside what the model would: the seam for grammars. The engine's mask function (lmf__rule_mask) asks
- * `mask` first, if there is one, and then takes away what is banned. One a sequence; it outlives the sequence. */
+/* Which tokens one sequence may write, beside what the model would. The engine's mask function (lmf__rule_mask) asks `mask` first, if there
+ * is one, and then takes away what is banned. One a sequence; it outlives the sequence. */
 typedef struct lmf_rule {
     lmf_status   (*mask)(void *state, const int32_t *tok, int n_tok, uint32_t *bits); /* as lmf_mask_fn, which see; NULL: all are allowed */
     void          *state;
@@ -27,6 +28,8 @@ typedef struct lmf_request {
     const char *stop[LMF_REQUEST_MAX_STOPS];
     int         n_stops;
     lmf_ids     only, banned;       /* logit_bias of 100 and -100 */
+    json_t     *any_object;         /* the schema of json_object */
+    lmf_wish    wish;               /* what the answer must look like; the endpoint adds tools */
 } lmf_request;
 
 void lmf__request_init(lmf_request *r, lmf_ctx *ctx);

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "serve/generation.h"
+#include "serve/tools.h"
 
 enum { BACKLOG = 1024, TICK_MS = 100 };
 
@@ -336,6 +337,7 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
         return LMF_NO_MEMORY(ctx, sizeof *s, "a server");
     s->ctx = ctx, s->model = model, s->engine = engine, s->o = o, s->chat = model->chat, s->started_unix = (int64_t)time(NULL);
     lmf_engine_get_info(engine, &s->engine_info);
+    lmf__constraints_init(&s->constraints, ctx, &s->chat, &s->tool_form);
     s->salt = lmf__server_random(s);
     lmf_status status = open_outbox(s);
     if (!status)
@@ -343,7 +345,7 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
     if (!status)
         status = lmf_chat_find_forms(&s->chat, &s->forms);
     if (!status)
-        status = lmf_tool_form_find(&s->chat, &s->forms, &s->tool_form);
+        status = lmf__tools_find(&s->chat, &s->forms, &s->tool_form, &s->own_tools);
     if (!status)
         status = start(s);
     if (!status) {
@@ -352,6 +354,7 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
             status = LMF_FAIL(ctx, LMF_E_IO, "the event loop failed: %s", strerror(errno));
     }
     stop(s);
+    lmf__constraints_clear(&s->constraints);
     lmf_delete(ctx, s);
     return status;
 }

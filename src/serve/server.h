@@ -6,6 +6,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include "serve/constraint.h"
 #include "serve/exchange.h"
 #include "serve/guard.h"
 #include "serve/serve.h"
@@ -47,6 +48,8 @@ struct lmf_server {
     lmf_chat          chat;          /* the model's, with a clock of its own */
     lmf_chat_forms    forms;
     lmf_tool_form     tool_form;
+    bool              own_tools;     /* the template knows no tools: they are described in the system message */
+    lmf_constraints   constraints;
     lmf_guard         guard;
     struct event_base *base;
     struct evconnlistener *listener;

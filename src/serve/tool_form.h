@@ -8,9 +8,13 @@
 #include <jansson.h>
 #include "text/chat/chat.h"
 
+enum { LMF_TOOL_MAX_CALLS = 64 };
+
 typedef struct lmf_tool_form {
     bool known;
     char open[64], close[64];  /* without white space around; open "": the call is the whole answer */
+    char lead[16], tail[16];   /* white space behind open, before close */
+    char between[160];         /* from the first call's end to the second's begin; "": an answer has one call */
     char arguments[32];        /* the key beside "name": "arguments" or "parameters" */
 } lmf_tool_form;
 
@@ -18,7 +22,4 @@ typedef struct lmf_tool_form {
 lmf_status lmf_tool_form_find(const lmf_chat *chat, const lmf_chat_forms *forms, lmf_tool_form *out);
 /* Where the first call may begin in text[from ..n); what lies before it is text for certain. n: none has. */
 size_t     lmf_tool_form_begin(const lmf_tool_form *f, const char *text, size_t n, size_t from);
-/* text[at .. n) as calls, a list of {"name", "arguments"}; NULL: it is not calls and nothing else. The caller's reference. */
-json_t    *lmf_tool_form_parse(const lmf_tool_form *f, const char *text, size_t n, size_t at);
-
 #endif

@@ -2,6 +2,7 @@
 /* Tool calls as several templates spell them, found out and told from text again. */
 #include <string.h>
 #include "serve/tool_form.h"
+#include "serve/tool_scan.h"
 #include "test.h"
 #include "text/tokenizer/tokenizer_test.h"
 
@@ -54,31 +55,50 @@ static void found(void **state)
     }
 }
 
+/* As a stream gives them, a byte at a time, and all at once. */
 static size_t n_calls(const lmf_tool_form *form, const char *text, size_t *begin)
 {
-    size_t n = strlen(text);
+    size_t n = strlen(text), k[2] = { 0 };
     *begin = lmf_tool_form_begin(form, text, n, 0);
-    json_t *calls = lmf_tool_form_parse(form, text, n, *begin);
-    size_t k = json_array_size(calls);
-    for (size_t i = 0; i < k; i++) {
-        assert_string_equal(json_string_value(json_object_get(json_array_get(calls, i), "name")), "f");
-        assert_true(json_is_object(json_object_get(json_array_get(calls, i), "arguments")));
+    for (int turn = 0; turn < 2; turn++) {
+        lmf_tool_scan scan = { .at = *begin };
+        lmf_tool_piece p;
+        char arguments[1024];
+        size_t n_arguments = 0;
+        for (size_t have = turn ? n : *begin; have <= n; have++)
+            while (lmf_tool_scan_next(&scan, form, text, have, &p)) {
+                if (p.name) {
+                    assert_string_equal(json_string_value(p.name), "f");
+                    json_decref(p.name);
+                    k[turn]++;
+                } else {
+                    memcpy(arguments + n_arguments, p.arguments, p.n);
+                    n_arguments += p.n;
+                }
+            }
+        arguments[n_arguments] = 0;
+        if (!lmf_tool_scan_is_whole(&scan, form, text, n))
+            k[turn] = 0;
+        else if (k[turn] == 1)
+            assert_string_equal(arguments, strstr(text, "{\"a\"") ? "{\"a\": \"}</tool_call>\\\"\"}" : "{}");
     }
-    json_decref(calls);
-    return k;
+    assert_int_equal(k[0], k[1]);
+    return k[0];
 }
 
-#define CALL "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"}</tool_call>\"}}\n</tool_call>"
+#define CALL "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"}</tool_call>\\\"\"}}\n</tool_call>"
 
 static void told(void **state)
 {
-    static const lmf_tool_form form = { true, "<tool_call>", "</tool_call>", "arguments" }, bare = { true, "", "", "parameters" };
+    static const lmf_tool_form form = { true, "<tool_call>", "</tool_call>", "\n", "\n", "\n</tool_call>\n<tool_call>\n", "arguments" },
+        bare = { true, "", "", "", "", "", "parameters" };
     static const struct { const char *text; size_t n, begin; } texts[] = {
         { CALL, 1, 0 }, { "Well. " CALL "\n" CALL " ", 2, 6 }, { "no call", 0, 7 }, { "<tool", 0, 0 }, { "a <tool> <tool_ca", 0, 9 },
         { "<tool_call>{\"name\": \"f\"}</tool_call>", 0, 0 }, { "<tool_call>{\"name\": 3, \"arguments\": {}}</tool_call>", 0, 0 },
-            { CALL " and more", 0, 0 },
+            { CALL " and more", 0, 0 }, { CALL "\n<tool_call>", 0, 0 },
         { "<tool_call>{\"name\": \"f\", \"arguments\": {}}", 1, 0 }, { "<tool_call>{\"name\": \"f\", \"arguments\": {}", 0, 0 },
-        { "<tool_call>{\"name\": \"f\", \"name\": \"f\", \"arguments\": {}}</tool_call>", 0, 0 } };
+        { "<tool_call>{\"name\": \"f\", \"name\": \"f\", \"arguments\": {}}</tool_call>", 0, 0 },
+        { "<tool_call>{\"name\": \"f\", \"arguments\": {}, \"id\": 1}</tool_call>", 0, 0 } };
     size_t begin;
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {

@@ -216,11 +216,11 @@ NUMBERS = {"temperature": (-0.1, 2.1), "top_p": (-0.1, 1.1), "min_p": (-0.1, 1.1
            "top_logprobs": (-1, 21), "best_of": (0, 2)}
 OTHERS = {"stream": ["yes", 1], "logprobs": [3, "x"], "stop": [1, ["a"] * 5, "", ["", "a"], ["x" * 257], [1]],
     "logit_bias": [[], {"a": 1}, {"-1": 100}, {"1": 101}, {"9999": 100}, {"1": 5}],
-          "response_format": ["json", {"type": "json_object"}, {"type": "json_schema", "json_schema": {}}], "messages": [None, [], "hi",
+          "response_format": ["json", {"type": "xml"}, {"type": "json_schema", "json_schema": {}}], "messages": [None, [], "hi",
               [1], [{"role": "king", "content": "x"}],
           [{"role": "user"}], [{"role": "user",
               "content": 3}]], "tools": ["x", [1], [{"type": "function"}]], "tool_choice": ["required", {"type": "function"}, 1],
-          "stream_options": [{"include_usage": True}, "x"], "functions": [[{"name": "f"}]], "model": [1], "guided_json": [{}]}
+          "stream_options": [{"include_usage": True}, "x"], "functions": [[{"name": "f"}]], "model": [1], "guided_json": ["{"]}
 
 
 @pytest.mark.parametrize("name", [*NUMBERS, *OTHERS])

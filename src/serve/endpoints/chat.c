@@ -6,31 +6,43 @@
 #include "format/json.h"
 #include "serve/generation.h"
 #include "serve/params.h"
+#include "serve/tools.h"
 
-enum { MAX_PROMPT_TOK = 1 << 20, MAX_TOOLS = 128 };
+enum { MAX_PROMPT_TOK = 1 << 20 };
 
 /* ---- answers ---- */
 
 static json_t *logprobs_form(json_t *list) { return json_pack("{s:o, s:n}", "content", list, "refusal"); }
 
-/* The calls of an answer, as a stream or a message has them. */
-static json_t *calls_form(lmf_candidate *c, bool with_index)
+/* The calls of a message. */
+static json_t *calls_form(lmf_candidate *c)
 {
     json_t *out = json_array();
     for (size_t i = 0; i < json_array_size(c->calls); i++) {
         char id[64];
         const json_t *call = json_array_get(c->calls, i);
-        char *arguments = json_dumps(json_object_get(call, "arguments"), JSON_COMPACT);
+        json_t *arguments = json_object_get(call, "arguments");
         lmf__server_id(c->g->server, "call_", id, sizeof id);
-        json_t *j = json_pack("{s:s, s:s, s:{s:O, s:s}}", "id", id, "type", "function", "function", "name", json_object_get(call, "name"),
-            "arguments",
-                              arguments ? arguments : "{}");
-        free(arguments); /* allowed: jansson's own memory */
-        if (with_index)
-            json_object_set_new(j, "index", json_integer((json_int_t)i));
-        json_array_append_new(out, j);
+        json_array_append_new(out, json_pack("{s:s, s:s, s:{s:O, s:O?}}", "id", id, "type", "function", "function", "name",
+                                             json_object_get(call, "name"), "arguments", arguments));
     }
     return out;
+}
+
+/* A piece of a call: its name with its id, then its arguments. */
+static json_t *call(lmf_candidate *c, lmf_tool_piece *p)
+{
+    char id[64];
+    json_t *j;
+    if (p->name) {
+        lmf__server_id(c->g->server, "call_", id, sizeof id);
+        j = json_pack("{s:i, s:s, s:s, s:{s:o, s:s}}", "index", p->i_call, "id", id, "type", "function", "function", "name", p->name,
+            "arguments",
+                      "");
+    } else {
+        j = json_pack("{s:i, s:{s:o}}", "index", p->i_call, "function", "arguments", lmf_json_stringn(p->arguments, p->n));
+    }
+    return json_pack("{s:i, s:{s:[o]}, s:n, s:n}", "index", c->index, "delta", "tool_calls", j, "logprobs", "finish_reason");
 }
 
 static json_t *greeting(lmf_candidate *c)
@@ -42,8 +54,6 @@ static json_t *greeting(lmf_candidate *c)
 static json_t *piece(lmf_candidate *c, const char *text, size_t n, json_t *logprobs, const char *finish)
 {
     json_t *delta = text ? json_pack("{s:o}", "content", lmf_json_stringn(text, n)) : json_object();
-    if (finish && c->calls)
-        json_object_set_new(delta, "tool_calls", calls_form(c, true));
     return json_pack("{s:i, s:o, s:o?, s:s?}", "index", c->index, "delta", delta, "logprobs", logprobs ? logprobs_form(logprobs) : NULL,
         "finish_reason",
                      finish);
@@ -58,13 +68,13 @@ static json_t *whole(lmf_candidate *c)
         n == 0 ? NULL : lmf_json_stringn(lmf_buf_str(&c->text), n),
                                 "refusal");
     if (c->calls)
-        json_object_set_new(message, "tool_calls", calls_form(c, false));
+        json_object_set_new(message, "tool_calls", calls_form(c));
     return json_pack("{s:i, s:o, s:o?, s:s}", "index", c->index, "message", message, "logprobs",
         c->tokens ? logprobs_form(json_incref(c->tokens)) : NULL,
                      "finish_reason", c->finish);
 }
 
-static const lmf_shape shape = { "chatcmpl-", "chat.completion", "chat.completion.chunk", piece, greeting, whole };
+static const lmf_shape shape = { "chatcmpl-", "chat.completion", "chat.completion.chunk", piece, greeting, call, whole };
 
 /* ---- questions ---- */
 
@@ -72,10 +82,12 @@ static bool read_own(lmf_generation *g, lmf_fault *f)
 {
     static const lmf_param table[] = { { "logprobs", LMF_PARAM_BOOL, offsetof(lmf_request, logprobs), 0, 0 },
                                        { "top_logprobs", LMF_PARAM_INT, offsetof(lmf_request, n_top), 0, LMF_JOB_MAX_TOP }, { 0 } };
-    static const lmf_param ignored[] = { { "parallel_tool_calls", LMF_PARAM_BOOL, 0, 0, 0 }, { "store", LMF_PARAM_BOOL, 0, 0, 0 }, { 0 } };
+    static const lmf_param ignored[] = { { "store", LMF_PARAM_BOOL, 0, 0, 0 }, { 0 } };
     bool dummy;
-    if (!lmf__params_read(g->body, table, &g->r, f) || !lmf__params_read(g->body, ignored, &dummy, f))
+    if (!lmf__params_read(g->body, table, &g->r, f) || !lmf__params_read(g->body, ignored, &dummy, f) ||
+        !lmf__tools_read(g->body, &g->r.wish, f))
         return false;
+    g->with_tools = g->r.wish.tools != NULL;
     if (g->r.n_top && !g->r.logprobs)
         return lmf__refuse(f, 400, "top_logprobs", NULL, "top_logprobs goes with logprobs: true");
     return true;
@@ -111,25 +123,12 @@ static bool check_message(json_t *m, size_t i, lmf_fault *f)
 /* {"messages", "tools"} in the one form; the caller's reference. */
 static json_t *conversation(lmf_generation *g, lmf_fault *f)
 {
-    json_t *messages = json_object_get(g->body, "messages"), *tools = json_object_get(g->body, "tools"),
-        *choice = json_object_get(g->body, "tool_choice");
+    json_t *messages = json_object_get(g->body, "messages"), *tools = json_object_get(g->body, "tools");
     if (!json_is_array(messages) || json_array_size(messages) == 0)
         return lmf__refuse(f, 400, "messages", NULL, "messages must be a list of messages, and not empty"), NULL;
     for (size_t i = 0; i < json_array_size(messages); i++)
         if (!check_message(json_array_get(messages, i), i, f))
             return NULL;
-    if (tools && !json_is_null(tools) && (!json_is_array(tools) || json_array_size(tools) > MAX_TOOLS))
-        return lmf__refuse(f, 400, "tools", NULL, "tools must be a list of at most %d tools", MAX_TOOLS), NULL;
-    for (size_t i = 0; i < json_array_size(tools); i++) {
-        json_t *function = json_object_get(json_array_get(tools, i), "function");
-        if (!json_is_string(json_object_get(function, "name")))
-            return lmf__refuse(f, 400, "tools", NULL,
-                "tools[%zu] must be an object of the type function, with a function that has a name", i), NULL;
-    }
-    const char *word = choice && !json_is_null(choice) ? json_string_value(choice) : "auto";
-    if (!word || (strcmp(word, "auto") && strcmp(word, "none")))
-        return lmf__refuse(f, 400, "tool_choice", NULL, "this tool_choice is not supported by this server; auto and none are"), NULL;
-    g->with_tools = json_array_size(tools) && strcmp(word, "none");
     json_t *vars = json_pack("{s:O}", "messages", messages);
     if (!vars || (g->with_tools && json_object_set(vars, "tools", tools))) {
         json_decref(vars);
@@ -151,6 +150,8 @@ static bool add_prompt(lmf_generation *g, lmf_fault *f)
         return false;
     lmf_ids_init(&ids, s->ctx, MAX_PROMPT_TOK);
     lmf_status status = lmf__row_normalize(s->ctx, vars);
+    if (!status && s->own_tools)
+        status = lmf__tools_describe(s->ctx, vars);
     if (!status)
         status = lmf_chat_fit(&s->chat, &s->forms, vars);
     if (!status) {

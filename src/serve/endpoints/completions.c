@@ -51,7 +51,7 @@ static json_t *piece(lmf_candidate *c, const char *text, size_t n, json_t *logpr
 
 static json_t *whole(lmf_candidate *c) { return spell(c, lmf_buf_str(&c->text), c->stream.n_out, c->tokens, c->finish); }
 
-static const lmf_shape shape = { "cmpl-", "text_completion", "text_completion", piece, NULL, whole };
+static const lmf_shape shape = { "cmpl-", "text_completion", "text_completion", piece, NULL, NULL, whole };
 
 static bool read_own(lmf_generation *g, lmf_fault *f)
 {

@@ -10,7 +10,7 @@ enum { MAX_STATES = 100000 };
 
 lmf_status lmf__js_quote(js *c, const char *p, size_t n, lmf_buf *out)
 {
-    (void)c;
+    (void)c; /* may be NULL */
     static const char letter[32] = { [8] = 'b', [9] = 't', [10] = 'n', [12] = 'f', [13] = 'r' };
     for (size_t i = 0; i < n; i++) {
         uint8_t b = (uint8_t)p[i];
@@ -189,9 +189,10 @@ static lmf_status object(js *c, const js_case *k, gr_ex *out)
     gr_store *s = c->s;
     gr_ex member = GR_NONE, key;
     uint32_t n_required = 0;
+    bool closed = c->g->opts.closed && !k->open && k->n_prop && k->least <= k->n_prop;
     for (uint32_t i = 0; i < k->n_prop; i++)
         n_required += k->prop[i].required;
-    if (!is_never(k->rest)) {
+    if (!is_never(k->rest) && !closed) {
         if (k->least > n_required + 1)
             return LMF_FAIL(c->ctx, LMF_E_UNSUPPORTED,
                 "the schema's keyword \"minProperties\" is not supported where names are free, above one more than are required");
@@ -296,32 +297,46 @@ static const char *rule_name(void *arg, uint32_t rule)
     return "a part of the schema";
 }
 
+lmf_status lmf__js_schema(lmf_grammar *g, const json_t *const *schema, uint32_t n, size_t *n_values, gr_ex *out)
+{
+    js c = { .ctx = g->ctx, .g = g, .s = &g->s, .root = schema[0], .first_rule = g->s.n_rule };
+    js_all root = { 0 };
+    LMF_TRY(measure(g->ctx, schema[0], 0, n_values));
+    lmf_arena_init(&c.arena, g->ctx, 16 << 20);
+    lmf_status s = lmf__js_all(&c, schema, n, &root);
+    c.comma = lmf__js_mark(g, ","), c.colon = lmf__js_mark(g, ":");
+    s = s ? s : lmf__js_rule(&c, root, out);
+    s = s ? s : make_rules(&c);
+    lmf_arena_clear(&c.arena);
+    return s;
+}
+
+gr_ex lmf__js_mark(lmf_grammar *g, const char *mark)
+{
+    gr_ex space = g->opts.space == LMF_JSON_SPACE_NONE ? GR_EMPTY : lmf__gr_str(&g->s, " ");
+    space = g->opts.space == LMF_JSON_SPACE_OPTIONAL ? lmf__gr_opt(&g->s, space) : space;
+    return SEQ(&g->s, lmf__gr_str(&g->s, mark), space);
+}
+
+lmf_status lmf__js_done(lmf_grammar **g, lmf_status status, uint32_t first_node, uint32_t first_rule, gr_ex start)
+{
+    status = status ? status : lmf__gr_finish_rules(&(*g)->s, first_node, first_rule, rule_name, NULL);
+    if (!status || (*g)->s.status)
+        status = lmf__gr_grammar_done(*g, start, "the schema");
+    if (status) {
+        lmf_grammar_destroy(*g);
+        *g = NULL;
+    }
+    return status;
+}
+
 lmf_status lmf_grammar_compile_json_schema(lmf_ctx *ctx, const lmf_grammar_vocab *v, const json_t *schema, const lmf_grammar_opts *opts,
                                            lmf_grammar **out)
 {
     size_t n = 0;
-    js_all root = { 0 };
-    gr_ex start;
-    LMF_TRY(measure(ctx, schema, 0, &n));
+    gr_ex start = GR_NONE;
     LMF_TRY(lmf__gr_grammar_new(ctx, v, opts, out));
-    lmf_grammar *g = *out;
-    js c = { .ctx = ctx, .g = g, .s = &g->s, .root = schema, .first_rule = g->s.n_rule };
-    uint32_t first_node = g->s.n_node;
-    lmf_arena_init(&c.arena, ctx, 16 << 20);
-    gr_ex space = g->opts.space == LMF_JSON_SPACE_NONE ? GR_EMPTY : lmf__gr_str(c.s, " ");
-    space = g->opts.space == LMF_JSON_SPACE_OPTIONAL ? lmf__gr_opt(c.s, space) : space;
-    c.comma = SEQ(c.s, lmf__gr_str(c.s, ","), space), c.colon = SEQ(c.s, lmf__gr_str(c.s, ":"), space);
-    if (!json_is_true(schema))
-        root = (js_all){ &schema, 1 };
-    lmf_status s = lmf__js_rule(&c, root, &start);
-    s = s ? s : make_rules(&c);
-    s = s ? s : lmf__gr_finish_rules(&g->s, first_node, c.first_rule, rule_name, NULL);
-    if (!s || g->s.status)
-        s = lmf__gr_grammar_done(g, start, "the schema");
-    lmf_arena_clear(&c.arena);
-    if (s) {
-        lmf_grammar_destroy(g);
-        *out = NULL;
-    }
-    return s;
+    uint32_t first_node = (*out)->s.n_node, first_rule = (*out)->s.n_rule;
+    lmf_status s = lmf__js_schema(*out, &schema, 1, &n, &start);
+    return lmf__js_done(out, s, first_node, first_rule, start);
 }

@@ -48,6 +48,7 @@ typedef struct lmf_grammar_opts {
     lmf_json_space space;              /* behind ',' and ':' in JSON; default optional */
     size_t         max_bytes;          /* memory of the grammar, what is kept for speed included; default 64 MiB, at least 1 MiB */
     int32_t        max_work;           /* expressions that one call may make; default 200,000 */
+    bool           closed;             /* an object whose schema names properties and says nothing of others has no others */
 } lmf_grammar_opts;
 lmf_grammar_opts lmf_grammar_opts_default(void);
 
@@ -65,6 +66,20 @@ lmf_status lmf_grammar_compile_regex(lmf_ctx *ctx, const lmf_grammar_vocab *v, c
 lmf_status lmf_grammar_compile_choices(lmf_ctx *ctx, const lmf_grammar_vocab *v, const char *const *choice, size_t n,
     const lmf_grammar_opts *opts,
                                        lmf_grammar **out);
+/* Calls of tools, {"name": one of them, arguments: an object that fits its schema}, one behind another. */
+typedef struct lmf_grammar_tool { const char *name; const json_t *schema; } lmf_grammar_tool; /* schema NULL: no arguments */
+typedef struct lmf_grammar_calls {
+    const char *open, *between, *close;   /* what stands before the first call, between two, behind the last */
+    const char *arguments;                /* the key beside "name" */
+    const lmf_grammar_tool *tool;
+    size_t      n_tools;                  /* 1 or more */
+    int32_t     max_calls;                /* 1 or more */
+    const json_t *otherwise;              /* the answer may be a value of this schema instead; NULL: it may not */
+} lmf_grammar_calls;
+lmf_status lmf_grammar_compile_calls(lmf_ctx *ctx, const lmf_grammar_vocab *v, const lmf_grammar_calls *calls, const lmf_grammar_opts *opts,
+                                     lmf_grammar **out);
+/* It has used up more than half of what it may, or failed: one that is kept for others is better made anew. */
+bool       lmf_grammar_is_spent(const lmf_grammar *g);
 void       lmf_grammar_destroy(lmf_grammar *g); /* NULL is fine */
 
 typedef struct lmf_matcher lmf_matcher;

@@ -32,6 +32,21 @@ static void close_vocab(fixture *f)
     lmf_tokenizer_destroy(f->tok);
 }
 
+/* {"tools": {name: schema or null}, "most": calls, "else": schema} */
+static lmf_status compile_tools(fixture *f, const json_t *from, lmf_grammar **g)
+{
+    lmf_grammar_tool tool[8];
+    lmf_grammar_calls calls = { .open = "<call>\n", .between = "\n</call>\n<call>\n", .close = "\n</call>", .arguments = "arguments",
+        .tool = tool };
+    const char *name;
+    json_t *schema;
+    json_object_foreach(json_object_get(from, "tools"), name, schema)
+        tool[calls.n_tools++] = (lmf_grammar_tool){ name, json_is_null(schema) ? NULL : schema };
+    calls.max_calls = (int32_t)json_integer_value(json_object_get(from, "most"));
+    calls.otherwise = json_object_get(from, "else");
+    return lmf_grammar_compile_calls(f->ctx, f->v, &calls, NULL, g);
+}
+
 static lmf_status compile(fixture *f, const char *kind, const char *text, lmf_grammar **g)
 {
     const char *choice[] = { "yes", "no", "yesterday", "\xc3\xa9" };
@@ -43,7 +58,9 @@ static lmf_status compile(fixture *f, const char *kind, const char *text, lmf_gr
         return lmf_grammar_compile_choices(f->ctx, f->v, choice, 4, NULL, g);
     json_t *schema = json_loads(text, JSON_DECODE_ANY, NULL);
     assert_non_null(schema);
-    lmf_status s = lmf_grammar_compile_json_schema(f->ctx, f->v, schema, NULL, g);
+    lmf_grammar_opts o = lmf_grammar_opts_default();
+    o.closed = *kind == 'n';
+    lmf_status s = *kind == 't' ? compile_tools(f, schema, g) : lmf_grammar_compile_json_schema(f->ctx, f->v, schema, &o, g);
     json_decref(schema);
     return s;
 }
@@ -101,6 +118,25 @@ static const row rows[] = {
         "\"items\":{\"$ref\":\"#/$defs/n\"}}},\"additionalProperties\":false}},"
       "\"$ref\":\"#/$defs/n\"}", { "{}", "{\"k\":[{},{\"k\":[{\"k\":[]}]}]}" }, { "{\"k\":[{]}", "[]" } },
     { "schema", "true", { "[{\"a\":[true]}]", "\"x\"" }, { "", "[1", "[1]]" } },
+    { "named", "{\"properties\":{\"a\":{\"type\":\"object\",\"properties\":{\"b\":{}},\"additionalProperties\":{}}}}",
+      { "{}", "{\"a\":{\"x\":1}}", "3" }, { "{\"x\":1}", "{\"a\":{},\"x\":1}" } },
+    { "named", "{\"type\":\"object\"}", { "{\"x\":1}" }, { "1" } },
+    { "named", "{\"type\":\"object\",\"allOf\":[{\"properties\":{\"a\":{}}},{\"properties\":{\"b\":{}}}]}", { "{\"a\":1,\"b\":2}" },
+        { "{\"c\":1}" } },
+    { "tools",
+        "{\"tools\":{\"f\":{\"properties\":{\"x\":{\"$ref\":\"#/$defs/n\"}},\"required\":[\"x\"],\"$defs\":{\"n\":{\"type\":\"integer\"}}},"
+        "\"g\\n\":null,"
+        "\"h\":{\"type\":\"object\",\"properties\":{\"x\":{\"$ref\":\"#/$defs/n\"}},\"$defs\":{\"n\":{\"type\":\"null\"}}}},\"most\":2}",
+      { "<call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</call>", "<call>\n{\"name\":\"g\\n\",\"arguments\":{}}\n</call>",
+        "<call>\n{\"name\": \"h\", \"arguments\": {\"x\": null}}\n</call>\n<call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</call>" },
+      { "<call>\n{\"name\": \"f\", \"arguments\": {}}\n</call>", "<call>\n{\"name\": \"f\", \"arguments\": 1}\n</call>",
+        "<call>\n{\"name\": \"h\", \"arguments\": {\"x\": 1}}\n</call>", "{}", "<call>\n{\"name\":\"g\\n\",\"arguments\":{}}",
+        "<call>\n{\"name\":\"g\\n\",\"arguments\":{\"x\":1}}\n</call>", "<call>\n{\"name\":\"i\",\"arguments\":{}}\n</call>",
+        "<call>\n{\"name\":\"h\",\"arguments\":{}}\n</call>\n<call>\n{\"name\":\"h\",\"arguments\":{}}\n</call>"
+            "\n<call>\n{\"name\":\"h\",\"arguments\":{}}\n</call>" } },
+    { "tools", "{\"tools\":{\"f\":null},\"most\":1,\"else\":{\"type\":\"integer\"}}",
+        { "<call>\n{\"name\":\"f\",\"arguments\":{}}\n</call>", "12" },
+        { "x", "12<call>" } },
     { "regex", "(ab|a)c{2,3}[^x-z]?", { "abcc", "accc", "accq", "acc\xc3\xa9" }, { "ac", "accccc", "accx", "bcc" } },
     { "regex", "^a.b$", { "axb", "a\xe2\x82\xac" "b" }, { "ab", "a\nb" } },
     { "choices", "", { "yes", "no", "yesterday", "\xc3\xa9" }, { "ye", "yester", "not", "" } },

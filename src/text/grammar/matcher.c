@@ -78,6 +78,12 @@ void lmf_grammar_destroy(lmf_grammar *g)
     lmf_delete(g->ctx, g);
 }
 
+bool lmf_grammar_is_spent(const lmf_grammar *g)
+{
+    const gr_store *s = &g->s;
+    return s->status || s->max_nodes - s->n_node < (uint32_t)g->opts.max_work / 2 || s->rows.total_bytes > s->max_bytes / 2;
+}
+
 /* The kept things of x; NULL: no memory. */
 static struct gr_mask *kept(lmf_grammar *g, gr_ex x)
 {

@@ -106,6 +106,17 @@ static lmf_status one(js *c, const json_t *schema, js_all *out)
     return LMF_OK;
 }
 
+lmf_status lmf__js_all(js *c, const json_t *const *schema, uint32_t n, js_all *out)
+{
+    js_all x;
+    *out = (js_all){ 0 };
+    for (uint32_t i = 0; i < n; i++) {
+        LMF_TRY(one(c, schema[i], &x));
+        LMF_TRY(add_all(c, out, x));
+    }
+    return LMF_OK;
+}
+
 static bool is_never(js_all a)
 {
     for (uint32_t i = 0; i < a.n; i++)
@@ -143,6 +154,7 @@ static lmf_status and_objects(js *c, const js_case *a, const js_case *b, js_case
             p->required |= other && other->required;
         }
     }
+    out->open = a->open || b->open;
     LMF_TRY(add_all(c, &out->rest, a->rest));
     return add_all(c, &out->rest, b->rest);
 }
@@ -157,6 +169,7 @@ static lmf_status and_arrays(js *c, const js_case *a, const js_case *b, js_case 
         LMF_TRY(add_all(c, &out->prefix[i], i < a->n_prefix ? a->prefix[i] : a->rest));
         LMF_TRY(add_all(c, &out->prefix[i], i < b->n_prefix ? b->prefix[i] : b->rest));
     }
+    out->open = a->open || b->open;
     LMF_TRY(add_all(c, &out->rest, a->rest));
     return add_all(c, &out->rest, b->rest);
 }
@@ -527,6 +540,7 @@ static lmf_status object_case(js *c, const json_t *schema, js_case *k)
         return bad(c, "properties", "is no object");
     if (required && !json_is_array(required))
         return bad(c, "required", "is no list of names");
+    k->open = more != NULL;
     if (more)
         LMF_TRY(one(c, more, &k->rest));
     if (!(k->prop = lmf_arena_array(&c->arena, json_object_size(props) + json_array_size(required) + 1, sizeof *k->prop)))
