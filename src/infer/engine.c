@@ -328,7 +328,7 @@ static void take_token(lmf_engine *e, lmf_session *s)
     int32_t id = next[0];
     if (s->gen.grammar && s->step_mask) {
         fail(s, s->step_mask, s->step_mask == LMF_E_LIMIT ?
-             "the grammar's automaton has become too large" : "the grammar's mask could not be made");
+             "the grammar's mask could not be made: its automaton has become too large" : "the grammar's mask could not be made");
         return;
     }
     if (id == LMF_SAMPLE_NONE_ALLOWED) {
