@@ -9,7 +9,7 @@ import re
 
 import tree
 
-TIERS = ["base", "device text net sandbox", "graph guard verify", "quant format hub", "ops data", "nn", "models", "infer", "eval",
+TIERS = ["base", "device text net sandbox", "graph guard verify", "quant format hub config", "ops data", "nn", "models", "infer", "eval",
          "train compress merge export agent observe", "serve mcp", "deploy registry", "cli"]
 TIER = {folder: i for i, row in enumerate(TIERS) for folder in row.split()}
 GENERATED = {"lmf_tables_hash.h"}

@@ -44,6 +44,7 @@ struct lmf_arch;
 struct lmf_pretok;
 struct lmf_device_ops;
 struct lmf_objective;
+struct lmf_dialect;
 
 /* All tables are arrays ended by NULL (or a row whose first field is NULL), generated from what is on disk. */
 typedef struct lmf_tables {
@@ -55,6 +56,7 @@ typedef struct lmf_tables {
     const struct lmf_pretok *const      *pretoks;
     const struct lmf_device_ops *const  *devices;     /* compiled in: cpu, null; plug-ins come at run time */
     const struct lmf_objective *const   *objectives;
+    const struct lmf_dialect *const     *dialects;
 } lmf_tables;
 
 typedef struct lmf_ctx {

@@ -29,7 +29,7 @@ static lmf_status unknown_command(lmf_ctx *ctx, const char *name)
         if ((*c)->alias)
             names[n++] = (*c)->alias;
     }
-    const char *near = lmf__cli_nearest(name, names, n);
+    const char *near = lmf_nearest(name, names, n);
     if (near)
         return LMF_FAIL(ctx, LMF_E_ARG, "unknown command %.64s; did you mean %s?", name, near);
     return LMF_FAIL(ctx, LMF_E_ARG, "unknown command %.64s; lmfast --help lists the commands", name);
@@ -149,7 +149,7 @@ static int run_bare(lmf_cli *cli, lmf_arena *a, lmf_cli_globals *globals, int ar
 {
     static const lmf_command bare = { .name = "help", .summary = "shows what commands and flags there are" };
     lmf_ctx *ctx = cli->ctx;
-    lmf_status s = lmf__cli_parse(ctx, &bare, at - 1, argv + 1, globals, NULL);
+    lmf_status s = lmf__cli_parse(a, &bare, at - 1, argv + 1, globals, NULL);
     if (s)
         note_json(globals, argc, argv);
     cli->json = globals->json;
@@ -159,7 +159,7 @@ static int run_bare(lmf_cli *cli, lmf_arena *a, lmf_cli_globals *globals, int ar
         if (i_topic && !(cmd = lmf__cli_find(argv[i_topic])))
             s = unknown_command(ctx, argv[i_topic]);
         else
-            s = lmf__cli_parse(ctx, &bare, n - (i_topic > 0), argv + at + 1 + (i_topic > 0), globals, NULL);
+            s = lmf__cli_parse(a, &bare, n - (i_topic > 0), argv + at + 1 + (i_topic > 0), globals, NULL);
         if (s)
             note_json(globals, argc, argv);
         cli->json = globals->json;
@@ -192,15 +192,16 @@ static int run_command(lmf_cli *cli, lmf_arena *a, lmf_cli_globals *globals, int
     if (!s && cmd->args_bytes && !(args = lmf_alloc(ctx, cmd->args_bytes)))
         s = LMF_NO_MEMORY(ctx, cmd->args_bytes, "the arguments"), code = EXIT_FAILED;
     if (!s)
-        s = cmd->flags ? lmf__cli_defaults(ctx, cmd->flags, args) : LMF_OK;
+        s = cmd->flags ? lmf_flag_defaults(ctx, cmd->flags, args) : LMF_OK;
     static const lmf_command none = { .name = "help" };
     if (!s) /* global flags before the command, then everything behind it */
-        s = lmf__cli_parse(ctx, &none, at - 1, argv + 1, globals, NULL);
+        s = lmf__cli_parse(a, &none, at - 1, argv + 1, globals, NULL);
     if (!s)
-        s = lmf__cli_parse(ctx, cmd, argc - at - 1, argv + at + 1, globals, args);
+        s = lmf__cli_parse(a, cmd, argc - at - 1, argv + at + 1, globals, args);
     if (s)
         note_json(globals, argc, argv);
     cli->json = globals->json, cli->quiet = globals->quiet, cli->isa = globals->isa, cli->device = globals->device;
+    cli->flags = cmd ? cmd->flags : NULL;
     if (!s)
         s = apply(ctx, globals);
     if (!s && globals->help)
@@ -229,10 +230,10 @@ int lmf_cli_main(int argc, char **argv)
         return finish(&globals, s, "", EXIT_FAILED);
     cli.ctx = ctx;
     lmf_arena arena;
-    lmf_arena_init(&arena, ctx, (size_t)1 << 20);
+    lmf_arena_init(&arena, ctx, (size_t)1 << 24);
     lmf__cli_catch_signals();
     int code, at = command_index(argc, argv);
-    s = lmf__cli_defaults(ctx, lmf__cli_global_flags, &globals);
+    s = lmf_flag_defaults(ctx, lmf__cli_global_flags, &globals);
     if (s)
         code = finish(&globals, s, lmf_error(ctx), EXIT_FAILED);
     else if (at >= argc || (strcmp(argv[at], "help") == 0 && !lmf__cli_find("help")))

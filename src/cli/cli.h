@@ -14,14 +14,11 @@ typedef struct lmf_cli_globals { /* flags that every command takes */
 
 extern const lmf_flag lmf__cli_global_flags[];
 
-/* The defaults of a table into its struct. LMF_E_INTERNAL for a default that its own range refuses. */
-lmf_status lmf__cli_defaults(lmf_ctx *ctx, const lmf_flag *flags, void *args);
 /* argv[0 .. argc-1] behind the command's name. Flags of cmd go to args, global ones to globals. LMF_E_ARG with a sentence
  * that names the flag, its range and, for a misspelt one, the nearest that exists. Required flags are not asked for when
- * --help is among the arguments. */
-lmf_status lmf__cli_parse(lmf_ctx *ctx, const lmf_command *cmd, int argc, char **argv, lmf_cli_globals *globals, void *args);
-/* The name nearest to word among n, or NULL when none is near. */
-const char *lmf__cli_nearest(const char *word, const char *const *names, int n);
+ * --help is among the arguments. Where cmd takes a configuration and --config or --set are given, its settings come first, and flags win;
+ * its texts live in a. */
+lmf_status lmf__cli_parse(lmf_arena *a, const lmf_command *cmd, int argc, char **argv, lmf_cli_globals *globals, void *args);
 /* The command with the flags that `more` adds; itself where there is none. NULL: no memory. Lives in a. */
 const lmf_command *lmf__cli_whole(lmf_arena *a, const lmf_command *cmd);
 const lmf_command *lmf__cli_find(const char *name);        /* by name or alias; NULL: none */

@@ -10,69 +10,27 @@
 #include "base/output.h"
 #include "cli/conversation.h"
 #include "cli/objective_flags.h"
+#include "config/dialect.h"
 #include "format/json.h"
 #include "train/objective.h"
 #include "train/run_folder.h"
 
-typedef struct train_args {
-    const char *model, *data, *eval_data, *output, *target_modules, *scheduler, *too_long, *resume, *compute, *init_adapter, *method,
-        *chat_template, *control, *bad_rows;
-    const char *objective;
-    int64_t max_steps, batch_size, grad_accum, lora_r, warmup_steps, seq_len, seed, save_steps, save_total_limit, logging_steps, eval_steps, micro_tok;
-    double  lr, epochs, lora_alpha, weight_decay, min_lr_ratio, max_grad_norm;
-    bool    rslora, recompute, shuffle, overwrite, profile;
-    double  objective_value[LMF_MAX_OBJECTIVE_FLAGS];
-} train_args;
-
-#define AT(member) offsetof(train_args, member)
-static const lmf_flag flags[] = {
-    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder; quantized bases are trained on as they are" },
-    { "data", 'd', LMF_FLAG_STRING, AT(data), .required = true,
-      .help = "rows of messages, prompt and completion, or text; for pairs chosen and rejected: JSON Lines or an array, also gzip; - "
-          "is standard input" },
-    LMF_BAD_ROWS_FLAG(AT(bad_rows)),
-    LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
-    LMF_CONTROL_FLAG(AT(control)),
-    { "output", 'o', LMF_FLAG_STRING, AT(output), .fallback = "./lmfast_output", .help = "folder for the adapter and checkpoints" },
-    { "method", 0, LMF_FLAG_CHOICE, AT(method), .fallback = "lora", .choices = "lora", .help = "what is trained" },
-    { "max-steps", 0, LMF_FLAG_INT, AT(max_steps), 0, 1e9, .fallback = "0", .help = "optimizer steps; 0: by --epochs, or 500" },
-    { "epochs", 0, LMF_FLAG_DOUBLE, AT(epochs), 0, 1e6, .fallback = "0", .help = "passes over the data, instead of --max-steps" },
-    { "batch-size", 'b', LMF_FLAG_INT, AT(batch_size), 1, 4096, .fallback = "4", .help = "rows a batch" },
-    { "gradient-accumulation-steps", 0, LMF_FLAG_INT, AT(grad_accum), 1, 4096, .fallback = "1", .help = "batches an optimizer step" },
-    { "lr", 0, LMF_FLAG_DOUBLE, AT(lr), 0, 10, .fallback = "2e-4", .help = "learning rate" },
-    { "scheduler", 0, LMF_FLAG_CHOICE, AT(scheduler), .fallback = "cosine", .choices = "linear|cosine|constant", .help = "course of the learning rate after warm-up" },
-    { "min-lr-ratio", 0, LMF_FLAG_DOUBLE, AT(min_lr_ratio), 0, 1, .fallback = "0", .help = "part of the learning rate that is left at the end" },
-    { "warmup-steps", 0, LMF_FLAG_INT, AT(warmup_steps), -1, 1e9, .fallback = "-1",
-      .help = "steps over which the learning rate rises; -1: 5 % of the run, at most 50" },
-    { "weight-decay", 0, LMF_FLAG_DOUBLE, AT(weight_decay), 0, 1, .fallback = "0.01", .help = "AdamW's" },
-    { "max-grad-norm", 0, LMF_FLAG_DOUBLE, AT(max_grad_norm), 0, 1e9, .fallback = "1", .help = "gradients are clipped to this norm; 0: not" },
-    { "lora-r", 0, LMF_FLAG_INT, AT(lora_r), 1, 4096, .fallback = "16", .help = "LoRA rank" },
-    { "lora-alpha", 0, LMF_FLAG_DOUBLE, AT(lora_alpha), 1e-6, 1e6, .fallback = "32", .help = "LoRA scale: alpha / r" },
-    { "rslora", 0, LMF_FLAG_BOOL, AT(rslora), .help = "scale alpha / sqrt(r) instead" },
-    { "target-modules", 0, LMF_FLAG_STRING, AT(target_modules), .fallback = "all-linear", .help = "modules to adapt: q_proj,v_proj,..." },
-    { "init-adapter", 0, LMF_FLAG_STRING, AT(init_adapter), .help = "PEFT folder to start from" },
-    { "seq-len", 0, LMF_FLAG_INT, AT(seq_len), 2, 1 << 20, .fallback = "2048", .help = "longest row in tokens" },
-    { "too-long", 0, LMF_FLAG_CHOICE, AT(too_long), .fallback = "error", .choices = "error|skip|truncate", .help = "rows over --seq-len" },
-    { "micro-tokens", 0, LMF_FLAG_INT, AT(micro_tok), 0, 1 << 20, .fallback = "0", .help = "most tokens computed at once; 0: 2048. Lower takes less memory" },
-    { "recompute", 0, LMF_FLAG_BOOL, AT(recompute), .help = "less memory: compute inner results again in the backward pass (same bits)" },
-    { "eval-data", 0, LMF_FLAG_STRING, AT(eval_data), .help = "rows whose loss is reported along the way" },
-    { "eval-steps", 0, LMF_FLAG_INT, AT(eval_steps), 1, 1e9, .fallback = "50", .help = "steps between evaluations" },
-    { "logging-steps", 0, LMF_FLAG_INT, AT(logging_steps), 1, 1e9, .fallback = "10", .help = "steps between lines of metrics.jsonl" },
-    { "save-steps", 0, LMF_FLAG_INT, AT(save_steps), 0, 1e9, .fallback = "100", .help = "steps between checkpoints; 0: none" },
-    { "save-total-limit", 0, LMF_FLAG_INT, AT(save_total_limit), 1, 1e6, .fallback = "3", .help = "checkpoints kept" },
-    { "resume", 0, LMF_FLAG_CHOICE, AT(resume), .fallback = "no", .choices = "no|last|auto", .help = "last: from the newest checkpoint in --output; auto: if there is one" },
-    { "overwrite", 0, LMF_FLAG_BOOL, AT(overwrite), .help = "replace an earlier run in --output, and nothing else" },
-    { "seed", 0, LMF_FLAG_INT, AT(seed), 0, 9e15, .fallback = "42", .help = "of order and initial weights" },
-    { "shuffle", 0, LMF_FLAG_BOOL, AT(shuffle), .fallback = "true", .help = "shuffle rows each epoch",
-      .no_help = "take rows in the order of the file" },
-    { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast", .help = "f32: all products in f32; fast: bf16 where the processor has it" },
-    { "profile", 0, LMF_FLAG_BOOL, AT(profile), .help = "print where the time went" },
-    { 0 }
-};
+typedef lmf_train_config train_args;
 
 static int more_flags(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int n)
 {
-    return lmf__objective_flags(a, tables, AT(objective), AT(objective_value), out, n);
+    return lmf__objective_flags(a, tables, offsetof(train_args, objective), offsetof(train_args, objective_value), out, n);
+}
+
+/* What settings say together. */
+static lmf_status resolve(lmf_cli *cli, train_args *a)
+{
+    if (a->warmup_steps != LMF_WARMUP_SHARE && !isnan(a->warmup_ratio))
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--warmup-steps is %lld and --warmup-ratio %g: give one of them", (long long)a->warmup_steps,
+                        a->warmup_ratio);
+    if (!a->max_steps && !(a->epochs > 0))
+        a->max_steps = 500;
+    return LMF_OK;
 }
 
 static lmf_train_opts options(const train_args *a)
@@ -87,11 +45,13 @@ static lmf_train_opts options(const train_args *a)
     o.grad_accum = (int32_t)a->grad_accum;
     o.micro_tok = (int32_t)a->micro_tok;
     o.epochs = a->epochs;
-    o.max_steps = a->max_steps || a->epochs > 0 ? a->max_steps : 500;
+    o.max_steps = a->max_steps;
     o.lr = a->lr;
     o.schedule = !strcmp(a->scheduler, "linear") ? LMF_SCHEDULE_LINEAR : !strcmp(a->scheduler, "cosine") ? LMF_SCHEDULE_COSINE : LMF_SCHEDULE_CONSTANT;
     o.min_lr_ratio = a->min_lr_ratio;
     o.warmup_steps = a->warmup_steps;
+    o.warmup_ratio = isnan(a->warmup_ratio) ? 0 : a->warmup_ratio;
+    o.beta1 = a->beta1, o.beta2 = a->beta2, o.eps = a->eps;
     o.weight_decay = a->weight_decay;
     o.max_grad_norm = a->max_grad_norm;
     o.seed = (uint64_t)a->seed;
@@ -109,6 +69,7 @@ typedef struct run_state {
     char output[4000], dir[4096];  /* --output; where the run writes, the same unless it is to replace another */
     bool replaces, resumes, made;  /* an earlier run; goes on with its last checkpoint; the folder was not there */
     int lock;                      /* of output; -1: none yet */
+    bool config_saved;
     lmf_stage stage;
 } run_state;
 
@@ -128,10 +89,10 @@ static lmf_status check_contents(lmf_cli *cli, run_state *r)
         return LMF_OK; /* what others put beside the run stays there */
     if (c.stranger[0])
         return LMF_FAIL(cli->ctx, LMF_E_EXISTS, "--output %s holds files that are not of a training run, %s for one; choose another folder", r->output, c.stranger);
-    r->replaces = c.n_checkpoints || c.n_adapter || c.log;
+    r->replaces = c.n_checkpoints || c.n_adapter || c.log || c.config;
     if (r->replaces && !a->overwrite && (c.n_checkpoints || c.n_adapter || !wants_resume))
         return LMF_FAIL(cli->ctx, LMF_E_EXISTS, "--output %s holds %s an earlier run; %s--overwrite replaces it", r->output,
-                        c.n_adapter ? "the adapter of" : c.n_checkpoints ? "checkpoints of" : "the log of", c.n_checkpoints ? "--resume last goes on with it, " : "");
+                        c.n_adapter ? "the adapter of" : c.n_checkpoints ? "checkpoints of" : c.log ? "the log of" : "the configuration of", c.n_checkpoints ? "--resume last goes on with it, " : "");
     return LMF_OK;
 }
 
@@ -272,11 +233,27 @@ static void print_profile(const lmf_trainer *t)
     }
 }
 
+/* What this run does, so that it can be done again; written with the first thing that the run keeps. */
+static lmf_status keep_config(lmf_cli *cli, run_state *r)
+{
+    lmf_buf text;
+    if (r->config_saved)
+        return LMF_OK;
+    lmf_buf_init(&text, cli->ctx, LMF_DOCUMENT_MAX_BYTES);
+    lmf_status s = lmf_config_text(cli->ctx, "train", cli->flags, r->a, &text);
+    if (!s)
+        s = lmf_run_save_config(cli->ctx, r->dir, lmf_buf_str(&text), text.n);
+    lmf_buf_clear(&text);
+    r->config_saved = !s;
+    return s;
+}
+
 /* The first line and its file come as one, so that a log without bytes is not ours; a resumed run's log goes on. */
 static lmf_status open_log(lmf_cli *cli, run_state *r, const char *line)
 {
     char path[4200];
     snprintf(path, sizeof path, "%s/metrics.jsonl", r->dir);
+    LMF_TRY(keep_config(cli, r));
     if (!r->log_goes_on)
         LMF_TRY(lmf_file_write(cli->ctx, path, line, strlen(line)));
     int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_APPEND);
@@ -346,7 +323,9 @@ static lmf_status one_step(lmf_cli *cli, run_state *r, lmf_progress *bar)
     lmf_progress_step(bar, r->s.step, detail);
     bool stop = lmf_cli_interrupted();
     if ((r->a->save_steps && r->s.step % r->a->save_steps == 0 && !last) || (stop && !last)) {
-        lmf_status s = lmf_trainer_save(r->t, r->dir, (int)r->a->save_total_limit, r->a->model);
+        lmf_status s = keep_config(cli, r);
+        if (!s)
+            s = lmf_trainer_save(r->t, r->dir, (int)r->a->save_total_limit, r->a->model);
         if (!s && (stop || r->s.n_skipped < r->s.step)) /* something was learned */
             LMF_TRY(take_place(cli, r));
         if (s && stop)
@@ -438,20 +417,24 @@ static lmf_status load_samples(lmf_cli *cli, const train_args *a, const lmf_mode
 }
 
 /* The clock stands still for a run, a resumed one included. */
-static lmf_status set_conversation(lmf_cli *cli, const train_args *a, lmf_model *m)
+static lmf_status set_conversation(lmf_cli *cli, train_args *a, lmf_model *m)
 {
     bool found = false;
     LMF_TRY(lmf__conversation_use_template(cli, m, a->chat_template));
     m->chat.control = lmf__conversation_control(a->control);
-    m->chat.now_unix = lmf__conversation_now();
-    return strcmp(a->resume, "no") ? lmf_checkpoint_clock(cli->ctx, a->output, &m->chat.now_unix, &found) : LMF_OK;
+    m->chat.now_unix = a->clock_unix ? a->clock_unix : lmf__conversation_now();
+    if (strcmp(a->resume, "no"))
+        LMF_TRY(lmf_checkpoint_clock(cli->ctx, a->output, &m->chat.now_unix, &found));
+    a->clock_unix = m->chat.now_unix;
+    return LMF_OK;
 }
 
 static lmf_status run(lmf_cli *cli, void *args)
 {
-    const train_args *a = args;
+    train_args *a = args;
     lmf_model *m = NULL;
     lmf_samples *samples = NULL, *dev = NULL;
+    LMF_TRY(resolve(cli, a));
     lmf_train_opts o = options(a);
     run_state r = { .a = a, .lock = -1, .stage = { .fd = -1 } };
     lmf_status s = LMF_OK;
@@ -494,5 +477,5 @@ done:
     return s;
 }
 
-const lmf_command lmf_command_train = { "train", "fine-tune a model with LoRA", flags, sizeof(train_args), run, .more = more_flags,
+const lmf_command lmf_command_train = { "train", "fine-tune a model with LoRA", lmf_train_fields, sizeof(train_args), run, .more = more_flags, .takes_config = true,
     .example = "lmfast train --model SmolLM2-135M-Instruct.Q4_1.gguf --data rows.jsonl --output my_adapter --epochs 3 --batch-size 8 --lr 1e-3" };

@@ -13,24 +13,7 @@
 #include <jansson.h>
 #include "base/arena.h"
 #include "base/plain.h"
-
-enum { LMF_FLAG_MAX_CHOICES = 48 };
-
-typedef enum lmf_flag_kind { LMF_FLAG_BOOL, LMF_FLAG_INT, LMF_FLAG_DOUBLE, LMF_FLAG_STRING, LMF_FLAG_CHOICE } lmf_flag_kind;
-
-typedef struct lmf_flag {
-    const char   *name;        /* "max-steps": also accepted as --max_steps */
-    char          letter;      /* 'm' for -m; 0: none */
-    lmf_flag_kind kind;        /* BOOL -> bool, INT -> int64_t, DOUBLE -> double, STRING and CHOICE -> const char * */
-    size_t        offset;      /* of the member in the arguments */
-    double        lo, hi;      /* INT, DOUBLE: allowed range, inclusive; both 0: any */
-    const char   *fallback;    /* text of the default, parsed like a value; NULL: zero */
-    const char   *choices;     /* CHOICE: "linear|cosine|constant" */
-    bool          required, positional;
-    bool          late;        /* DOUBLE: NaN unless it was given; who reads it knows the default, fallback is for help */
-    const char   *help;
-    const char   *no_help;     /* BOOL that is on by default: what --no-name does */
-} lmf_flag;
+#include "config/flag.h"
 
 typedef struct lmf_cli {       /* what every command gets */
     lmf_ctx    *ctx;
@@ -38,6 +21,7 @@ typedef struct lmf_cli {       /* what every command gets */
     bool        quiet;         /* --quiet: no progress */
     const char *isa;           /* --isa */
     const char *device;        /* --device, default "cpu" */
+    const lmf_flag *flags;     /* of the command, those of tables included */
 } lmf_cli;                     /* --threads sets ctx->n_workers */
 
 typedef struct lmf_command {
@@ -49,6 +33,7 @@ typedef struct lmf_command {
     const char     *alias;          /* other name, or NULL */
     /* Flags that tables of the library add, behind the others: returns how many of at most n. Their texts live in a. */
     int           (*more)(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int n);
+    bool            takes_config;   /* its flags hold "config", a STRING, and "set", a LIST: settings may come from a file */
 } lmf_command;
 
 /* Generated: all commands, NULL-ended. */

@@ -12,6 +12,7 @@ static const char *value_word(const lmf_flag *f)
     case LMF_FLAG_DOUBLE: return " X";
     case LMF_FLAG_CHOICE: return " NAME";
     case LMF_FLAG_STRING: return " TEXT";
+    case LMF_FLAG_LIST:   return " TEXT ...";
     }
     return "";
 }
@@ -33,9 +34,9 @@ static void print_flag(FILE *out, const lmf_flag *f)
         NOTE("%.400s", f->choices);
     if (f->lo != 0 || f->hi != 0) {
         if (f->hi >= 9e15)
-            NOTE("at least %.12g", f->lo);
+            NOTE("at least %.12g%s%s", f->lo, f->unit ? " " : "", f->unit ? f->unit : "");
         else
-            NOTE("%.12g to %.12g", f->lo, f->hi);
+            NOTE("%.12g to %.12g%s%s", f->lo, f->hi, f->unit ? " " : "", f->unit ? f->unit : "");
     }
     if (f->fallback && f->kind != LMF_FLAG_BOOL)
         NOTE("default %.64s", f->fallback);
@@ -86,7 +87,7 @@ void lmf__cli_help_command(FILE *out, const lmf_command *cmd)
 
 static json_t *flags_json(const lmf_flag *flags)
 {
-    static const char *const kinds[] = { "bool", "int", "double", "string", "choice" };
+    static const char *const kinds[] = { "bool", "int", "double", "string", "choice", "list" };
     json_t *list = json_array();
     for (const lmf_flag *f = flags; f && f->name; f++) {
         json_t *o = json_pack("{s:s, s:s, s:b}", "name", f->name, "kind", kinds[f->kind], "required", f->required);
@@ -96,6 +97,8 @@ static json_t *flags_json(const lmf_flag *flags)
             json_object_set_new(o, "choices", json_string(f->choices));
         if (f->lo != 0 || f->hi != 0)
             json_object_set_new(o, "range", json_pack("[f, f]", f->lo, f->hi));
+        if (f->unit)
+            json_object_set_new(o, "unit", json_string(f->unit));
         if (f->help)
             json_object_set_new(o, "help", json_string(f->help));
         if (f->no_help)

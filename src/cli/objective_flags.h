@@ -3,10 +3,9 @@
 #ifndef LMF_CLI_OBJECTIVE_FLAGS_H
 #define LMF_CLI_OBJECTIVE_FLAGS_H
 #include "cli/command.h"
+#include "config/train_config.h"
 #include "train/objective.h"
 #include "train/trainer.h"
-
-enum { LMF_MAX_OBJECTIVE_FLAGS = 32 };
 
 /* For lmf_command.more. Offsets in the arguments: of a string, and of LMF_MAX_OBJECTIVE_FLAGS doubles, or SIZE_MAX where options are
  * not wanted. An option that two objectives have under one name is one flag. */

@@ -7,12 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/output.h"
+#include "config/dialect.h"
 #include "format/receipt.h"
 #include "train/trainer_internal.h"
 
 static const char receipt_name[] = "lmfast_train.json", log_name[] = "metrics.jsonl";
+static const char config_name[] = "lmfast_config.yaml";
 static const char *const adapter_names[] = { "README.md", "adapter_model.safetensors", "adapter_config.json", NULL }; /* the order of placing */
-static const char *const run_names[] = { receipt_name, log_name, "README.md", "adapter_model.safetensors", "adapter_config.json", NULL };
+static const char *const run_names[] = { receipt_name, log_name, config_name, "README.md", "adapter_model.safetensors",
+    "adapter_config.json", NULL };
 
 static bool is_adapter_name(const char *name)
 {
@@ -61,6 +64,34 @@ static lmf_status check_log(lmf_ctx *ctx, const char *path)
     return ours ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "%s holds lines that no training run wrote; it is left alone", path);
 }
 
+/* Ours by the hash in its first line. */
+static lmf_status check_config(lmf_ctx *ctx, const char *path)
+{
+    char *text;
+    size_t n;
+    if (lmf_output_stat(path) != LMF_OUTPUT_FILE)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s that no training run wrote; it is left alone", path,
+                        lmf_output_word(lmf_output_stat(path)));
+    LMF_TRY(lmf_file_read(ctx, path, LMF_DOCUMENT_MAX_BYTES, &text, &n));
+    bool ours = lmf_config_is_ours(ctx, text, n);
+    lmf_free(ctx, text, n + 1);
+    return ours ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "%s was not written by a training run, or changed since; it is left alone", path);
+}
+
+lmf_status lmf_run_save_config(lmf_ctx *ctx, const char *dir, const char *text, size_t n)
+{
+    char path[4096];
+    LMF_TRY(lmf_path_join(ctx, path, sizeof path, dir, config_name));
+    if (lmf_output_stat(path) != LMF_OUTPUT_NONE) {
+        lmf_error_record before = ctx->error;
+        lmf_status s = check_config(ctx, path);
+        ctx->error = before;
+        if (s)
+            return s == LMF_E_MEMORY ? s : LMF_OK;
+    }
+    return lmf_file_write(ctx, path, text, n);
+}
+
 /* *out NULL: there is none. */
 static lmf_status load_receipt(lmf_ctx *ctx, const char *dir, json_t **out)
 {
@@ -90,6 +121,8 @@ static lmf_status look_at(lmf_ctx *ctx, const char *dir, const char *name, const
     }
     if (strcmp(name, log_name) == 0)
         return out->log = true, check_log(ctx, path);
+    if (strcmp(name, config_name) == 0)
+        return out->config = true, damaged_is_fine ? LMF_OK : check_config(ctx, path);
     if (is_adapter_name(name))
         return out->n_adapter++, lmf_receipt_check(ctx, receipt, dir, name);
     if (strcmp(name, receipt_name) == 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* run_folder: the folder of a training run: checkpoint-N, metrics.jsonl, and at the end the adapter with lmfast_train.json, the receipt of
- * its files. Says whose the things in a folder are, and places the adapter; nothing that is not the run's own is replaced or removed.
+/* run_folder: the folder of a training run: checkpoint-N, metrics.jsonl, lmfast_config.yaml, and at the end the adapter
+ * with lmfast_train.json, the receipt of its files. Says whose the things in a folder are, and places the adapter; nothing that is
+ * not the run's own is replaced or removed.
  *
  *     lmf_run_contents c;
  *     LMF_TRY(lmf_run_scan(ctx, "out", true, &c));   // LMF_E_EXISTS: something of others has one of our names
@@ -12,7 +13,7 @@
 
 typedef struct lmf_run_contents {
     int  n_checkpoints, n_adapter;  /* folders; files of an adapter and its receipt */
-    bool log;                       /* metrics.jsonl */
+    bool log, config;               /* metrics.jsonl; lmfast_config.yaml */
     char stranger[256];             /* an entry that is no run's, or "" */
 } lmf_run_contents;
 
@@ -21,6 +22,8 @@ typedef struct lmf_run_contents {
 lmf_status lmf_run_scan(lmf_ctx *ctx, const char *dir, bool damaged_is_fine, lmf_run_contents *out);
 /* Removes a folder in which scan found no stranger, and nothing else. */
 lmf_status lmf_run_remove(lmf_ctx *ctx, const char *dir);
+/* Writes the run's configuration (config/dialect.h); one that somebody changed since is left as it is. */
+lmf_status lmf_run_save_config(lmf_ctx *ctx, const char *dir, const char *text, size_t n);
 /* The adapter into dir, its files whole, adapter_config.json last. Replaces that of the same run alone. */
 lmf_status lmf_run_finish(lmf_trainer *t, const char *dir, const char *base_name);
 

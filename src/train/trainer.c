@@ -205,7 +205,9 @@ static lmf_status open_objective(lmf_trainer *t, const lmf_samples *samples)
 static lmf_status set_warmup(lmf_trainer *t)
 {
     int64_t n = t->batches.n_steps, share = n / 20 + (n % 20 != 0), *warmup = &t->opts.warmup_steps;
-    if (*warmup == LMF_WARMUP_SHARE)
+    if (*warmup == LMF_WARMUP_SHARE && t->opts.warmup_ratio > 0)
+        *warmup = (int64_t)ceil((double)n * t->opts.warmup_ratio);
+    else if (*warmup == LMF_WARMUP_SHARE)
         *warmup = share < LMF_WARMUP_MOST ? share : LMF_WARMUP_MOST;
     if (*warmup < 0 || *warmup > n)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "a warm-up of %lld steps in a run of %lld: the learning rate would never be reached; "

@@ -47,6 +47,7 @@ typedef struct lmf_train_opts {
     lmf_schedule schedule;         /* linear */
     double       min_lr_ratio;     /* 0 */
     int64_t      warmup_steps;     /* LMF_WARMUP_SHARE: 5 % of the run, at most 50; more than the run has are refused */
+    double       warmup_ratio;     /* with LMF_WARMUP_SHARE: that share of the run, rounded up; 0: the share above */
     double       weight_decay;     /* 0.01 */
     double       beta1, beta2, eps; /* 0.9, 0.999, 1e-8 */
     double       max_grad_norm;    /* 1; 0: none */

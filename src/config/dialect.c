@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: every setting of a document ends in one of three ways: a field takes it, a table says that it changes nothing, or it is refused. */
+#include "config/dialect.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/file.h"
+#include "base/plain.h"
+
+enum { MAX_NAMES = 1024, MAX_FIELDS = 256 };
+
+/* Blocks that only group. */
+static const char *const blocks[] = { "model", "data", "dataset", "training", "train", "trainer", "lora", "peft", "optim", "optimizer",
+    "slm",
+    "logging", "checkpoint", "evaluation" };
+
+/* "datasets.*.path" is "datasets.12.path"; i_item gets 12. "fsdp_config.**" is all that lies below. */
+static bool matches(const char *key, const char *path, int *i_item)
+{
+    for (; *key; key++) {
+        if (strcmp(key, "**") == 0)
+            return *path != 0;
+        if (*key != '*') {
+            if (*key != *path++)
+                return false;
+            continue;
+        }
+        size_t n = strspn(path, "0123456789");
+        if (n == 0 || n > 6)
+            return false;
+        *i_item = 0;
+        for (size_t k = 0; k < n; k++)
+            *i_item = *i_item * 10 + path[k] - '0';
+        path += n;
+    }
+    return *path == 0;
+}
+
+/* A key that takes a list, at one of its items: "target_modules.0". */
+static bool matches_item(const char *key, const char *path, int *i_item)
+{
+    size_t n = strlen(key);
+    return strncmp(key, path, n) == 0 && path[n] == '.' && matches("*", path + n + 1, i_item);
+}
+
+static bool in_words(const char *words, const char *text, size_t n)
+{
+    for (const char *p = words; p && *p; p += strcspn(p, "|"), p += *p == '|') {
+        size_t k = strcspn(p, "|");
+        if ((k == 1 && *p == '*') || (k == n && strncmp(p, text, n) == 0))
+            return true;
+    }
+    return false;
+}
+
+typedef struct reader {
+    lmf_ctx         *ctx;
+    lmf_document    *d;
+    const lmf_flag *fields;
+    void            *args;
+    uint8_t         *seen;
+    const char      *by[MAX_FIELDS]; /* the key that set a field */
+    int              by_line[MAX_FIELDS];
+    lmf_buf         *notes;
+} reader;
+
+typedef struct found { const lmf_dialect_row *row; const lmf_flag *field; int i_item; bool item; } found;
+
+static bool find_row(const reader *r, const char *path, found *out)
+{
+    for (const lmf_dialect *const *d = r->ctx->tables->dialects; *d; d++)
+        for (const lmf_dialect_row *row = (*d)->rows; row->key; row++) {
+            bool item = row->join && matches_item(row->key, path, &out->i_item);
+            if (item || matches(row->key, path, &out->i_item)) {
+                out->row = row;
+                out->item = item;
+                out->field = row->field ? lmf_flag_find(r->fields, row->field, strlen(row->field)) : NULL;
+                return true;
+            }
+        }
+    return false;
+}
+
+static bool find_field(const reader *r, const char *path, found *out)
+{
+    const char *dot = strchr(path, '.');
+    size_t n = dot ? (size_t)(dot - path) : strlen(path);
+    const lmf_flag *f = lmf_flag_find(r->fields, path, n);
+    if (!f || f->line_only || (dot && (f->kind != LMF_FLAG_LIST || !matches("*", dot + 1, &out->i_item))))
+        return false;
+    out->field = f;
+    out->item = dot != NULL;
+    return true;
+}
+
+/* Behind the name of a block that only groups; NULL: there is none. */
+static const char *behind_block(const char *path)
+{
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        size_t n = strlen(blocks[i]);
+        if (strncmp(path, blocks[i], n) == 0 && path[n] == '.')
+            return path + n + 1;
+    }
+    return NULL;
+}
+
+static bool find(const reader *r, const char *path, found *out)
+{
+    const char *inner = behind_block(path);
+    *out = (found){ 0 };
+    return find_row(r, path, out) || find_field(r, path, out) || (inner && find(r, inner, out));
+}
+
+/* ---- sentences ---- */
+static const char *last_name(const char *path)
+{
+    const char *name = path;
+    for (const char *p = path; *p; p++)
+        if (*p == '.' && !(p[1] >= '0' && p[1] <= '9'))
+            name = p + 1;
+    return name;
+}
+
+static lmf_status unknown(const reader *r, const lmf_setting *s)
+{
+    const char *names[MAX_NAMES];
+    char plain[128], where[256];
+    int n = 0;
+    for (const lmf_flag *f = r->fields; f->name && n < MAX_NAMES; f++)
+        if (!f->line_only)
+            names[n++] = f->name;
+    for (const lmf_dialect *const *d = r->ctx->tables->dialects; *d; d++)
+        for (const lmf_dialect_row *row = (*d)->rows; row->key && n < MAX_NAMES; row++)
+            names[n++] = row->field || row->why ? last_name(row->key) : row->key;
+    const char *near = lmf_nearest(last_name(s->path), names, n);
+    lmf_plain_text(s->path, plain, sizeof plain);
+    char shown[64] = "";
+    for (int i = 0; near && near[i] && i < 63; i++)
+        shown[i] = near[i] == '-' ? '_' : near[i], shown[i + 1] = 0;
+    return LMF_FAIL(r->ctx, LMF_E_ARG, "%s: unknown key %s%s%s%s", lmf__document_where(r->d, s->line, where, sizeof where), plain,
+                    near ? "; did you mean " : "; lmfast help lists the settings of each command", shown, near ? "?" : "");
+}
+
+static lmf_status unsupported(const reader *r, const lmf_setting *s, const lmf_dialect_row *row)
+{
+    char where[256], value[64];
+    lmf_plain_text(s->text, value, sizeof value);
+    return LMF_FAIL(r->ctx, LMF_E_UNSUPPORTED, "%s: %.100s: %s is known, but not supported%s%s",
+                    lmf__document_where(r->d, s->line, where, sizeof where), s->path, value, row->why ? ": " : "", row->why ? row->why
+                        : "");
+}
+
+/* ---- values ---- */
+/* The word of ours for theirs: NULL where the map has none. */
+static const char *translate(reader *r, const lmf_dialect_row *row, const char *text, lmf_status *s)
+{
+    size_t n = strlen(text);
+    *s = LMF_OK;
+    for (const char *p = row->map; p && *p; p += strcspn(p, "|"), p += *p == '|') {
+        size_t k = strcspn(p, "="), end = strcspn(p, "|");
+        if (end == 3 && strncmp(p, "*=*", 3) == 0)
+            return text;
+        if (k != n || strncmp(p, text, n))
+            continue;
+        const char *ours = end > k + 1 ? lmf_arena_strndup(r->d->arena, p + k + 1, end - k - 1) : NULL;
+        if (!ours && end > k + 1)
+            *s = LMF_NO_MEMORY(r->ctx, end, "a configuration");
+        return ours;
+    }
+    return row->map ? NULL : text;
+}
+
+/* A field for a setting. What --set says wins over the file, also under another name. */
+static lmf_status claim(reader *r, const lmf_setting *s, const lmf_flag *f)
+{
+    int i = (int)(f - r->fields);
+    char where[256];
+    bool list = f->kind == LMF_FLAG_LIST, wins = r->by[i] && s->line == LMF_LINE_SET && r->by_line[i] != LMF_LINE_SET;
+    if (wins && list)
+        ((lmf_texts *)(void *)((char *)r->args + f->offset))->n = 0;
+    if (r->by[i] && !wins && !list)
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "%s: %.100s and %.100s both give %s: which of them is it?",
+                        lmf__document_where(r->d, s->line, where, sizeof where), r->by[i], s->path, f->name);
+    r->by[i] = s->path;
+    r->by_line[i] = s->line;
+    r->seen[i] = 1;
+    return LMF_OK;
+}
+
+/* The rest of a list that becomes one text, from setting i on; all that it took are passed over by the caller through *taken. */
+static lmf_status joined(reader *r, int i, const lmf_dialect_row *row, const char **out, int *taken)
+{
+    const lmf_setting *s = r->d->items;
+    size_t n = strlen(s[i].path) - strlen(strrchr(s[i].path, '.'));
+    char between[2] = { row->join, 0 };
+    const char *all = "";
+    for (*taken = 0; i + *taken < r->d->n; (*taken)++) {
+        const lmf_setting *t = &s[i + *taken];
+        if (strncmp(t->path, s[i].path, n) || t->path[n] != '.' || strchr(t->path + n + 1, '.') || !t->text)
+            break;
+        if (!(all = lmf_arena_printf(r->d->arena, "%s%s%s", all, *taken ? between : "", t->text)))
+            return LMF_NO_MEMORY(r->ctx, 64, "a configuration");
+    }
+    *out = all;
+    return LMF_OK;
+}
+
+static lmf_status take(reader *r, int i, int *taken)
+{
+    const lmf_setting *s = &r->d->items[i];
+    const char *text = s->text;
+    char where[256], as[400];
+    found f;
+    lmf_status st;
+    *taken = 1;
+    if (!find(r, s->path, &f))
+        return unknown(r, s);
+    if (!text)
+        return LMF_OK; /* not given: the default stays */
+    if (f.item && f.row)
+        LMF_TRY(joined(r, i, f.row, &text, taken));
+    lmf__document_where(r->d, s->line, where, sizeof where);
+    snprintf(as, sizeof as, "%s: %.100s", where, s->path);
+    bool ignored = f.row && in_words(f.row->ignore, text, strlen(text));
+    if (f.row && !ignored && (!f.row->field || (f.row->map && !(text = translate(r, f.row, text, &st)))))
+        return f.row->field && st ? st : unsupported(r, s, f.row);
+    if (f.row && f.row->note && r->notes)
+        LMF_TRY(lmf_buf_printf(r->notes, "%s: %s\n", as, f.row->note));
+    if (ignored)
+        return LMF_OK;
+    if (!f.field)
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "%s: %.100s: this command has no setting %s", where, s->path, f.row->field);
+    LMF_TRY(claim(r, s, f.field));
+    return lmf_flag_set(r->ctx, f.field, as, text, r->args);
+}
+
+lmf_status lmf_config_apply(lmf_ctx *ctx, lmf_document *d, const lmf_flag *fields, uint8_t *seen, void *args, lmf_buf *notes)
+{
+    reader r = { .ctx = ctx, .d = d, .fields = fields, .args = args, .seen = seen, .notes = notes };
+    int n = 0;
+    while (fields[n].name)
+        n++;
+    if (n > MAX_FIELDS)
+        return LMF_FAIL(ctx, LMF_E_INTERNAL, "a command has more than %d settings", MAX_FIELDS);
+    for (int i = 0, taken; i < d->n; i += taken)
+        LMF_TRY(take(&r, i, &taken));
+    return LMF_OK;
+}
+
+/* ---- the other way ---- */
+static bool is_utf8(const char *text)
+{
+    for (size_t n = strlen(text), k; n; text += k, n -= k)
+        if (!(k = lmf_utf8_length(text, n)))
+            return false;
+    return true;
+}
+
+static void put_text(lmf_buf *b, const char *text)
+{
+    if (!text) {
+        lmf_buf_puts(b, "null");
+        return;
+    }
+    lmf_buf_putc(b, '"');
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            lmf_buf_printf(b, "\\%c", *c);
+        else if (*c < 32 || *c == 127)
+            lmf_buf_printf(b, "\\u%04x", *c);
+        else
+            lmf_buf_putc(b, (char)*c);
+    }
+    lmf_buf_putc(b, '"');
+}
+
+/* The fewest digits that give the same number back. */
+static void put_number(lmf_buf *b, double x)
+{
+    char text[32];
+    for (int digits = 1; digits <= 17; digits++) {
+        char *end;
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, &end) == x)
+            break;
+    }
+    lmf_buf_puts(b, isfinite(x) ? text : "null");
+}
+
+static lmf_status put_field(lmf_ctx *ctx, const lmf_flag *f, const void *args, lmf_buf *b)
+{
+    const char *at = (const char *)args + f->offset;
+    const lmf_texts *list = (const lmf_texts *)(const void *)at;
+    const char *text;
+    for (const char *c = f->name; *c; c++)
+        lmf_buf_putc(b, *c == '-' ? '_' : *c);
+    lmf_buf_puts(b, ": ");
+    switch (f->kind) {
+    case LMF_FLAG_BOOL:
+        lmf_buf_puts(b, *(const bool *)(const void *)at ? "true" : "false");
+        break;
+    case LMF_FLAG_INT:
+        lmf_buf_printf(b, "%lld", (long long)*(const int64_t *)(const void *)at);
+        break;
+    case LMF_FLAG_DOUBLE:
+        put_number(b, *(const double *)(const void *)at);
+        break;
+    case LMF_FLAG_STRING:
+    case LMF_FLAG_CHOICE:
+        text = *(const char *const *)(const void *)at;
+        if (text && !is_utf8(text))
+            return LMF_FAIL(ctx, LMF_E_ARG, "--%s is no UTF-8, so that it can't be saved with the run", f->name);
+        put_text(b, text);
+        break;
+    case LMF_FLAG_LIST:
+        for (int64_t i = 0; i < list->n; i++) {
+            lmf_buf_puts(b, i ? ", " : "[");
+            put_text(b, list->item[i]);
+        }
+        lmf_buf_puts(b, list->n ? "]" : "[]");
+        break;
+    }
+    return lmf_buf_putc(b, '\n');
+}
+
+lmf_status lmf_config_text(lmf_ctx *ctx, const char *command, const lmf_flag *fields, const void *args, lmf_buf *out)
+{
+    char sha[65];
+    lmf_buf body;
+    lmf_buf_init(&body, ctx, LMF_DOCUMENT_MAX_BYTES);
+    lmf_status s = LMF_OK;
+    for (const lmf_flag *f = fields; !s && f->name; f++)
+        if (!f->passing)
+            s = put_field(ctx, f, args, &body);
+    if (!s)
+        s = lmf_sha256_hex(ctx, lmf_buf_str(&body), body.n, sha);
+    if (!s)
+        s = lmf_buf_printf(out, "# lmfast %s --config THIS_FILE does the same run; sha256 of what follows: %s\n%s", command, sha,
+                           lmf_buf_str(&body));
+    lmf_buf_clear(&body);
+    return s;
+}
+
+bool lmf_config_is_ours(lmf_ctx *ctx, const char *text, size_t n)
+{
+    const char *end = memchr(text, '\n', n), *mark = end ? memmem(text, (size_t)(end - text), "follows: ", 9) : NULL;
+    char sha[65];
+    return n > 9 && strncmp(text, "# lmfast ", 9) == 0 && mark && end - mark == 9 + 64 &&
+        lmf_sha256_hex(ctx, end + 1, n - (size_t)(end + 1 - text), sha) == LMF_OK && memcmp(mark + 9, sha, 64) == 0;
+}

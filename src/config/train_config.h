@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* train_config: all settings of a training run, and the table that describes them: lmfast train's flags, its configuration files, its
+ * help and docs/OPTIONS.md come from it. Options of objectives stand in the objectives' own tables and lie in `objective_value`. */
+#ifndef LMF_CONFIG_TRAIN_CONFIG_H
+#define LMF_CONFIG_TRAIN_CONFIG_H
+#include "config/flag.h"
+
+enum { LMF_MAX_OBJECTIVE_FLAGS = 32 };
+
+typedef struct lmf_train_config {
+    const char *config;
+    lmf_texts   set;
+    const char *model, *data, *eval_data, *output, *target_modules, *scheduler, *too_long, *resume, *compute, *init_adapter, *method,
+        *chat_template, *control, *bad_rows, *objective;
+    int64_t max_steps, batch_size, grad_accum, lora_r, warmup_steps, seq_len, seed, save_steps, save_total_limit, logging_steps, eval_steps,
+        micro_tok, clock_unix;
+    double  lr, epochs, lora_alpha, weight_decay, min_lr_ratio, max_grad_norm, warmup_ratio, beta1, beta2, eps;
+    bool    rslora, recompute, shuffle, overwrite, profile;
+    double  objective_value[LMF_MAX_OBJECTIVE_FLAGS]; /* NaN where not given */
+} lmf_train_config;
+
+extern const lmf_flag lmf_train_fields[];
+
+#endif
