@@ -23,7 +23,8 @@ static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
     const struct { const char *name; int64_t value, lo, hi; } ranges[] = {
         { "max_seqs", o->max_seqs, 1, LMF_MAX_SEQS }, { "context", o->context, 0, c->context }, { "page_size", o->page_size, 1, MAX_PAGE },
         { "cache_tok", o->cache_tok, 0, INT32_MAX }, { "prefill_chunk", o->prefill_chunk, 1, MAX_CHUNK }, { "compute", o->compute, 0, 1 },
-        { "n_adapters", o->n_adapters, 0, LMF_MAX_SLOTS }, { "max_adapters", o->max_adapters, 0, LMF_MAX_SLOTS }, { "max_rank", o->max_rank, 0, 4096 } };
+        { "n_adapters", o->n_adapters, 0, LMF_MAX_SLOTS }, { "max_adapters", o->max_adapters, 0, LMF_MAX_SLOTS }, { "max_rank", o->max_rank, 0, 4096 },
+        { "max_samples", o->max_samples, 0, LMF_MAX_SEQS } };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (ranges[i].value < ranges[i].lo || ranges[i].value > ranges[i].hi)
             return LMF_FAIL(ctx, LMF_E_ARG, "%s is %lld, it must lie from %lld to %lld%s", ranges[i].name, (long long)ranges[i].value,
@@ -49,12 +50,14 @@ static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
     e->page_size = o->page_size;
     e->seq_pages = (e->context + e->page_size - 1) / e->page_size;
     e->max_rows = o->prefill_chunk > o->max_seqs ? o->prefill_chunk : o->max_seqs;
+    e->max_samples = o->max_samples > o->max_seqs ? o->max_samples : o->max_seqs;
     e->vocab = c->vocab;
     e->compute = o->compute;
     e->cache_dtype = o->cache_dtype;
     e->need_invariant = o->need_invariant;
     e->profile = o->profile;
     e->make_mask = o->mask;
+    e->force = o->force;
     e->mask_user = o->mask_user;
     int64_t per_tok = state.kv_width * state.n_kv_layers * (o->cache_dtype == LMF_F32 ? 4 : 2), tok = o->cache_tok;
     if (!tok) {
@@ -166,8 +169,11 @@ static int32_t add_rows(lmf_engine *e, lmf_session *s, int32_t n_rows, int32_t r
 {
     lmf_step_io *io = &e->io;
     int32_t i_seq = e->n_batch, left = target_kv(s) - s->n_kv, n = left < room ? left : room;
+    if (s->gen.echo && s->n_scored < s->n_prompt && n > 1 + e->n_extra) /* each row is looked at */
+        n = 1 + e->n_extra;
     if (n == 0)
         return 0;
+    e->n_extra -= s->gen.echo && s->n_scored < s->n_prompt ? n - 1 : 0;
     while (s->n_pages * e->page_size < s->n_kv + n) {
         s->page[s->n_pages++] = lmf__pages_take(&e->pages);
         s->n_reserved--;
@@ -185,6 +191,7 @@ static int32_t add_rows(lmf_engine *e, lmf_session *s, int32_t n_rows, int32_t r
     s->step_begin = n_rows;
     s->step_rows = n;
     s->step_sample = -1;
+    s->n_step_score = 0;
     s->in_flight = true;
     e->batch[e->n_batch++] = s;
     return n;
@@ -219,10 +226,11 @@ static int32_t gather(lmf_engine *e)
 {
     int32_t n_rows = 0;
     e->n_batch = 0;
+    e->n_extra = e->max_samples - e->n_running;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < e->n_running && n_rows < e->max_rows; i++) {
             lmf_session *s = e->running[i];
-            bool writes = target_kv(s) - s->n_kv == 1;
+            bool writes = s->n_kv >= s->n_prompt || target_kv(s) - s->n_kv == 1;
             if (!s->score && writes == (pass == 0))
                 n_rows += add_rows(e, s, n_rows, e->max_rows - n_rows);
         }
@@ -231,28 +239,55 @@ static int32_t gather(lmf_engine *e)
 
 static bool is_penalized(const lmf_gen_opts *o) { return o->repetition_penalty != 1.0f || o->presence_penalty != 0 || o->frequency_penalty != 0; }
 
+/* Row n of the sample graph: the token behind i_row, at place pos of s. */
+static void sample_row(lmf_engine *e, const lmf_session *s, int32_t n, int32_t i_row, int32_t pos)
+{
+    lmf_step_io *io = &e->io;
+    const lmf_gen_opts *o = &s->gen;
+    float *number = io->number + n * LMF_SAMPLE_N_NUMBERS;
+    int32_t *count = io->count + n * LMF_SAMPLE_N_COUNTS, *bias_token = io->bias_token + n * LMF_GEN_MAX_BIAS;
+    number[LMF_SAMPLE_TEMPERATURE] = o->temperature, number[LMF_SAMPLE_TOP_P] = o->top_p;
+    number[LMF_SAMPLE_MIN_P] = o->min_p, number[LMF_SAMPLE_PENALTY] = o->repetition_penalty;
+    number[LMF_SAMPLE_PRESENCE] = o->presence_penalty, number[LMF_SAMPLE_FREQUENCY] = o->frequency_penalty;
+    count[LMF_SAMPLE_TOP_K] = o->top_k, count[LMF_SAMPLE_POS] = pos, count[LMF_SAMPLE_LIVE] = 1;
+    count[LMF_SAMPLE_SEED_LO] = (int32_t)(uint32_t)o->seed, count[LMF_SAMPLE_SEED_HI] = (int32_t)(uint32_t)(o->seed >> 32);
+    count[LMF_SAMPLE_SLOT] = is_penalized(o) ? s->slot : -1;
+    count[LMF_SAMPLE_MASKED] = o->grammar != NULL, count[LMF_SAMPLE_N_TOP] = o->n_top;
+    if (o->n_bias) {
+        memcpy(bias_token, o->bias_token, (size_t)o->n_bias * sizeof *bias_token);
+        memcpy(io->bias + n * LMF_GEN_MAX_BIAS, o->bias, (size_t)o->n_bias * sizeof *o->bias);
+    }
+    if (o->n_bias < LMF_GEN_MAX_BIAS)
+        bias_token[o->n_bias] = -1;
+    io->index[n] = i_row;
+}
+
+/* The same for a token that is known: it is picked for certain, for its log-probability. */
+static void score_row(lmf_engine *e, const lmf_session *s, int32_t n, int32_t i_row, int32_t token)
+{
+    int32_t *count = e->io.count + n * LMF_SAMPLE_N_COUNTS, *bias_token = e->io.bias_token + n * LMF_GEN_MAX_BIAS;
+    sample_row(e, s, n, i_row, 0);
+    e->io.number[n * LMF_SAMPLE_N_NUMBERS + LMF_SAMPLE_TEMPERATURE] = 0;
+    count[LMF_SAMPLE_SLOT] = -1, count[LMF_SAMPLE_MASKED] = 0;
+    bias_token[0] = token, bias_token[1] = -1;
+    e->io.bias[n * LMF_GEN_MAX_BIAS] = 1e9f;
+}
+
 /* Which hidden rows are sampled from, and how. Returns their number. */
 static int32_t prepare_sample(lmf_engine *e)
 {
-    lmf_step_io *io = &e->io;
     int32_t n = 0;
-    for (int i = 0; i < e->max_seqs; i++)
-        io->index[i] = -1;
+    for (int i = 0; i < e->max_samples; i++)
+        e->io.index[i] = -1;
     for (int i = 0; i < e->n_batch; i++) {
         lmf_session *s = e->batch[i];
+        s->step_score = n;
+        for (int32_t t = s->n_scored; s->gen.echo && t < s->n_prompt && t <= s->n_kv + s->step_rows; t++)
+            score_row(e, s, n++, s->step_begin + t - 1 - s->n_kv, s->tok[t]);
+        s->n_step_score = n - s->step_score;
         if (s->end == s->n_tok || s->n_kv + s->step_rows < s->n_tok)
             continue;
-        const lmf_gen_opts *o = &s->gen;
-        float *number = io->number + n * LMF_SAMPLE_N_NUMBERS;
-        int32_t *count = io->count + n * LMF_SAMPLE_N_COUNTS;
-        number[LMF_SAMPLE_TEMPERATURE] = o->temperature, number[LMF_SAMPLE_TOP_P] = o->top_p;
-        number[LMF_SAMPLE_MIN_P] = o->min_p, number[LMF_SAMPLE_PENALTY] = o->repetition_penalty;
-        number[LMF_SAMPLE_PRESENCE] = o->presence_penalty, number[LMF_SAMPLE_FREQUENCY] = o->frequency_penalty;
-        count[LMF_SAMPLE_TOP_K] = o->top_k, count[LMF_SAMPLE_POS] = s->n_tok, count[LMF_SAMPLE_LIVE] = 1;
-        count[LMF_SAMPLE_SEED_LO] = (int32_t)(uint32_t)o->seed, count[LMF_SAMPLE_SEED_HI] = (int32_t)(uint32_t)(o->seed >> 32);
-        count[LMF_SAMPLE_SLOT] = is_penalized(o) ? s->slot : -1;
-        count[LMF_SAMPLE_MASKED] = o->grammar != NULL, count[LMF_SAMPLE_N_TOP] = o->n_top;
-        io->index[n] = s->step_begin + s->step_rows - 1;
+        sample_row(e, s, n, s->step_begin + s->step_rows - 1, s->n_tok);
         s->step_sample = n++;
     }
     return n;
@@ -321,6 +356,28 @@ static void fail(lmf_session *s, lmf_status status, const char *text)
     s->failure_text = text;
 }
 
+static void take_tops(lmf_engine *e, lmf_session *s, int32_t i_sample, int32_t i_tok)
+{
+    const int32_t *next = e->io.next + (size_t)i_sample * LMF_SAMPLE_WIDTH;
+    const float *logp = e->io.next_logp + (size_t)i_sample * LMF_SAMPLE_WIDTH;
+    if (!s->top)
+        return;
+    size_t at = (size_t)(i_tok - s->top_begin) * (size_t)s->gen.n_top;
+    memcpy(s->top + at, next + 1, (size_t)s->gen.n_top * sizeof *s->top);
+    memcpy(s->top_logp + at, logp + 1, (size_t)s->gen.n_top * sizeof *s->top_logp);
+}
+
+/* Log-probabilities of the prompt. */
+static void take_scores(lmf_engine *e, lmf_session *s)
+{
+    for (int32_t i = 0; i < s->n_step_score; i++) {
+        s->logp[s->n_scored] = e->io.next_logp[(size_t)(s->step_score + i) * LMF_SAMPLE_WIDTH];
+        take_tops(e, s, s->step_score + i, s->n_scored++);
+    }
+    if (s->n_step_score)
+        pthread_cond_signal(&s->news);
+}
+
 static void take_token(lmf_engine *e, lmf_session *s)
 {
     const int32_t *next = e->io.next + (size_t)s->step_sample * LMF_SAMPLE_WIDTH;
@@ -339,11 +396,7 @@ static void take_token(lmf_engine *e, lmf_session *s)
         fail(s, LMF_E_INTERNAL, "the model gave logits that are not numbers; its weights or the adapter's are damaged");
         return;
     }
-    if (s->top) {
-        size_t at = (size_t)(s->n_tok - s->top_begin) * (size_t)s->gen.n_top;
-        memcpy(s->top + at, next + 1, (size_t)s->gen.n_top * sizeof *s->top);
-        memcpy(s->top_logp + at, logp + 1, (size_t)s->gen.n_top * sizeof *s->top_logp);
-    }
+    take_tops(e, s, s->step_sample, s->n_tok);
     s->tok[s->n_tok] = id;
     s->logp[s->n_tok++] = logp[0];
     pthread_cond_signal(&s->news);
@@ -369,6 +422,7 @@ static void land(lmf_engine *e, lmf_status status)
                 if (s->n_kv + k + 1 >= s->score_begin)
                     s->score[s->n_kv + k + 1 - s->score_begin] = e->io.score[s->step_begin + k];
         s->n_kv += s->step_rows;
+        take_scores(e, s);
         e->n_prefill_tok += s->step_rows - (s->step_sample >= 0);
         if (s->step_sample >= 0)
             take_token(e, s);
@@ -380,8 +434,33 @@ static void land(lmf_engine *e, lmf_status status)
     pthread_cond_broadcast(&e->landed);
 }
 
+/* Appends what must come. */
+static void force(lmf_engine *e)
+{
+    for (int i = e->n_running - 1; i >= 0; i--) {
+        lmf_session *s = e->running[i];
+        int32_t cap = s->end - s->n_tok, *out = s->tok + s->n_tok;
+        if (!e->force || !s->gen.grammar || s->score || s->n_asked == s->n_tok || is_penalized(&s->gen) || cap < 1)
+            continue;
+        int32_t n = e->force(e->mask_user, s->gen.grammar, s->tok, s->n_tok, out, cap);
+        memset(s->logp + s->n_tok, 0, (size_t)n * sizeof *s->logp);
+        for (int32_t k = 0; s->top && k < n * s->gen.n_top; k++)
+            s->top[(s->n_tok - s->top_begin) * s->gen.n_top + k] = -1;
+        s->n_tok += n;
+        s->n_asked = s->n_tok;
+        e->n_forced_tok += n;
+        if (n)
+            pthread_cond_signal(&s->news);
+        if (n && !s->gen.ignore_eos && lmf_chat_is_eos(&e->model->chat, s->tok[s->n_tok - 1]))
+            lmf__session_end(s, LMF_FINISH_STOP, LMF_OK);
+        else if (s->n_tok == s->end)
+            lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
+    }
+}
+
 static lmf_status step_generate(lmf_engine *e)
 {
+    force(e);
     int32_t n_rows = gather(e);
     if (n_rows == 0)
         return LMF_OK;
@@ -485,7 +564,7 @@ void lmf_engine_get_info(lmf_engine *e, lmf_engine_info *out)
     *out = (lmf_engine_info){ .max_seqs = e->max_seqs, .context = e->context, .page_size = e->page_size, .n_pages = e->pages.n, .vocab = e->vocab,
                               .n_pages_free = e->pages.n_free, .n_pages_reserved = e->pages.n_reserved, .n_running = e->n_running,
                               .n_waiting = e->n_waiting, .n_sessions = e->n_sessions, .n_prefill_tok = e->n_prefill_tok,
-                              .n_decode_tok = e->n_decode_tok, .n_steps = e->n_steps };
+                              .n_decode_tok = e->n_decode_tok, .n_forced_tok = e->n_forced_tok, .n_steps = e->n_steps };
     for (int i = 0; i < e->adapters.n_slots; i++)
         out->n_adapters += e->adapters.name[i][0] != 0;
     pthread_mutex_unlock(&e->lock);

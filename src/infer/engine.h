@@ -45,6 +45,11 @@ typedef struct lmf_session lmf_session;
  * by the pass. The engine's lock is not held, so that other threads go on; it must not call the engine or its sessions. */
 typedef lmf_status (*lmf_mask_fn)(void *user, void *grammar, const int32_t *tok, int n_tok, uint32_t *bits);
 
+/* Text that must come, whatever would be sampled: up to cap tokens of it into out; returns how many. They are appended without being
+ * sampled, so they have no log-probability (0), and are not counted by penalties. Asked before a step whose session goes on behind tok
+ * [n_tok]; the last token may be an end of the answer. The engine's lock is held: it is to be quick. */
+typedef int32_t (*lmf_force_fn)(void *user, void *grammar, const int32_t *tok, int n_tok, int32_t *out, int cap);
+
 typedef struct lmf_engine_opts {
     size_t   struct_bytes;       /* sizeof(lmf_engine_opts) */
     const char *device;          /* "cpu", "cuda:0"; NULL: "cpu" */
@@ -61,12 +66,17 @@ typedef struct lmf_engine_opts {
     bool     need_invariant;     /* an answer's bits do not depend on what else is in the batch, nor on chunks; needs compute 0 */
     bool     score;              /* lmf_session_score may be called: one more graph */
     bool     profile;            /* time each kernel: lmf_engine_profile */
+    int32_t  max_samples;        /* rows a step that a token is looked at for; 0: max_seqs, at least that, at most 256. More make
+                                    lmf_gen_opts.echo faster */
+    lmf_force_fn force;          /* of sessions with a grammar; gets mask_user; NULL: nothing is forced */
     lmf_mask_fn mask; void *mask_user; /* NULL: sessions with a grammar are refused */
     /* An open device to share, instead of one of its own by name: weights that are there already are borrowed. It must outlive the
      * engine, and its other users must not use it during a step. */
     lmf_device *shared_device;
 } lmf_engine_opts;
 lmf_engine_opts lmf_engine_opts_default(void);
+
+enum { LMF_GEN_MAX_BIAS = 300 };
 
 typedef struct lmf_gen_opts {
     size_t   struct_bytes;       /* sizeof(lmf_gen_opts) */
@@ -80,7 +90,11 @@ typedef struct lmf_gen_opts {
     bool     ignore_eos;         /* write on past the end of the answer */
     float    presence_penalty;   /* taken off the logit of each token that the answer holds; 0: off (default) */
     float    frequency_penalty;  /* taken off for each time that the answer holds it; 0: off (default) */
+    bool     echo;               /* read gives the session's tokens so far, too, each with its log-probability (the first: 0) and n_top
+                                    likeliest, before what is written; all is computed anew */
     int32_t  n_top;              /* likeliest tokens kept beside each token, lmf_session_top; 0 (default) to 20 */
+    const int32_t *bias_token; const float *bias; int32_t n_bias; /* added to the logits of these tokens, each once; at most
+                                                                     LMF_GEN_MAX_BIAS; must live until the finish is read */
     void    *grammar;            /* not NULL: lmf_engine_opts.mask is asked before each token; must live until the finish is read */
 } lmf_gen_opts;
 lmf_gen_opts lmf_gen_opts_default(void);
@@ -103,7 +117,8 @@ typedef struct lmf_engine_info {
     int32_t n_pages_free;        /* held by no session */
     int32_t n_pages_reserved;    /* of the free ones, promised to sessions that run */
     int32_t n_running, n_waiting, n_sessions;
-    int64_t n_prefill_tok, n_decode_tok, n_steps; /* since create: rows of prompts, tokens written, steps with rows */
+    int64_t n_prefill_tok, n_decode_tok, n_forced_tok; /* since create: rows of prompts, tokens that were sampled, that were forced */
+    int64_t n_steps;             /* with rows */
 } lmf_engine_info;
 
 /* Plans all graphs and binds them. Refuses what the options' ranges do not allow (LMF_E_ARG), an adapter that does not fit the

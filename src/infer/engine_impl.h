@@ -39,6 +39,9 @@ struct lmf_session {
     int32_t     *page;           /* [pages a session] */
     int32_t      n_tok, n_kv;    /* tokens; of them computed */
     int32_t      n_pages, n_reserved, n_again; /* n_again: pages to reserve again, while it forgets */
+    int32_t      n_prompt;       /* tokens when the answer began */
+    int32_t      n_scored;       /* with echo: tokens whose log-probability is known */
+    int32_t      n_asked;        /* n_tok when what is forced was last asked for */
     int32_t      n_read, end;    /* next token to hand out; n_tok at which generating ends */
     int32_t      adapter;
     int32_t      finish;         /* of the last work; handed out once */
@@ -50,15 +53,16 @@ struct lmf_session {
     bool         in_flight;      /* rows of it are in the step that runs now */
     atomic_bool  cancelled;
     lmf_gen_opts gen;
-    int32_t     *top;            /* [n_new, gen.n_top] from generate on, or NULL: likeliest tokens of each token from top_begin on */
+    int32_t     *top;            /* [n_top_tok, gen.n_top] from generate on, or NULL: likeliest tokens of each token from top_begin on */
     float       *top_logp;
-    int32_t      top_begin, n_new;
+    int32_t      top_begin, n_top_tok; /* first token that has them; room for how many */
     int32_t      slot;           /* while it runs: its row of the tensor seen */
     bool         marked;         /* its prompt is in there */
     float       *score;          /* caller's, or NULL: generating */
     int32_t      score_begin;    /* index of the first scored token */
     /* of the step in progress */
     int32_t      step_begin, step_rows, step_sample; /* first row, rows, row of the sample graph or -1 */
+    int32_t      step_score, n_step_score; /* rows of the sample graph for tokens n_scored ... of the prompt */
     lmf_status   step_mask;      /* what the mask's maker said */
 };
 
@@ -86,6 +90,8 @@ typedef struct lmf_step_io {     /* host side of inputs and outputs: one storage
     int32_t *token, *pos, *seq, *q_start, *kv_len, *page, *adapter, *n_live, *index, *target;
     float   *number, *score;
     int32_t *count, *mask, *next; /* mask: NULL without lmf_engine_opts.mask */
+    int32_t *bias_token;
+    float   *bias;
     int32_t *seen_clear, *seen_slot, *seen_token;
     float   *next_logp;
 } lmf_step_io;
@@ -101,10 +107,12 @@ struct lmf_engine {
     int32_t         sample_bucket[LMF_MAX_SAMPLE_BUCKETS], n_sample_buckets; /* behind them */
     int32_t         mark_graph;                                       /* prompts into seen */
     int32_t         score_graph;                                      /* -1: none */
+    int32_t         max_samples, n_extra; /* rows of the sample graph; of them free for more than one a session, in this step */
     int32_t         max_seqs, context, page_size, seq_pages, max_rows, vocab, compute;
     uint16_t        cache_dtype;
     bool            need_invariant, profile;
     lmf_mask_fn     make_mask;   /* NULL: none */
+    lmf_force_fn    force;       /* NULL: none */
     void           *mask_user;
     lmf_nn          nn;
     lmf_adapters    adapters;
@@ -121,7 +129,7 @@ struct lmf_engine {
     lmf_session   **running;     /* [max_seqs], oldest first */
     lmf_session   **batch;       /* [max_seqs], of the step in progress */
     int32_t         n_running, n_waiting, n_sessions, n_batch;
-    int64_t         n_prefill_tok, n_decode_tok, n_steps;
+    int64_t         n_prefill_tok, n_decode_tok, n_forced_tok, n_steps;
 };
 
 lmf_status lmf__graphs_create(lmf_engine *e, bool score); /* graphs.c: builds, plans, binds, fills io */

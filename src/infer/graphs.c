@@ -30,7 +30,7 @@ static lmf_tensor *build_body(lmf_engine *e, lmf_graph *g, int64_t rows)
 static void build_forward(lmf_engine *e, lmf_graph *g, int64_t rows)
 {
     lmf_tensor *x = build_body(e, g, rows);
-    lmf_graph_output(g, "hidden", lmf_embed(g, input(g, "index", LMF_I32, 1, e->max_seqs, 0), x));
+    lmf_graph_output(g, "hidden", lmf_embed(g, input(g, "index", LMF_I32, 1, e->max_samples, 0), x));
 }
 
 static void build_sample(lmf_engine *e, lmf_graph *g, int64_t seqs)
@@ -42,7 +42,9 @@ static void build_sample(lmf_engine *e, lmf_graph *g, int64_t seqs)
                                     (lmf_matmul_attrs){ .tb = 1, .alpha = head.scale, .compute = e->compute });
     lmf_tensor *next = lmf_sample(g, logits, input(g, "number", LMF_F32, 2, seqs, LMF_SAMPLE_N_NUMBERS), input(g, "count", LMF_I32, 2, seqs, LMF_SAMPLE_N_COUNTS),
                                   lmf_graph_tensor(g, LMF_STATE, "seen", LMF_I32, 2, (int64_t[]){ e->max_seqs, e->vocab }),
-                                  e->make_mask ? input(g, "mask", LMF_I32, 2, seqs, (e->vocab + 31) / 32) : NULL, &logp);
+                                  e->make_mask ? input(g, "mask", LMF_I32, 2, seqs, (e->vocab + 31) / 32) : NULL,
+                                  input(g, "bias_token", LMF_I32, 2, seqs, LMF_GEN_MAX_BIAS),
+                                  input(g, "bias", LMF_F32, 2, seqs, LMF_GEN_MAX_BIAS), &logp);
     lmf_graph_output(g, "next", next);
     lmf_graph_output(g, "next_logp", logp);
 }
@@ -79,9 +81,9 @@ static void choose_buckets(lmf_engine *e)
     for (size_t i = 0; i < sizeof rows / sizeof *rows && rows[i] < e->max_rows; i++)
         e->bucket[e->n_buckets++] = rows[i];
     e->bucket[e->n_buckets++] = e->max_rows;
-    for (int32_t n = 1; n < e->max_seqs; n *= 2)
+    for (int32_t n = 1; n < e->max_samples; n *= 2)
         e->sample_bucket[e->n_sample_buckets++] = n;
-    e->sample_bucket[e->n_sample_buckets++] = e->max_seqs;
+    e->sample_bucket[e->n_sample_buckets++] = e->max_samples;
 }
 
 static void find_io(lmf_engine *e)
@@ -96,6 +98,7 @@ static void find_io(lmf_engine *e)
     io->number = lmf_plan_io(p, sample, "number"), io->count = lmf_plan_io(p, sample, "count");
     io->mask = e->make_mask ? lmf_plan_io(p, sample, "mask") : NULL, io->seen_clear = lmf_plan_io(p, e->mark_graph, "seen_clear");
     io->seen_slot = lmf_plan_io(p, e->mark_graph, "seen_slot"), io->seen_token = lmf_plan_io(p, e->mark_graph, "seen_token");
+    io->bias_token = lmf_plan_io(p, sample, "bias_token"), io->bias = lmf_plan_io(p, sample, "bias");
     io->next = lmf_plan_io(p, sample, "next"), io->next_logp = lmf_plan_io(p, sample, "next_logp");
     io->target = e->score_graph >= 0 ? lmf_plan_io(p, e->score_graph, "target") : NULL;
     io->score = e->score_graph >= 0 ? lmf_plan_io(p, e->score_graph, "score") : NULL;

@@ -132,7 +132,7 @@ lmf_status lmf_session_create(lmf_engine *e, const lmf_session_opts *opts, lmf_s
 
 static void drop_tops(lmf_session *s)
 {
-    size_t n = (size_t)s->n_new * (size_t)s->gen.n_top;
+    size_t n = (size_t)s->n_top_tok * (size_t)s->gen.n_top;
     lmf_free(s->e->ctx, s->top, n * sizeof *s->top);
     lmf_free(s->e->ctx, s->top_logp, n * sizeof *s->top_logp);
     s->top = NULL;
@@ -184,6 +184,7 @@ static lmf_status append(lmf_session *s, const int32_t *tok, int n)
     memcpy(s->tok + s->n_tok, tok, (size_t)n * sizeof *tok);
     s->n_tok += n;
     s->n_read = s->n_tok;
+    s->n_prompt = s->n_scored = 0;
     return LMF_OK;
 }
 
@@ -231,7 +232,7 @@ lmf_gen_opts lmf_gen_opts_default(void)
     return (lmf_gen_opts){ .struct_bytes = sizeof(lmf_gen_opts), .max_tok = 256, .top_p = 1, .repetition_penalty = 1 };
 }
 
-static lmf_status check_gen(lmf_ctx *ctx, const lmf_gen_opts *o)
+static lmf_status check_gen(lmf_ctx *ctx, int32_t vocab, const lmf_gen_opts *o)
 {
     if (o->max_tok < 0 || o->top_k < 0)
         return LMF_FAIL(ctx, LMF_E_ARG, "max_tok %d and top_k %d must not be negative", o->max_tok, o->top_k);
@@ -243,16 +244,23 @@ static lmf_status check_gen(lmf_ctx *ctx, const lmf_gen_opts *o)
         return LMF_FAIL(ctx, LMF_E_ARG, "repetition_penalty %g must be above 0", (double)o->repetition_penalty);
     if (!isfinite(o->presence_penalty) || !isfinite(o->frequency_penalty))
         return LMF_FAIL(ctx, LMF_E_ARG, "presence_penalty and frequency_penalty must be numbers");
+    if (o->n_bias < 0 || o->n_bias > LMF_GEN_MAX_BIAS)
+        return LMF_FAIL(ctx, LMF_E_ARG, "n_bias is %d, it must lie from 0 to %d", o->n_bias, LMF_GEN_MAX_BIAS);
+    for (int32_t i = 0; i < o->n_bias; i++)
+        if (o->bias_token[i] < 0 || o->bias_token[i] >= vocab || !isfinite(o->bias[i]))
+            return LMF_FAIL(ctx, LMF_E_ARG, "bias %d is of token %d, which is not in the vocabulary of %d, or is no number", i,
+                            o->bias_token[i], vocab);
     if (o->n_top < 0 || o->n_top > LMF_SAMPLE_MAX_TOP)
         return LMF_FAIL(ctx, LMF_E_ARG, "n_top is %d, it must lie from 0 to %d", o->n_top, LMF_SAMPLE_MAX_TOP);
     return LMF_OK;
 }
 
-static lmf_status take_tops(lmf_session *s, int32_t n_new, int32_t n_top)
+/* Room for the likeliest of n tokens from begin on. */
+static lmf_status make_tops(lmf_session *s, int32_t begin, int32_t n_tok, int32_t n_top)
 {
-    size_t n = (size_t)n_new * (size_t)n_top;
-    s->n_new = n_new;
-    s->top_begin = s->n_tok;
+    size_t n = (size_t)n_tok * (size_t)n_top;
+    s->n_top_tok = n_tok;
+    s->top_begin = begin;
     if (n == 0)
         return LMF_OK;
     s->top = lmf_alloc(s->e->ctx, n * sizeof *s->top);
@@ -266,7 +274,7 @@ static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
     LMF_TRY(busy(s));
     lmf_gen_opts o = lmf_gen_opts_default();
     LMF_TRY(lmf_opts_take(e->ctx, "lmf_gen_opts", &o, opts, sizeof o));
-    LMF_TRY(check_gen(e->ctx, &o));
+    LMF_TRY(check_gen(e->ctx, e->vocab, &o));
     if (s->n_tok == 0)
         return LMF_FAIL(e->ctx, LMF_E_ARG, "there is nothing to answer: the session has no tokens");
     int32_t room = e->context - s->n_tok;
@@ -277,7 +285,10 @@ static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
         return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "the engine was created without a maker of masks, so it can't follow a grammar");
     drop_tops(s);
     s->gen = o;
-    lmf_status status = take_tops(s, n_new, o.n_top);
+    int32_t first = o.echo ? 1 : s->n_tok;
+    lmf_status status = make_tops(s, first, s->n_tok + n_new - first, o.n_top);
+    if (!status && o.echo)
+        lmf__session_drop_kv(s, 0);
     if (!status)
         status = enqueue(s, s->n_tok + n_new - 1);
     if (status) {
@@ -286,6 +297,11 @@ static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
     }
     s->score = NULL;
     s->end = s->n_tok + n_new;
+    s->n_prompt = s->n_tok;
+    s->n_asked = -1;
+    s->n_scored = o.echo ? 1 : s->n_tok;
+    s->logp[0] = o.echo ? 0 : s->logp[0];
+    s->n_read = o.echo ? 0 : s->n_tok;
     return LMF_OK;
 }
 
@@ -328,15 +344,18 @@ lmf_status lmf_session_score(lmf_session *s, const int32_t *tok, int n, float *l
     return status;
 }
 
+/* Tokens that may be read: with echo those of the prompt as their log-probabilities come. */
+static int32_t n_ready(const lmf_session *s) { return s->n_scored < s->n_prompt ? s->n_scored : s->n_tok; }
+
 lmf_status lmf_session_read(lmf_session *s, lmf_token *buf, int cap, int *n)
 {
     lmf_engine *e = s->e;
     lmf_status status = LMF_OK;
     *n = 0;
     pthread_mutex_lock(&e->lock);
-    for (; *n < cap && s->n_read < s->n_tok; s->n_read++)
+    for (; *n < cap && s->n_read < n_ready(s); s->n_read++)
         buf[(*n)++] = (lmf_token){ s->tok[s->n_read], s->logp[s->n_read], LMF_FINISH_NONE, s->n_read };
-    bool all = s->n_read == s->n_tok;
+    bool all = s->n_read == n_ready(s);
     if (all && s->failure && *n == 0) {
         status = LMF_FAIL(e->ctx, s->failure, "the answer failed: %s", s->failure_text ? s->failure_text : lmf_status_text(s->failure));
         s->failure = LMF_OK;
@@ -356,7 +375,7 @@ lmf_status lmf_session_read(lmf_session *s, lmf_token *buf, int cap, int *n)
 }
 
 /* What read would give something for. */
-static bool has_news(const lmf_session *s) { return s->n_read < s->n_tok || s->failure || s->finish_pending; }
+static bool has_news(const lmf_session *s) { return s->n_read < n_ready(s) || s->failure || s->finish_pending; }
 
 bool lmf_session_wait(lmf_session *s, int timeout_ms)
 {
@@ -374,7 +393,7 @@ int lmf_session_top(lmf_session *s, int i_tok, int32_t *id, float *logp, int cap
 {
     int n = 0;
     pthread_mutex_lock(&s->e->lock);
-    if (s->top && i_tok >= s->top_begin && i_tok < s->n_tok && i_tok - s->top_begin < s->n_new)
+    if (s->top && i_tok >= s->top_begin && i_tok < s->n_tok && i_tok - s->top_begin < s->n_top_tok)
         for (const int32_t *top = s->top + (ptrdiff_t)(i_tok - s->top_begin) * s->gen.n_top; n < cap && n < s->gen.n_top && top[n] >= 0; n++) {
             id[n] = top[n];
             logp[n] = s->top_logp[(ptrdiff_t)(i_tok - s->top_begin) * s->gen.n_top + n];
@@ -412,6 +431,7 @@ lmf_status lmf_session_rewind(lmf_session *s, int n_tok, int *n_kept)
         lmf__session_drop_kv(s, n_tok);
         drop_tops(s);
         s->n_tok = n_tok;
+        s->n_prompt = s->n_scored = 0;
         if (s->n_read > n_tok)
             s->n_read = n_tok;
     }

@@ -171,6 +171,7 @@ static lmf_status compile(lmf_constraints *all, const lmf_wish *w, lmf_compiled 
     size_t n = json_string_length(w->value);
     lmf_status s;
     o.max_work = MAX_WORK, o.max_bytes = MAX_GRAMMAR_BYTES, o.closed = true;
+    o.space = LMF_JSON_SPACE_ONE; /* as json.dumps: what needs no choice need not be sampled */
     if (w->tools)
         s = compile_calls(all, w, &o, &c->grammar);
     else if (w->kind == LMF_WISH_SCHEMA)
@@ -249,6 +250,8 @@ bool lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const
                            int32_t n_most, lmf_fault *f)
 {
     *a = (lmf_constrained){ .all = all, .c = c, .n_prompt = n_prompt, .n_most = n_most };
+    lmf_buf_init(&a->text, all->ctx, LMF_GRAMMAR_MAX_BYTES);
+    lmf_ids_init(&a->ids, all->ctx, LMF_GRAMMAR_MAX_BYTES);
     a->phase = !c->calls ? LMF_ANSWER_BOUND : must_call ? LMF_ANSWER_LEAD : LMF_ANSWER_FREE;
     a->n_lead = a->phase == LMF_ANSWER_LEAD ? (int32_t)all->mark.ids.n : 0;
     if (a->phase == LMF_ANSWER_LEAD && !a->n_lead)
@@ -267,6 +270,8 @@ void lmf__constrained_close(lmf_constrained *a)
 {
     lmf_matcher_close(a->matcher);
     lmf_matcher_close(a->probe);
+    lmf_buf_clear(&a->text);
+    lmf_ids_clear(&a->ids);
     *a = (lmf_constrained){ 0 };
 }
 
@@ -290,9 +295,10 @@ static lmf_status follow(lmf_constrained *a, int32_t id)
     case LMF_ANSWER_FREE: return follow_free(a, id);
     case LMF_ANSWER_BOUND: return lmf_matcher_accept(a->matcher, id);
     case LMF_ANSWER_LEAD:
-        if (++a->i_lead == a->n_lead)
-            a->phase = LMF_ANSWER_BOUND;
-        return LMF_OK;
+        if (++a->i_lead < a->n_lead)
+            return LMF_OK;
+        a->phase = LMF_ANSWER_BOUND;
+        return lmf_matcher_accept_bytes(a->matcher, a->all->form->lead, strlen(a->all->form->lead));
     case LMF_ANSWER_TEXT: break;
     }
     return LMF_OK;
@@ -324,11 +330,53 @@ static lmf_status mask_free(lmf_constrained *a, int32_t n_left, uint32_t *bits)
     return LMF_OK;
 }
 
+static lmf_status catch_up(lmf_constrained *a, const int32_t *tok, int n_tok)
+{
+    for (; a->n_prompt + a->n_seen < n_tok; a->n_seen++)
+        LMF_TRY(follow(a, tok[a->n_prompt + a->n_seen]));
+    return LMF_OK;
+}
+
+/* The forced text as tokens into a->ids, its end included where nothing else may come. */
+static lmf_status find_forced(lmf_constrained *a)
+{
+    const lmf_chat *chat = a->all->chat;
+    lmf_buf_truncate(&a->text, 0);
+    a->ids.n = 0;
+    LMF_TRY(lmf_matcher_forced(a->matcher, &a->text));
+    LMF_TRY(lmf_tokenizer_encode(chat->tokenizer, lmf_buf_str(&a->text), a->text.n, 0, &a->ids));
+    lmf_matcher_copy(a->probe, a->matcher);
+    LMF_TRY(lmf_matcher_accept_bytes(a->probe, lmf_buf_str(&a->text), a->text.n));
+    if (lmf_matcher_must_end(a->probe) && chat->n_eos)
+        return lmf_ids_append(&a->ids, &chat->eos[0], 1);
+    a->ids.n -= a->ids.n > 0;
+    return LMF_OK;
+}
+
+int32_t lmf__constrained_force(lmf_constrained *a, const int32_t *tok, int n_tok, int32_t *out, int cap)
+{
+    int least = 0, n = 0;
+    if (catch_up(a, tok, n_tok)) /* the mask says so again */
+        return 0;
+    for (; a->phase == LMF_ANSWER_LEAD && a->i_lead + n < a->n_lead && n < cap; n++)
+        out[n] = a->all->mark.ids.data[a->i_lead + n];
+    if (a->phase != LMF_ANSWER_BOUND || find_forced(a) || a->ids.n == 0)
+        return n;
+    /* fewer tokens might write it: only where there is room for those */
+    lmf_matcher_copy(a->probe, a->matcher);
+    for (size_t i = 0; i < a->ids.n; i++)
+        if (lmf_matcher_accept(a->probe, a->ids.data[i]))
+            return 0;
+    if (lmf_matcher_shortest(a->probe, &least, NULL) || (int64_t)a->ids.n + least > a->n_most - a->n_seen || a->ids.n > (size_t)cap)
+        return 0;
+    memcpy(out, a->ids.data, a->ids.n * sizeof *out);
+    return (int32_t)a->ids.n;
+}
+
 lmf_status lmf__constrained_mask(void *state, const int32_t *tok, int n_tok, uint32_t *bits)
 {
     lmf_constrained *a = state;
-    for (; a->n_prompt + a->n_seen < n_tok; a->n_seen++)
-        LMF_TRY(follow(a, tok[a->n_prompt + a->n_seen]));
+    LMF_TRY(catch_up(a, tok, n_tok));
     int32_t n_left = a->n_most - a->n_seen;
     if (a->phase == LMF_ANSWER_BOUND)
         return lmf_matcher_mask(a->matcher, n_left, bits);

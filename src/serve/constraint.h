@@ -72,6 +72,8 @@ typedef struct lmf_constrained {
     int32_t      i_lead, n_lead;     /* of the mark's own tokens, where it must come first */
     enum { LMF_ANSWER_FREE, LMF_ANSWER_LEAD, LMF_ANSWER_BOUND, LMF_ANSWER_TEXT } phase; /* TEXT: no call can come any more */
     size_t       n_match;            /* FREE: bytes of the mark that the text ends in */
+    lmf_buf      text;               /* room for what is forced */
+    lmf_ids      ids;
     bool         begun;              /* FREE: something other than white space was written */
 } lmf_constrained;
 
@@ -79,6 +81,9 @@ typedef struct lmf_constrained {
 bool lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const lmf_compiled *c, bool must_call, int32_t n_prompt,
                            int32_t n_most, lmf_fault *f);
 void lmf__constrained_close(lmf_constrained *a); /* a zeroed one is fine */
+/* Tokens that must come next, as the tokenizer would write them, but for the last: what follows may be one token with it. As
+ * lmf_force_fn. */
+int32_t lmf__constrained_force(lmf_constrained *a, const int32_t *tok, int n_tok, int32_t *out, int cap);
 lmf_status lmf__constrained_mask(void *state, const int32_t *tok, int n_tok, uint32_t *bits); /* as lmf_mask_fn */
 
 #endif

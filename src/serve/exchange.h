@@ -3,7 +3,7 @@
  * build finds it.
  *
  *     static void run(lmf_exchange *x) { lmf__reply_json(x, 200, json_pack("{s:s}", "status", "ok")); }
- *     const lmf_endpoint lmf_endpoint_health = { "GET", "/health", run, .open = true };
+ *     const lmf_endpoint lmf_endpoint_health = { "GET", "/health", run, "Whether it answers", .open = true };
  *
  * Either one reply, or stream_begin, events, stream_end; at once or later. Until then x lives; on_gone says that it does no longer.
  * Threads: the loop's. */
@@ -25,11 +25,17 @@ typedef struct lmf_exchange {
     void           *user;
 } lmf_exchange;
 
+struct lmf_param;
 typedef struct lmf_endpoint {
     const char *method, *path;
     void      (*run)(lmf_exchange *x);
+    const char *about;                /* a line of /openapi.json */
     bool        open;                 /* needs no key */
     bool        takes_rest;           /* path is a beginning that ends in '/' */
+    const char *rest;                 /* what the rest is called */
+    const char *type;                 /* of the answer; NULL: application/json */
+    const struct lmf_param *const *params; /* tables of its body's members, NULL-ended; NULL: none */
+    const char *members, *required;   /* further members, as the inside of a JSON schema's "properties"; names parted by blanks */
 } lmf_endpoint;
 const lmf_endpoint *const *lmf__endpoints(void); /* generated, NULL-ended */
 

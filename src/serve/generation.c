@@ -30,7 +30,7 @@ lmf_generation *lmf__generation_create(lmf_exchange *x, const lmf_shape *shape, 
         lmf__refuse(f, 503, NULL, NULL, "there is no memory for the request");
         return NULL;
     }
-    *g = (lmf_generation){ .server = s, .x = x, .shape = shape, .body = body, .created = (int64_t)time(NULL) };
+    *g = (lmf_generation){ .server = s, .x = x, .shape = shape, .body = body, .created = (int64_t)time(NULL), .begun_us = lmf__now_us() };
     g->next = s->generations;
     if (g->next)
         g->next->prev = g;
@@ -117,6 +117,11 @@ static bool make_choices(lmf_generation *g, lmf_fault *f)
     return true;
 }
 
+static int32_t force(void *form, const int32_t *tok, int n_tok, int32_t *out, int cap)
+{
+    return lmf__constrained_force(form, tok, n_tok, out, cap);
+}
+
 static bool constrain(lmf_generation *g, lmf_fault *f)
 {
     lmf_server *s = g->server;
@@ -132,9 +137,12 @@ static bool constrain(lmf_generation *g, lmf_fault *f)
         if (!lmf__constrained_open(&c->form, &s->constraints, g->compiled, r->wish.must_call, n_prompt, n_most, f))
             return false;
         c->rule.mask = lmf__constrained_mask, c->rule.state = &c->form;
+        c->rule.force = r->logprobs ? NULL : force; /* what is not sampled has no log-probability */
     }
     return true;
 }
+
+static lmf_status echo_token(lmf_candidate *c, int32_t id, int32_t i_tok);
 
 static void end_jobs(lmf_generation *g)
 {
@@ -146,6 +154,8 @@ static void end_jobs(lmf_generation *g)
 bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
 {
     lmf_server *s = g->server;
+    if (!lmf__request_finish(&g->r, f))
+        return false;
     lmf_gen_opts gen = lmf__request_gen(&g->r, s);
     bool ruled = g->r.only.n + g->r.banned.n > 0 || lmf__wish_is_any(&g->r.wish);
     void *rule[LMF_REQUEST_MAX_N];
@@ -168,6 +178,10 @@ bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
         g->n_jobs++;
         s->n_prompt_tok += p->n_prompt;
     }
+    for (int32_t i = 0; g->r.echo && !g->r.logprobs && i < g->n_choices; i++)
+        for (int32_t k = 0; k < g->part[i / g->r.n].n_prompt; k++)
+            if (echo_token(&g->choice[i], g->part[i / g->r.n].prompt[k], k))
+                return lmf__refuse(f, 503, NULL, NULL, "there is no memory for the answers");
     g->n_open = g->n_choices;
     g->x->on_gone = on_gone;
     g->x->user = g;
@@ -225,6 +239,7 @@ static void send_piece(lmf_generation *g, json_t *piece)
 /* The reply is complete, or has failed; events that still come find nobody. */
 static void leave(lmf_generation *g)
 {
+    lmf_histogram_add(&g->server->whole, lmf__now_us() - g->begun_us);
     g->x = NULL;
     end_jobs(g);
 }
@@ -278,14 +293,15 @@ static json_t *token_json(const lmf_server *s, int32_t id, float logp)
     n = piece ? n : 0;
     for (size_t i = 0; i < n; i++)
         json_array_append_new(bytes, json_integer(piece[i]));
-    double value = isfinite(logp) ? (double)logp : -9999.0; /* JSON has no infinity */
-    return json_pack("{s:o, s:f, s:o}", "token", lmf_json_stringn((const char *)piece, n), "logprob", value, "bytes", bytes);
+    json_t *value = isnan(logp) ? json_null() : json_real(isfinite(logp) ? (double)logp : -9999.0); /* JSON has no infinity */
+    return json_pack("{s:o, s:o, s:o}", "token", lmf_json_stringn((const char *)piece, n), "logprob", value, "bytes", bytes);
 }
 
 static void note_logprob(lmf_candidate *c, const lmf_job_event *ev)
 {
     const lmf_server *s = c->g->server;
-    json_t *j = token_json(s, ev->token.id, ev->token.logp), *top = json_array();
+    bool first = ev->token.i_tok == 0; /* of a prompt: nothing comes before it */
+    json_t *j = token_json(s, ev->token.id, first ? NAN : ev->token.logp), *top = json_array();
     for (int32_t i = 0; i < ev->n_top; i++)
         json_array_append_new(top, token_json(s, ev->top[i], ev->top_logp[i]));
     json_object_set_new(j, "top_logprobs", top);
@@ -387,23 +403,50 @@ static bool is_of_form(const lmf_generation *g, int32_t id, const uint8_t **p, s
     return false;
 }
 
+static lmf_status push_token(lmf_candidate *c, int32_t id, bool is_prompt)
+{
+    const lmf_generation *g = c->g;
+    const lmf_tokenizer *t = g->server->model->tokenizer;
+    const uint8_t *p;
+    size_t n = 0;
+    lmf_fresh fresh;
+    if (is_prompt && lmf_tokenizer_kind(t, id) == LMF_TOKEN_CONTROL && (p = lmf_tokenizer_piece(t, id, &n)))
+        return lmf_text_stream_push_bytes(&c->stream, p, n, &c->text, &fresh);
+    if (is_of_form(g, id, &p, &n))
+        return lmf_text_stream_push_bytes(&c->stream, p, n, &c->text, &fresh);
+    return lmf_text_stream_push(&c->stream, t, id, &c->text, &fresh);
+}
+
+/* The prompt into the text; stop texts are looked for behind it. */
+static lmf_status echo_token(lmf_candidate *c, int32_t id, int32_t i_tok)
+{
+    const lmf_generation *g = c->g;
+    if (i_tok == 0 && g->part[c->index / g->r.n].bos_added)
+        return LMF_OK;
+    c->stream.n_stops = 0;
+    lmf_status s = push_token(c, id, true);
+    c->stream.n_stops = g->r.n_stops;
+    return s;
+}
+
 static lmf_status take_token(lmf_candidate *c, const lmf_job_event *ev)
 {
     const lmf_token *t = &ev->token;
     lmf_fresh fresh;
-    if (t->id >= 0) {
+    if (t->id >= 0 && t->i_tok < c->g->part[c->index / c->g->r.n].n_prompt) {
+        note_logprob(c, ev);
+        LMF_TRY(echo_token(c, t->id, t->i_tok));
+    } else if (t->id >= 0) {
+        lmf_server *s = c->g->server;
+        int64_t now = lmf__now_us();
+        lmf_histogram_add(c->last_us ? &s->next_token : &s->first_token, now - (c->last_us ? c->last_us : c->g->begun_us));
+        c->last_us = now;
         c->n_tok++;
-        c->g->server->n_answer_tok++;
-    }
-    if (t->id >= 0 && t->finish != LMF_FINISH_STOP) {
-        if (c->pending)
+        s->n_answer_tok++;
+        if (c->pending && t->finish != LMF_FINISH_STOP)
             note_logprob(c, ev);
-        const uint8_t *p;
-        size_t n = 0;
-        if (is_of_form(c->g, t->id, &p, &n))
-            LMF_TRY(lmf_text_stream_push_bytes(&c->stream, p, n, &c->text, &fresh));
-        else
-            LMF_TRY(lmf_text_stream_push(&c->stream, c->g->server->model->tokenizer, t->id, &c->text, &fresh));
+        if (t->finish != LMF_FINISH_STOP)
+            LMF_TRY(push_token(c, t->id, false));
     }
     if (t->finish && c->stream.i_stop < 0)
         LMF_TRY(lmf_text_stream_end(&c->stream, &c->text, &fresh));

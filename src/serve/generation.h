@@ -27,6 +27,8 @@ typedef struct lmf_candidate {
     lmf_buf         text;            /* the answer; its first stream.n_out bytes are for certain */
     size_t          n_shown;         /* bytes that were sent */
     int32_t         n_tok;           /* written, the ending one included */
+    int64_t         n_told;          /* characters of tokens whose logprobs were told */
+    int64_t         last_us;         /* when its last token came; 0: none has */
     bool            greeted;
     const char     *finish;          /* NULL: it goes on */
     json_t         *pending, *tokens; /* logprobs not sent yet; all, without a stream. NULL: none are wanted */
@@ -43,7 +45,12 @@ typedef struct lmf_shape {           /* how an endpoint spells its answers */
     json_t   *(*whole)(lmf_candidate *c);
 } lmf_shape;
 
-typedef struct lmf_part { lmf_generation *g; lmf_job *job; int32_t *prompt, n_prompt; } lmf_part;
+typedef struct lmf_part {
+    lmf_generation *g;
+    lmf_job *job;
+    int32_t *prompt, n_prompt;
+    bool     bos_added;              /* the first token is of no text */
+} lmf_part;
 
 struct lmf_generation {
     lmf_server      *server;
@@ -55,7 +62,7 @@ struct lmf_generation {
     bool             with_tools;     /* calls are looked for in the answers */
     lmf_compiled    *compiled;       /* what the answers follow, or NULL */
     char             id[64];
-    int64_t          created;
+    int64_t          created, begun_us;
     lmf_part         part[LMF_MAX_PROMPTS];
     int32_t          n_parts, n_jobs; /* n_jobs: whose last event has not come */
     lmf_candidate      *choice;         /* [n_choices] */

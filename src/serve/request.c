@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "serve/request.h"
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,13 @@ lmf_status lmf__rule_mask(void *user, void *rule, const int32_t *tok, int n_tok,
     for (size_t i = 0; i < r->banned->n; i++)
         bits[r->banned->data[i] / 32] &= ~(UINT32_C(1) << r->banned->data[i] % 32);
     return LMF_OK;
+}
+
+int32_t lmf__rule_force(void *user, void *rule, const int32_t *tok, int n_tok, int32_t *out, int cap)
+{
+    const lmf_rule *r = rule;
+    (void)user;
+    return r->force ? r->force(r->state, tok, n_tok, out, cap) : 0;
 }
 
 void lmf__request_init(lmf_request *r, lmf_ctx *ctx)
@@ -93,10 +101,11 @@ static bool read_bias(lmf_request *r, const lmf_server *s, const json_t *body, l
                 s->engine_info.vocab - 1);
         if (!lmf__param_number(item, "logit_bias", -100, 100, &size, f))
             return false;
-        if (size != 0 && size != 100 && size != -100)
-            return lmf__refuse(f, 400, "logit_bias", NULL, "logit_bias %g is not supported: -100 bans a token, 100 allows no other", size);
-        if (size != 0 && lmf_ids_append(size > 0 ? &r->only : &r->banned, &(int32_t){ (int32_t)id }, 1))
-            return lmf__refuse(f, 503, "logit_bias", NULL, "there is no memory for the request");
+        for (int32_t i = 0; i < r->n_bias; i++)
+            if (r->bias_token[i] == id)
+                return lmf__refuse(f, 400, "logit_bias", NULL, "logit_bias gives token %lld twice", id);
+        if (size != 0)
+            r->bias_token[r->n_bias] = (int32_t)id, r->bias[r->n_bias++] = (float)size;
     }
     return true;
 }
@@ -199,20 +208,22 @@ static bool read_stream(lmf_request *r, const json_t *body, lmf_fault *f)
     return lmf__params_read(v, table, r, f);
 }
 
+#define AT(kind, member) LMF_PARAM_##kind, offsetof(lmf_request, member)
+const lmf_param lmf__request_params[] = {
+    { "temperature", AT(NUMBER, temperature), 0, 2 }, { "top_p", AT(NUMBER, top_p), 0, 1 }, { "min_p", AT(NUMBER, min_p), 0, 1 },
+    { "repetition_penalty", AT(NUMBER, repetition_penalty), 0.01, 100 }, { "presence_penalty", AT(NUMBER, presence_penalty), -2, 2 },
+    { "frequency_penalty", AT(NUMBER, frequency_penalty), -2, 2 }, { "top_k", AT(INT, top_k), -1, INT32_MAX },
+    { "n", AT(INT, n), 1, LMF_REQUEST_MAX_N }, { "best_of", AT(INT, best_of), 1, LMF_REQUEST_MAX_N },
+    { "seed", AT(INT, seed), -9.2e18, 9.2e18 },
+    { "max_tokens", AT(INT, max_tok), 0, INT32_MAX }, { "max_completion_tokens", AT(INT, max_tok), 0, INT32_MAX },
+    { "stream", AT(BOOL, stream), 0, 0 }, { "ignore_eos", AT(BOOL, ignore_eos), 0, 0 }, { 0 } };
+#undef AT
+
 bool lmf__request_read(lmf_request *r, const lmf_server *s, const json_t *body, lmf_fault *f)
 {
-#define AT(kind, member) LMF_PARAM_##kind, offsetof(lmf_request, member)
-    const lmf_param table[] = {
-        { "temperature", AT(NUMBER, temperature), 0, 2 }, { "top_p", AT(NUMBER, top_p), 0, 1 }, { "min_p", AT(NUMBER, min_p), 0, 1 },
-        { "repetition_penalty", AT(NUMBER, repetition_penalty), 0.01, 100 }, { "presence_penalty", AT(NUMBER, presence_penalty), -2, 2 },
-        { "frequency_penalty", AT(NUMBER, frequency_penalty), -2, 2 }, { "top_k", AT(INT, top_k), -1, s->engine_info.vocab },
-        { "n", AT(INT, n), 1, LMF_REQUEST_MAX_N }, { "best_of", AT(INT, best_of), 1, LMF_REQUEST_MAX_N },
-            { "seed", AT(INT, seed), -9.2e18, 9.2e18 },
-        { "max_tokens", AT(INT, max_tok), 1, INT32_MAX }, { "max_completion_tokens", AT(INT, max_tok), 1, INT32_MAX },
-        { "stream", AT(BOOL, stream), 0, 0 }, { "ignore_eos", AT(BOOL, ignore_eos), 0, 0 }, { 0 } };
-#undef AT
     const json_t *seed = json_object_get(body, "seed");
-    if (!read_model(r, s, body, f) || !lmf__params_read(body, table, r, f) || !read_stream(r, body, f) || !read_stop(r, body, f) ||
+    if (!read_model(r, s, body, f) || !lmf__params_read(body, lmf__request_params, r, f) || !read_stream(r, body, f) || !read_stop(r, body,
+        f) ||
         !read_bias(r, s, body, f) || !read_format(r, body, f) || !refuse_unfollowed(body, f))
         return false;
     if (r->best_of && r->best_of != r->n)
@@ -223,12 +234,33 @@ bool lmf__request_read(lmf_request *r, const lmf_server *s, const json_t *body, 
     return true;
 }
 
+bool lmf__request_finish(lmf_request *r, lmf_fault *f)
+{
+    int32_t n = 0;
+    bool free = !lmf__wish_is_any(&r->wish); /* a form goes before a ban; there -100 is much, and not all */
+    for (int32_t i = 0; i < r->n_bias; i++) {
+        lmf_ids *to = r->bias[i] >= 100 ? &r->only : &r->banned;
+        if (!free || fabsf(r->bias[i]) < 100)
+            r->bias_token[n] = r->bias_token[i], r->bias[n++] = r->bias[i];
+        else if (lmf_ids_append(to, &r->bias_token[i], 1))
+            return lmf__refuse(f, 503, "logit_bias", NULL, "there is no memory for the request");
+    }
+    r->n_bias = n;
+    if (r->max_tok == 0 && (!r->echo || !free))
+        return lmf__refuse(f, 400, "max_tokens", NULL, "max_tokens must be 1 or more; 0 goes with echo in /v1/completions, without a form");
+    if (n > LMF_GEN_MAX_BIAS)
+        return lmf__refuse(f, 400, "logit_bias", NULL, "logit_bias changes %d tokens; at most %d beside those that are banned (-100) "
+            "or the "
+                           "only ones (100)", n, LMF_GEN_MAX_BIAS);
+    return true;
+}
+
 lmf_gen_opts lmf__request_gen(const lmf_request *r, lmf_server *s)
 {
     lmf_gen_opts g = lmf_gen_opts_default();
     g.max_tok = r->max_tok < 0 ? s->engine_info.context : (int32_t)r->max_tok;
     g.temperature = (float)r->temperature;
-    g.top_k = r->top_k < 0 ? 0 : (int32_t)r->top_k;
+    g.top_k = r->top_k < 0 ? 0 : r->top_k < s->engine_info.vocab ? (int32_t)r->top_k : 0;
     g.top_p = r->top_p < 1e-6 ? 1e-6f : (float)r->top_p; /* 0 is the likeliest alone */
     g.min_p = (float)r->min_p;
     g.repetition_penalty = (float)r->repetition_penalty;
@@ -236,5 +268,7 @@ lmf_gen_opts lmf__request_gen(const lmf_request *r, lmf_server *s)
     g.seed = r->has_seed ? (uint64_t)r->seed : lmf__server_random(s);
     g.ignore_eos = r->ignore_eos;
     g.n_top = (int32_t)r->n_top;
+    g.bias_token = r->bias_token, g.bias = r->bias, g.n_bias = r->n_bias;
+    g.echo = r->echo && r->logprobs;
     return g;
 }

@@ -13,7 +13,7 @@
 #include "serve/generation.h"
 #include "serve/tools.h"
 
-enum { BACKLOG = 1024, TICK_MS = 100 };
+enum { BACKLOG = 1024, TICK_MS = 100, SAMPLES = 32 };
 
 lmf_serve_opts lmf_serve_opts_default(void)
 {
@@ -22,14 +22,20 @@ lmf_serve_opts lmf_serve_opts_default(void)
                              .head_seconds = 10, .body_seconds = 30, .idle_seconds = 60, .write_seconds = 30 };
 }
 
-void lmf_serve_engine_opts(lmf_engine_opts *o) { o->mask = lmf__rule_mask; }
+void lmf_serve_engine_opts(lmf_engine_opts *o)
+{
+    o->mask = lmf__rule_mask, o->force = lmf__rule_force;
+    o->max_samples = SAMPLES; /* echo with logprobs */
+}
 
-int64_t lmf__now_ms(void)
+int64_t lmf__now_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
+
+int64_t lmf__now_ms(void) { return lmf__now_us() / 1000; }
 
 int64_t lmf__local_seconds(void)
 {

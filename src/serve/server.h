@@ -9,6 +9,7 @@
 #include "serve/constraint.h"
 #include "serve/exchange.h"
 #include "serve/guard.h"
+#include "serve/histogram.h"
 #include "serve/serve.h"
 #include "serve/tool_form.h"
 
@@ -64,6 +65,7 @@ struct lmf_server {
     uint64_t          salt, n_ids;   /* of answers' names and seeds */
     int64_t           n_responses[LMF_MAX_STATUS];
     int64_t           n_prompt_tok, n_answer_tok, n_gone, n_shed;
+    lmf_histogram     first_token, next_token, whole; /* from the request to its first token; between tokens; to the reply's end */
 };
 
 /* connection.c */
@@ -73,6 +75,7 @@ void lmf__connection_close(lmf_connection *c);
 void lmf__dispatch(lmf_exchange *x);
 void lmf__server_id(lmf_server *s, const char *prefix, char *text, size_t n); /* "chatcmpl-" and 24 hexadecimal digits */
 uint64_t lmf__server_random(lmf_server *s);
+int64_t lmf__now_us(void);
 int64_t lmf__now_ms(void);
 int64_t lmf__local_seconds(void);                                            /* since 1970, as chat templates show it */
 

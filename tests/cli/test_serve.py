@@ -175,6 +175,105 @@ def test_logprobs_and_bias(server):
     assert len(old.tokens) == len(old.token_logprobs) == len(old.top_logprobs) == len(old.text_offset) == 3 and old.text_offset[0] == 0
 
 
+def test_logit_bias(server):
+    """It is added to the logit: enough of it makes a token the likeliest, a little less does not; the told log-probability is the "
+        "model's."""
+    ask = lambda bias: server.client().chat.completions.create(**body(max_tokens=1, logprobs=True, top_logprobs=5,
+        logit_bias=bias)).choices[0].logprobs.content[0]
+    plain = ask({})
+    order = byte_ids()
+    for other in plain.top_logprobs[1:]:
+        gap, token = plain.logprob - other.logprob, str(order.index(other.bytes[0]))
+        assert ask({token: gap + 0.001}).bytes == other.bytes and ask({token: gap - 0.001}).bytes == plain.bytes
+        assert abs(ask({token: gap + 0.001}).logprob - other.logprob) < 1e-5
+    assert ask({str(order.index(plain.bytes[0])): -99}).bytes == plain.top_logprobs[1].bytes
+    assert ask({str(i): 0.5 for i in range(250)}).bytes == plain.bytes
+
+
+def test_echo(server):
+    c = server.client()
+    prompt, n = "hello you", 9
+    ask = lambda **k: c.completions.create(**{"model": "tiny", "prompt": prompt, "temperature": 0, "max_tokens": 4, **k}).choices[0]
+    answer = ask().text
+    assert ask(echo=True).text == prompt + answer and ask(echo=True, max_tokens=0).text == prompt
+    r = ask(echo=True, logprobs=3)
+    assert r.text == prompt + answer and "".join(r.logprobs.tokens[:n]) == prompt and len(r.logprobs.tokens) == n + 4
+    assert r.logprobs.token_logprobs[0] is None and r.logprobs.top_logprobs[0] is None
+    assert r.logprobs.text_offset[:n + 1] == list(range(n + 1))
+    want = ask(logprobs=3).logprobs
+    assert r.logprobs.token_logprobs[n:] == pytest.approx(want.token_logprobs, abs=1e-5)
+    for i in range(1, n):  # each token of the prompt as if it were the answer to what comes before it
+        one = c.completions.create(model="tiny", prompt=list(prompt[:i].encode()), max_tokens=1, logprobs=3,
+            logit_bias={str(ord(prompt[i])): 100})
+        one = one.choices[0].logprobs
+        assert r.logprobs.token_logprobs[i] == pytest.approx(one.token_logprobs[0], abs=1e-5), i
+        likeliest = sorted(one.top_logprobs[0].values())[-3:]
+        assert sorted(r.logprobs.top_logprobs[i].values())[-3:] == pytest.approx(likeliest, abs=1e-5)
+    scored = ask(echo=True, logprobs=1, max_tokens=0)
+    assert scored.text == prompt and scored.logprobs.token_logprobs[1:] == pytest.approx(r.logprobs.token_logprobs[1:n], abs=1e-5)
+    long = "".join(random.Random(5).choice("abcdefgh") for _ in range(300))  # more than one step looks at
+    whole = ask(prompt=long, echo=True, logprobs=0, max_tokens=1, stop=long[3:6]).logprobs
+    half = ask(prompt=long[:150], echo=True, logprobs=0, max_tokens=1).logprobs
+    assert len(whole.tokens) == 301 and whole.token_logprobs[1:150] == pytest.approx(half.token_logprobs[1:150], abs=1e-4)
+    chunks = list(c.completions.create(model="tiny", prompt=[prompt, "x"], temperature=0, max_tokens=4, echo=True, logprobs=1, stream=True))
+    first = [k.choices[0] for k in chunks if k.choices[0].index == 0]
+    assert "".join(k.text for k in first) == prompt + answer
+    offsets = [o for k in first if k.logprobs for o in k.logprobs.text_offset]
+    assert offsets == r.logprobs.text_offset
+    r, e = server.ask("POST", "/v1/completions", {"prompt": "x", "max_tokens": 0})
+    assert r.status == 400 and e["error"]["param"] == "max_tokens"
+
+
+def test_tokenize(server):
+    text = "hé <|im_end|>"
+    r, e = server.ask("POST", "/tokenize", {"prompt": text, "return_token_strs": True})
+    assert r.status == 200 and e["count"] == len(e["tokens"]) == len(e["token_strs"]) and e["max_model_len"] == 512
+    assert e["tokens"][-1] == 257 and e["tokens"][:4] == list("hé ".encode()) and e["token_strs"][0] == "h"
+    assert server.ask("POST", "/detokenize", {"tokens": e["tokens"]})[1] == {"prompt": text}
+    chat = server.ask("POST", "/tokenize", {"messages": messages()})[1]
+    used = server.ask("POST", CHAT, body(max_tokens=1))[1]["usage"]["prompt_tokens"]
+    assert chat["count"] == used and "<|im_start|>user\nhello" in server.ask("POST", "/detokenize", {"tokens": chat["tokens"]})[1]["prompt"]
+    for path, wrong, param in (("/tokenize", {}, "prompt"), ("/tokenize", {"prompt": 3}, "prompt"), ("/tokenize", {"messages": [1]},
+        "messages[0]"),
+                               ("/tokenize", {"prompt": "x", "add_special_tokens": 1}, "add_special_tokens"), ("/detokenize", {}, "tokens"),
+                               ("/detokenize", {"tokens": [9999]}, "tokens"), ("/detokenize", {"tokens": ["x"]}, "tokens"), ("/detokenize",
+                                   {"tokens": [-1]}, "tokens")):
+        r, e = server.ask("POST", path, wrong)
+        assert r.status == 400 and e["error"]["param"] == param, (path, wrong, e)
+
+
+def test_metrics(server):
+    from prometheus_client.parser import text_string_to_metric_families
+    server.ask("POST", CHAT, body(max_tokens=3))
+    r, text = server.ask("GET", "/metrics")
+    assert r.getheader("Content-Type").startswith("text/plain; version=0.0.4")
+    families = {f.name: f for f in text_string_to_metric_families(text.decode())}
+    names = re.findall(r"^# TYPE (\S+)", text.decode(), re.M)
+    assert len(names) == len(set(names)) and all(n.startswith("lmfast_") for n in names) and all(f.documentation for f in families.values())
+    for name in ("time_to_first_token_seconds", "time_per_token_seconds", "request_seconds"):
+        f = families["lmfast_" + name]
+        bins = [s.value for s in f.samples if s.name.endswith("_bucket")]
+        assert f.type == "histogram" and bins == sorted(bins) and bins[-1] == next(s.value
+            for s in f.samples if s.name.endswith("_count")) > 0
+    assert families["lmfast_completion_tokens"].samples[0].value >= 3
+
+
+def test_openapi(server, tmp_path):
+    """The description names every endpoint; schemathesis asks what it says may be asked, and more."""
+    r, d = server.ask("GET", "/openapi.json")
+    sources = (pathlib.Path(__file__).parents[2] / "src/serve/endpoints").glob("*.c")
+    there = {p for s in sources for p in re.findall(r"const lmf_endpoint \w+ = \{ \"\w+\", \"([^\"]+)\"", s.read_text())}
+    assert r.status == 200 and {p.replace("{model}", "") for p in d["paths"]} == there and len(there) > 9
+    assert all(o["summary"] for p in d["paths"].values() for o in p.values())
+    chat = d["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert chat["required"] == ["messages"] and chat["properties"]["temperature"] == {"type": ["number", "null"], "minimum": 0,
+        "maximum": 2}
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    run = subprocess.run([pathlib.Path(sys.executable).parent / "schemathesis", "run", server.url + "/openapi.json", "--phases", "fuzzing",
+        "--max-examples", "6", "--seed", "1", "--checks", checks], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def byte_ids():
     return list(range(256))
 
@@ -215,7 +314,7 @@ NUMBERS = {"temperature": (-0.1, 2.1), "top_p": (-0.1, 1.1), "min_p": (-0.1, 1.1
                1.5), "seed": (1.5, 2**63),
            "top_logprobs": (-1, 21), "best_of": (0, 2)}
 OTHERS = {"stream": ["yes", 1], "logprobs": [3, "x"], "stop": [1, ["a"] * 5, "", ["", "a"], ["x" * 257], [1]],
-    "logit_bias": [[], {"a": 1}, {"-1": 100}, {"1": 101}, {"9999": 100}, {"1": 5}],
+    "logit_bias": [[], {"a": 1}, {"-1": 100}, {"1": 101}, {"9999": 100}, {"1": "5"}, {"1": 1, "01": 2}, {str(i): 1 for i in range(301)}],
           "response_format": ["json", {"type": "xml"}, {"type": "json_schema", "json_schema": {}}], "messages": [None, [], "hi",
               [1], [{"role": "king", "content": "x"}],
           [{"role": "user"}], [{"role": "user",

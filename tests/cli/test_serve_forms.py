@@ -23,7 +23,7 @@ MODEL = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".ca
 PERSON = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer", "minimum": 0,
     "maximum": 99}},
           "required": ["name", "age"]}
-SHORTEST = len('{"name":"","age":0}') + 1  # tokens of the tiny model: bytes, and the end
+SHORTEST = len('{"name": "", "age": 0}') + 1  # tokens of the tiny model: bytes, and the end
 
 
 def tool(name, parameters=None, **more):
@@ -187,9 +187,12 @@ def test_required_and_named(server):
 
 def test_parallel_calls(server):
     one = [len(calls_of(server, [CLOCK], True, tool_choice="required", seed=s, max_tokens=300,
-        parallel_tool_calls=False)[0]) for s in range(4)]
-    many = [len(calls_of(server, [CLOCK], True, tool_choice="required", seed=s, max_tokens=300)[0]) for s in range(4)]
-    assert one == [1] * 4 and max(many) > 1
+        parallel_tool_calls=False)[0]) for s in range(12)]
+    many = [calls_of(server, [CLOCK], bool(s % 2), tool_choice="required", seed=s, max_tokens=300, logit_bias={str(ord("<")): 9})[0]
+        for s in range(6)]  # what the next call begins with
+    assert one == [1] * 12 and min(len(calls) for calls in many) > 1
+    for calls in many:
+        check_calls(calls, [CLOCK])
 
 
 def test_auto_is_free_until_a_call(server):

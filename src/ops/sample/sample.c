@@ -13,6 +13,11 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
         return lmf_refuse(g, n, LMF_E_SHAPE, "logits is [S, V], number [S, %d], count [S, %d], seen [N, V]", LMF_SAMPLE_N_NUMBERS, LMF_SAMPLE_N_COUNTS);
     if (mask && (mask->n_dims != 2 || mask->dim[0] != l->dim[0] || mask->dim[1] != (l->dim[1] + 31) / 32))
         return lmf_refuse(g, n, LMF_E_SHAPE, "the mask has a bit a token: [S, %lld]", (long long)((l->dim[1] + 31) / 32));
+    const lmf_view *bt = n->n_in > 5 && n->in[5] ? &n->in[5]->v : NULL, *bv = n->n_in > 6 && n->in[6] ? &n->in[6]->v : NULL;
+    if ((bt && bt->dtype != LMF_I32) || (bv && bv->dtype != LMF_F32))
+        return lmf_refuse(g, n, LMF_E_DTYPE, "bias_token is i32, bias f32");
+    if (!bt != !bv || (bt && (bt->n_dims != 2 || bv->n_dims != 2 || bt->dim[0] != l->dim[0] || bv->dim[0] != l->dim[0] || bt->dim[1] != bv->dim[1])))
+        return lmf_refuse(g, n, LMF_E_SHAPE, "bias_token and bias are [S, B], or none of both is there");
     lmf_out_set(n, 0, LMF_I32, 2, (int64_t[]){ l->dim[0], LMF_SAMPLE_WIDTH });
     lmf_out_set(n, 1, LMF_F32, 2, (int64_t[]){ l->dim[0], LMF_SAMPLE_WIDTH });
     return LMF_OK;
@@ -21,11 +26,20 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
 static double number(const lmf_call *c, int64_t s, int i) { return lmf_get(&c->in[1], s * LMF_SAMPLE_N_NUMBERS + i); }
 static int64_t count(const lmf_call *c, int64_t s, int i) { return lmf_get_int(&c->in[2], s * LMF_SAMPLE_N_COUNTS + i); }
 
-/* The logit that is sampled from: after penalties and mask. */
+static double bias_of(const lmf_call *c, int64_t s, int64_t v)
+{
+    int64_t B = c->n_in > 6 && c->in[5].data ? c->in[5].dim[1] : 0;
+    for (int64_t i = 0; i < B && lmf_get_int(&c->in[5], s * B + i) >= 0; i++)
+        if (lmf_get_int(&c->in[5], s * B + i) == v)
+            return lmf_get(&c->in[6], s * B + i);
+    return 0;
+}
+
+/* The logit that is sampled from: after bias, penalties and mask. */
 static double penalized(const lmf_call *c, int64_t s, int64_t v)
 {
     int64_t V = c->in[0].dim[1], slot = count(c, s, LMF_SAMPLE_SLOT);
-    double x = lmf_get(&c->in[0], s * V + v), penalty = number(c, s, LMF_SAMPLE_PENALTY);
+    double x = lmf_get(&c->in[0], s * V + v) + bias_of(c, s, v), penalty = number(c, s, LMF_SAMPLE_PENALTY);
     if (count(c, s, LMF_SAMPLE_MASKED) && !((uint32_t)lmf_get_int(&c->in[4], s * c->in[4].dim[1] + v / 32) >> v % 32 & 1))
         return -INFINITY;
     int64_t seen = slot >= 0 ? lmf_get_int(&c->in[3], slot * V + v) : 0, n = seen & (LMF_SEEN_PROMPT - 1);
@@ -138,12 +152,13 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
     *bytes = 4 * (double)lmf_view_count(&n->in[0]->v);
 }
 
-const lmf_op lmf_op_sample = { .name = "sample", .n_in_min = 4, .n_in_max = 5, .n_out = 3, .writes = { 0, 0, 4 },
+const lmf_op lmf_op_sample = { .name = "sample", .n_in_min = 4, .n_in_max = 7, .n_out = 3, .writes = { 0, 0, 4 },
                                .infer = infer, .cost = cost, .ref = ref };
 
-lmf_tensor *(lmf_sample)(lmf_graph *g, lmf_tensor *logits, lmf_tensor *num, lmf_tensor *cnt, lmf_tensor *seen, lmf_tensor *mask, lmf_tensor **logp)
+lmf_tensor *(lmf_sample)(lmf_graph *g, lmf_tensor *logits, lmf_tensor *num, lmf_tensor *cnt, lmf_tensor *seen, lmf_tensor *mask,
+                         lmf_tensor *bias_token, lmf_tensor *bias, lmf_tensor **logp)
 {
-    lmf_node *n = lmf_node_add(g, &lmf_op_sample, NULL, (lmf_tensor *[]){ logits, num, cnt, seen, mask }, 5);
+    lmf_node *n = lmf_node_add(g, &lmf_op_sample, NULL, (lmf_tensor *[]){ logits, num, cnt, seen, mask, bias_token, bias }, 7);
     *logp = n ? n->out[1] : NULL;
     return n ? n->out[0] : NULL;
 }

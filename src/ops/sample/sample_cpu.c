@@ -125,15 +125,20 @@ static float penalize(float x, int32_t seen, const float *num)
     return n ? x - ((float)n * num[LMF_SAMPLE_FREQUENCY] + num[LMF_SAMPLE_PRESENCE]) : x;
 }
 
+typedef struct bias { const int32_t *token; const float *value; int64_t n; } bias; /* n 0: none */
+
 /* What may be picked into h; returns how much that is. */
-static int64_t candidates(const float *x, int64_t V, const int32_t *seen, const float *num, const int32_t *mask, cand *h)
+static int64_t candidates(const float *x, int64_t V, bias b, const int32_t *seen, const float *num, const int32_t *mask, cand *h)
 {
     int64_t n = 0;
     for (int64_t v = 0; v < V; v++)
         h[v] = (cand){ x[v], (int32_t)v };
+    for (int64_t i = 0; i < b.n && b.token[i] >= 0; i++)
+        if (b.token[i] < V)
+            h[b.token[i]].x += b.value[i];
     for (int64_t v = 0; seen && v < V; v++)
         if (seen[v])
-            h[v].x = penalize(x[v], seen[v], num);
+            h[v].x = penalize(h[v].x, seen[v], num);
     if (!mask)
         return V;
     for (int64_t v = 0; v < V; v++)
@@ -159,7 +164,10 @@ static lmf_status sample_row(const lmf_call *c, int64_t s)
     int32_t *seen = slot >= 0 ? (int32_t *)c->out[2].data + slot * V : NULL;
     if (cnt[LMF_SAMPLE_N_TOP] > 0)
         top_of(x, V, cnt[LMF_SAMPLE_N_TOP], lse, token + 1, logp + 1);
-    int64_t n = candidates(x, V, seen, num, cnt[LMF_SAMPLE_MASKED] ? (const int32_t *)c->in[4].data + s * c->in[4].dim[1] : NULL, h);
+    bool biased = c->n_in > 6 && c->in[5].data;
+    int64_t B = biased ? c->in[5].dim[1] : 0;
+    bias b = { biased ? (const int32_t *)c->in[5].data + s * B : NULL, biased ? (const float *)c->in[6].data + s * B : NULL, B };
+    int64_t n = candidates(x, V, b, seen, num, cnt[LMF_SAMPLE_MASKED] ? (const int32_t *)c->in[4].data + s * c->in[4].dim[1] : NULL, h);
     if (n == 0) {
         *token = LMF_SAMPLE_NONE_ALLOWED;
         return LMF_OK;

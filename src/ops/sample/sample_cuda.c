@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* scratch: the logits after penalties and mask. */
+/* scratch: the logits after bias, penalties and mask. */
 #include "ops/sample/sample.h"
 #include "device/cuda/cuda.h"
 
@@ -25,9 +25,12 @@ static lmf_status run(const lmf_call *c, const lmf_worker *wk)
     bool masked = c->n_in > 4 && c->in[4].n_dims;
     int n_v = (int)c->in[0].dim[1], n_slots = (int)c->in[3].dim[0], n_words = masked ? (int)c->in[4].dim[1] : 0;
     const void *mask = masked ? c->in[4].data : NULL;
+    bool biased = c->n_in > 6 && c->in[5].n_dims;
+    const void *bias_token = biased ? c->in[5].data : NULL, *bias = biased ? c->in[6].data : NULL;
+    int n_bias = biased ? (int)c->in[5].dim[1] : 0;
     return lmf_cuda_launch(wk, "sample", "sample_select", lmf_cuda_blocks(c->in[0].dim[0], 1), 1024, 0,
-                           LMF_CUDA_ARGS(&c->in[0].data, &c->in[1].data, &c->in[2].data, &c->out[2].data, &mask, &c->scratch, &c->out[0].data,
-                                         &c->out[1].data, &n_v, &n_slots, &n_words));
+                           LMF_CUDA_ARGS(&c->in[0].data, &c->in[1].data, &c->in[2].data, &c->out[2].data, &mask, &bias_token, &bias, &c->scratch, &c->out[0].data,
+                                         &c->out[1].data, &n_v, &n_slots, &n_words, &n_bias));
 }
 
 LMF_CUDA_ROWS(sample) = {

@@ -229,11 +229,25 @@ static __device__ void list_tops(const float *raw, int n_v, int n_top, float lse
     }
 }
 
-/* Logits after penalties and mask, where a masked token is at -inf. Rows without either keep to raw. */
-static __device__ const float *candidates(const float *raw, int n_v, const int *seen, const int *mask, const float *number, float *room)
+/* Logits after bias, penalties and mask, where a masked token is at -inf. Rows without any keep to raw. bias_token: NULL, or ended
+ * by -1. */
+static __device__ const float *candidates(const float *raw, int n_v, const int *bias_token, const float *bias, int n_bias, const int *seen,
+                                          const int *mask, const float *number, float *room)
 {
-    if (!seen && !mask)
+    bool biased = bias_token && bias_token[0] >= 0;
+    if (!seen && !mask && !biased)
         return raw;
+    if (biased) {
+        for (int v = threadIdx.x; v < n_v; v += blockDim.x)
+            room[v] = raw[v];
+        __syncthreads();
+        if (threadIdx.x == 0) /* few; the first negative one ends them */
+            for (int i = 0; i < n_bias && bias_token[i] >= 0; i++)
+                if (bias_token[i] < n_v)
+                    room[bias_token[i]] += bias[i];
+        __syncthreads();
+        raw = room;
+    }
     for (int v = threadIdx.x; v < n_v; v += blockDim.x) {
         float x = raw[v];
         int had = seen ? seen[v] : 0, n = had & (SEEN_PROMPT - 1);
@@ -248,8 +262,9 @@ static __device__ const float *candidates(const float *raw, int n_v, const int *
 }
 
 /* seen [n_slots, V] in place; mask [S, words] or NULL. What the reference refuses gives -1 here: a kernel can't refuse. */
-LMF_KERNEL_EARLY(sample_select)(const float *logits, const float *numbers, const int *counts, int *seen, const int *masks, float *scratch, int *tokens,
-                          float *logps, int n_v, int n_slots, int n_words)
+LMF_KERNEL_EARLY(sample_select)(const float *logits, const float *numbers, const int *counts, int *seen, const int *masks,
+                          const int *bias_tokens, const float *biases, float *scratch, int *tokens,
+                          float *logps, int n_v, int n_slots, int n_words, int n_bias)
 {
     LMF_AFTER();
     __shared__ weight step_mass[STEPS], sub_mass[SUB];
@@ -275,7 +290,8 @@ LMF_KERNEL_EARLY(sample_select)(const float *logits, const float *numbers, const
         return;
     list_tops(raw, n_v, count[N_TOP], lse, token, logp, part, ids);
     int *own = slot >= 0 ? seen + (int64_t)slot * n_v : NULL;
-    const float *x = candidates(raw, n_v, own, count[MASKED] ? masks + s * n_words : NULL, number, scratch + s * n_v);
+    const int *bias_token = bias_tokens ? bias_tokens + s * n_bias : NULL;
+    const float *x = candidates(raw, n_v, bias_token, biases + s * n_bias, n_bias, own, count[MASKED] ? masks + s * n_words : NULL, number, scratch + s * n_v);
     pick = next_best(x, n_v, 0, -1, part, ids);
     if (x[pick] == -INFINITY) {
         if (threadIdx.x == 0)

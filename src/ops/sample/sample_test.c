@@ -36,6 +36,16 @@ LMF_OP_CASES(sample) = {
       "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 number:f32[3,6]=0,1,0,1,0,0,0,1,0,1,0,0,0,1,0,1,0,0 "
       "count:i32[3,8]=0,0,0,0,-1,1,0,6,0,0,0,0,-1,1,0,20,0,0,0,0,-1,1,0,0 seen:i32[1,25]<9", "", "normal" },
     { "sample", "more tops than tokens", "x:f32[1,7] number:f32[1,6]=0,1,0,1,0,0 count:i32[1,8]=0,0,0,0,-1,1,0,20 seen:i32[1,7]<9", "", "normal" },
+    { "sample", "bias: one wins, one is ended, none", "x:f32[3,9]=5,1,2,0,0,0,0,0,0,5,1,2,0,0,0,0,0,0,5,1,2,0,0,0,0,0,0 "
+      "number:f32[3,6]=0,1,0,1,0,0,0,1,0,1,0,0,0,1,0,1,0,0 count:i32[3,8]=0,0,0,0,-1,1,0,2,0,0,0,0,-1,1,0,0,0,0,0,0,-1,1,0,0 "
+      "seen:i32[1,9]<9 mask:i32[3,1]=0 bt:i32[3,2]=2,0,1,-1,-1,2 bv:f32[3,2]=4.5,0.5,3,9,9,9", "", "normal" },
+    { "sample", "bias, drawn, with penalties and a mask", "x:f32[2,70] number:f32[2,6]=1,0.9,0,1.5,0.2,0,1.2,1,0.01,1,0,0 "
+      "count:i32[2,8]=0,3,1,9,0,1,1,0,12,6,0,4,-1,1,0,0 seen:i32[1,70]<3 mask:i32[2,3]=267,5,32,0,0,0 "
+      "bt:i32[2,5]=0,3,8,33,69,5,6,7,-1,2 bv:f32[2,5]=-1,2,-3,1.5,0.25,2,2,-2,50,50", "", "normal" },
+    { "sample", "bias without values", "x:f32[1,32] number:f32[1,6] count:i32[1,8]<2 seen:i32[1,32]<9 mask:i32[1,1]=0 bt:i32[1,3]=0", "",
+      "refused:E_SHAPE" },
+    { "sample", "bias of another width", "x:f32[1,32] number:f32[1,6] count:i32[1,8]<2 seen:i32[1,32]<9 mask:i32[1,1]=0 bt:i32[1,3]=0 "
+      "bv:f32[1,2]", "", "refused:E_SHAPE" },
     { "sample", "counts too narrow", "x:f32[1,32] number:f32[1,6] count:i32[1,7]<2 seen:i32[1,32]<9", "", "refused:E_SHAPE" },
     { "sample", "mask too narrow", "x:f32[1,33] number:f32[1,6] count:i32[1,8]<2 seen:i32[1,33]<9 mask:i32[1,1]=0", "", "refused:E_SHAPE" },
     { "sample", "mask of floats", "x:f32[1,32] number:f32[1,6] count:i32[1,8]<2 seen:i32[1,32]<9 mask:f32[1,1]", "", "refused:E_DTYPE" },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Prometheus' text format. */
+#include <time.h>
 #include "serve/server.h"
 
 static void put(lmf_buf *b, const char *name, const char *kind, const char *help, int64_t value)
@@ -21,6 +22,9 @@ static void run(lmf_exchange *x)
     for (int i = 0; i < LMF_MAX_STATUS; i++)
         if (s->n_responses[i])
             lmf_buf_printf(&b, "lmfast_http_responses_total{code=\"%d\"} %lld\n", i, (long long)s->n_responses[i]);
+    lmf_buf_printf(&b, "# HELP lmfast_build_info The program's version, always 1.\n# TYPE lmfast_build_info gauge\n"
+                   "lmfast_build_info{version=\"%s\"} 1\n", LMF_VERSION);
+    put(&b, "uptime_seconds", "gauge", "Since the server was ready.", (int64_t)time(NULL) - s->started_unix);
     put(&b, "http_connections", "gauge", "Open connections.", s->n_connections);
     put(&b, "requests_active", "gauge", "Requests whose answers are queued or written.", s->n_generations);
     put(&b, "requests_abandoned_total", "counter", "Clients that went away before their answer was complete.", s->n_gone);
@@ -38,9 +42,13 @@ static void run(lmf_exchange *x)
     put(&b, "completion_tokens_total", "counter", "Tokens of answers that were sent.", s->n_answer_tok);
     put(&b, "engine_prefill_tokens_total", "counter", "Prompt tokens that were computed.", e.n_prefill_tok);
     put(&b, "engine_decode_tokens_total", "counter", "Answer tokens that were computed.", e.n_decode_tok);
+    put(&b, "engine_forced_tokens_total", "counter", "Answer tokens that a form left no choice for.", e.n_forced_tok);
     put(&b, "engine_steps_total", "counter", "Steps of the engine.", e.n_steps);
+    lmf_histogram_print(&s->first_token, "time_to_first_token_seconds", "From the request to an answer's first token.", &b);
+    lmf_histogram_print(&s->next_token, "time_per_token_seconds", "From one token of an answer to the next.", &b);
+    lmf_histogram_print(&s->whole, "request_seconds", "From the request to the end of its reply.", &b);
     lmf__reply_bytes(x, b.status ? 500 : 200, "text/plain; version=0.0.4; charset=utf-8", lmf_buf_str(&b), b.n);
     lmf_buf_clear(&b);
 }
 
-const lmf_endpoint lmf_endpoint_metrics = { "GET", "/metrics", run };
+const lmf_endpoint lmf_endpoint_metrics = { "GET", "/metrics", run, "Counters in Prometheus' text format", .type = "text/plain" };

@@ -37,5 +37,6 @@ static void one(lmf_exchange *x)
     lmf__reply_fault(x, &f);
 }
 
-const lmf_endpoint lmf_endpoint_models = { "GET", "/v1/models", list };
-const lmf_endpoint lmf_endpoint_model = { "GET", "/v1/models/", one, .takes_rest = true };
+const lmf_endpoint lmf_endpoint_models = { "GET", "/v1/models", list, "The models that are served: the base and its adapters" };
+const lmf_endpoint lmf_endpoint_model = { "GET", "/v1/models/", one, "One of them", .takes_rest = true,
+                                         .rest = "model" };

@@ -86,6 +86,7 @@ typedef struct lmf_matcher lmf_matcher;
 lmf_status lmf_matcher_open(lmf_grammar *g, lmf_matcher **out);
 void       lmf_matcher_close(lmf_matcher *m);                      /* NULL is fine */
 void       lmf_matcher_reset(lmf_matcher *m);                      /* to the start */
+void       lmf_matcher_copy(lmf_matcher *m, const lmf_matcher *from); /* of the same grammar */
 /* Writes bits [ceil(tokens of the tokenizer / 32)]: bit v % 32 of bits[v / 32] says that token v may come. n_left: tokens that may still be
  * written, the ending one included; negative: no limit. LMF_E_LIMIT: n_left can't hold the shortest end (*bits are all 0), or the
  * automaton has become too large. After the end no bit is set. */
@@ -96,6 +97,7 @@ lmf_status lmf_matcher_accept(lmf_matcher *m, int32_t id);
 lmf_status lmf_matcher_accept_bytes(lmf_matcher *m, const void *p, size_t n);
 bool       lmf_matcher_complete(const lmf_matcher *m);             /* the text so far is an answer */
 bool       lmf_matcher_ended(const lmf_matcher *m);                /* and its end was accepted */
+bool       lmf_matcher_must_end(const lmf_matcher *m);             /* complete, and nothing but the end may follow */
 /* Appends the text that must come, whatever is sampled: nothing where there is a choice, or where the answer may end. */
 lmf_status lmf_matcher_forced(lmf_matcher *m, lmf_buf *out);
 /* *n_tok: tokens of the shortest text that ends the answer, as the steering would write it, the ending one included; it is appended to text

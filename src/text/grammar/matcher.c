@@ -220,6 +220,18 @@ void lmf_matcher_reset(lmf_matcher *m)
     m->state = m->g->start, m->ended = false, m->n_bytes = 0;
 }
 
+void lmf_matcher_copy(lmf_matcher *m, const lmf_matcher *from)
+{
+    LMF_ASSERT(m->g == from->g);
+    m->state = from->state, m->ended = from->ended, m->n_bytes = from->n_bytes;
+}
+
+bool lmf_matcher_must_end(const lmf_matcher *m)
+{
+    const gr_row *r = lmf_matcher_complete(m) && !m->ended ? lmf__gr_row(&m->g->s, m->state) : NULL;
+    return r && r->n_bytes == 0;
+}
+
 bool lmf_matcher_complete(const lmf_matcher *m) { return m->g->s.node[m->state].nullable; }
 bool lmf_matcher_ended(const lmf_matcher *m) { return m->ended; }
 size_t lmf_matcher_n_bytes(const lmf_matcher *m) { return m->n_bytes; }
