@@ -8,7 +8,7 @@
 enum { LMF_BENCH_MAX_RUNS = 100 };
 
 typedef struct bench_args {
-    const char *job, *model, *streams, *compute, *adapter, *method;
+    const char *job, *model, *streams, *compute, *activations, *adapter, *method;
     int64_t prompts, runs, prompt_tokens, new_tokens, seed, batch_size, seq_len, steps, lora_r;
     bool recompute, profile;
 } bench_args;

@@ -56,6 +56,7 @@ static lmf_train_opts options(const train_args *a)
     o.max_grad_norm = a->max_grad_norm;
     o.seed = (uint64_t)a->seed;
     o.compute = strcmp(a->compute, "f32") != 0;
+    o.between = strcmp(a->activations, "bf16") == 0 ? LMF_BF16 : LMF_F32;
     o.recompute = a->recompute;
     o.shuffle = a->shuffle;
     o.profile = a->profile;

@@ -68,6 +68,8 @@ const lmf_flag lmf_train_fields[] = {
       .help = "what templates take for now, since 1970 in local time; 0: the clock when the run begins" },
     { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast",
       .help = "f32: all products in f32; fast: bf16 where the processor has it" },
+    { "activations", 0, LMF_FLAG_CHOICE, AT(activations), .fallback = "auto", .choices = "auto|f32|bf16",
+      .help = "type of what goes between layers; auto is f32. bf16: half the memory, faster on a GPU; the CPU has slow references for it" },
     { "profile", 0, LMF_FLAG_BOOL, AT(profile), .passing = true, .help = "print where the time went" },
     { 0 }
 };

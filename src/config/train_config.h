@@ -10,8 +10,8 @@ enum { LMF_MAX_OBJECTIVE_FLAGS = 32 };
 typedef struct lmf_train_config {
     const char *config;
     lmf_texts   set;
-    const char *model, *data, *eval_data, *output, *target_modules, *scheduler, *too_long, *resume, *compute, *init_adapter, *method,
-        *chat_template, *control, *bad_rows, *objective;
+    const char *model, *data, *eval_data, *output, *target_modules, *scheduler, *too_long, *resume, *compute, *activations, *init_adapter,
+        *method, *chat_template, *control, *bad_rows, *objective;
     int64_t max_steps, batch_size, grad_accum, lora_r, warmup_steps, seq_len, seed, save_steps, save_total_limit, logging_steps, eval_steps,
         micro_tok, clock_unix;
     double  lr, epochs, lora_alpha, weight_decay, min_lr_ratio, max_grad_norm, warmup_ratio, beta1, beta2, eps;

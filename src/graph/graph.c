@@ -243,7 +243,8 @@ static lmf_status check_fields(lmf_graph *g, const lmf_node *n)
 {
     for (const lmf_field *f = n->op->fields; f && f->name; f++) {
         const char *p = (const char *)n->attrs + f->offset;
-        double v = f->kind == LMF_FIELD_F32 ? (double)*(const float *)p : f->kind == LMF_FIELD_I32 ? *(const int32_t *)p : *(const bool *)p;
+        double v = f->kind == LMF_FIELD_F32  ? (double)*(const float *)p
+                 : f->kind == LMF_FIELD_BOOL ? *(const bool *)p : *(const int32_t *)p;
         if (!(v >= f->lo && v <= f->hi))
             return lmf_refuse(g, n, LMF_E_ARG, "%s is %g; %g to %g is allowed", f->name, v, f->lo, f->hi);
     }

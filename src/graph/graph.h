@@ -47,7 +47,7 @@ struct lmf_node {
     const char  *file; int line;     /* of the call, in the model file */
 };
 
-enum { LMF_FIELD_F32, LMF_FIELD_I32, LMF_FIELD_BOOL };
+enum { LMF_FIELD_F32, LMF_FIELD_I32, LMF_FIELD_BOOL, LMF_FIELD_DTYPE }; /* DTYPE: an int32_t, the type of an output */
 typedef struct lmf_field {           /* one member of an attribute struct; the table ends with a NULL name */
     const char *name;
     uint16_t    kind, offset;        /* LMF_FIELD_*, offsetof */
@@ -90,6 +90,7 @@ struct lmf_graph {
     void       *user;                /* nn/'s own: weights, LoRA (nn/nn.h) */
     bool        finished;
     lmf_device *device;              /* NULL, or where it will run: an op without a row there is built as its expansion */
+    uint16_t    between;             /* type of activations and their gradients: LMF_F32 (0), or LMF_BF16 in training on a GPU */
 };
 
 lmf_status lmf_graph_create(lmf_ctx *ctx, lmf_graph **out);
@@ -126,6 +127,8 @@ void        lmf_out_like(lmf_node *n, int j, const lmf_tensor *t, uint16_t dtype
 lmf_status  lmf_refuse(lmf_graph *g, const lmf_node *n, lmf_status s, const char *fmt, ...) LMF_PRINTF(4, 5);
 /* "[64, 128] f32" into text; returns text. */
 const char *lmf_shape_text(const lmf_view *v, char *text, size_t n);
+/* Of a type that activations have between ops. */
+static inline bool lmf_is_activation(const lmf_tensor *t) { return t->v.dtype == LMF_F32 || t->v.dtype == LMF_BF16; }
 static inline bool lmf_same_shape(const lmf_tensor *a, const lmf_tensor *b)
 {
     if (a->v.n_dims != b->v.n_dims) return false;

@@ -306,7 +306,8 @@ static void fingerprint(lmf_plan *p)
             any_workers &= (c->row->flags & LMF_ROW_ANY_WORKERS) != 0;
             mix(&h, &c->row->needs, sizeof c->row->needs);
             for (const lmf_field *f = p->gp[i].nodes[k]->op->fields; f && f->name; f++)
-                mix(&h, (const char *)c->attrs + f->offset, f->kind == LMF_FIELD_BOOL ? sizeof(bool) : 4);
+                if (f->kind != LMF_FIELD_DTYPE) /* the output's view says it, below */
+                    mix(&h, (const char *)c->attrs + f->offset, f->kind == LMF_FIELD_BOOL ? sizeof(bool) : 4);
             for (int j = 0; j < c->n_in + c->n_out; j++) {
                 const lmf_view *v = &c->in[j];
                 mix_dims(&h, v, power);

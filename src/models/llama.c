@@ -5,7 +5,6 @@
 #include <string.h>
 #include "models/llama.h"
 #include "nn/nn.h"
-#include "ops/add/add.h"
 #include "ops/embed/embed.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/rope/rope.h"
@@ -167,10 +166,10 @@ static lmf_tensor *body(lmf_graph *g, const lmf_batch *in, lmf_tensor *x)
         lmf_tensor *k = lmf_rope(g, lmf_linear(g, h, "attn.k"), in->pos, freq, rope);
         lmf_tensor *v = lmf_linear(g, h, "attn.v");
         lmf_tensor *o = lmf_nn_attention(g, in, q, k, v, attn);
-        x = lmf_nn_label(g, lmf_add(g, x, lmf_linear(g, o, "attn.o")), "attn_out");
+        x = lmf_nn_label(g, lmf_linear_onto(g, o, "attn.o", x), "attn_out");
         h = lmf_rms_norm(g, x, lmf_nn_weight(g, "mlp_norm", false), c->eps);
         h = lmf_swiglu(g, lmf_linear(g, h, "mlp.gate"), lmf_linear(g, h, "mlp.up"));
-        x = lmf_nn_label(g, lmf_add(g, x, lmf_linear(g, h, "mlp.down")), "mlp_out");
+        x = lmf_nn_label(g, lmf_linear_onto(g, h, "mlp.down", x), "mlp_out");
     }
     lmf_graph_block(g, -1);
     return lmf_rms_norm(g, x, lmf_nn_weight(g, "norm", false), c->eps);

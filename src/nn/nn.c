@@ -2,9 +2,11 @@
 #include "nn/nn.h"
 #include <stdio.h>
 #include <string.h>
+#include "ops/add/add.h"
 #include "ops/kv_append/kv_append.h"
 #include "ops/lora/lora.h"
 #include "ops/lora_gate/lora_gate.h"
+#include "ops/lora_merge/lora_merge.h"
 #include "ops/matmul/matmul.h"
 
 enum { NAME_MAX_BYTES = 160 };
@@ -56,7 +58,17 @@ lmf_tensor *lmf_nn_weight(lmf_graph *g, const char *role, bool optional)
     return t;
 }
 
-lmf_tensor *(lmf_linear)(lmf_graph *g, lmf_tensor *x, const char *role)
+/* Activations in bf16: w and its pair are one matrix for the step, and the sum so far is added while the product is made. */
+static lmf_tensor *linear_bf16(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lmf_tensor *a, lmf_tensor *b, lmf_tensor *bias, lmf_tensor *onto)
+{
+    lmf_nn *nn = lmf_nn_of(g);
+    lmf_matmul_attrs attrs = { .tb = 1, .alpha = 1, .compute = nn->compute, .y = g->between };
+    lmf_tensor *merged = a && b ? (lmf_lora_merge)(g, w, a, b, nn->lora_scale) : w;
+    lmf_tensor *y = (lmf_matmul)(g, x, merged, bias ? bias : onto, attrs);
+    return bias && onto ? (lmf_add)(g, onto, y) : y;
+}
+
+lmf_tensor *(lmf_linear_onto)(lmf_graph *g, lmf_tensor *x, const char *role, lmf_tensor *onto)
 {
     char name[NAME_MAX_BYTES];
     lmf_nn *nn = lmf_nn_of(g);
@@ -65,15 +77,19 @@ lmf_tensor *(lmf_linear)(lmf_graph *g, lmf_tensor *x, const char *role)
     lmf_tensor *w = lmf_nn_weight(g, role, false), *bias = find_weight(g, full_name(g, name, role, "_bias"));
     lmf_tensor *a = find_weight(g, full_name(g, name, role, ".lora_a")), *b = find_weight(g, full_name(g, name, role, ".lora_b"));
     lmf_graph_at(g, file, line);
-    if (a && b && !nn->adapters)
-        return (lmf_lora)(g, x, w, a, b, bias, (lmf_lora_attrs){ 1, nn->lora_scale, nn->compute });
+    if (g->between == LMF_BF16)
+        return linear_bf16(g, x, w, a, b, bias, onto);
     lmf_matmul_attrs attrs = { .tb = 1, .alpha = 1, .compute = nn->compute };
-    lmf_tensor *y = (lmf_matmul)(g, x, w, bias, attrs);
-    if (!a || !b || !y)
-        return y;
-    lmf_tensor *u = (lmf_lora_gate)(g, (lmf_matmul)(g, x, a, NULL, attrs), lmf_graph_find(g, "seq"), lmf_graph_find(g, "adapter"), nn->slot_rank);
-    return (lmf_matmul)(g, u, b, y, attrs);
+    lmf_tensor *y = a && b && !nn->adapters ? (lmf_lora)(g, x, w, a, b, bias, (lmf_lora_attrs){ 1, nn->lora_scale, nn->compute }) :
+                                              (lmf_matmul)(g, x, w, bias, attrs);
+    if (a && b && y && nn->adapters) {
+        lmf_tensor *seq = lmf_graph_find(g, "seq"), *adapter = lmf_graph_find(g, "adapter");
+        y = (lmf_matmul)(g, (lmf_lora_gate)(g, (lmf_matmul)(g, x, a, NULL, attrs), seq, adapter, nn->slot_rank), b, y, attrs);
+    }
+    return onto ? (lmf_add)(g, onto, y) : y;
 }
+
+lmf_tensor *(lmf_linear)(lmf_graph *g, lmf_tensor *x, const char *role) { return (lmf_linear_onto)(g, x, role, NULL); }
 
 static lmf_tensor *cache_tensor(lmf_graph *g, const lmf_batch *in, const char *role, int64_t width)
 {

@@ -39,6 +39,9 @@ lmf_tensor *lmf_nn_weight(lmf_graph *g, const char *role, bool optional);
 /* y = x W^T (+ bias) (+ LoRA), W the weight of the role, bias that of "<role>_bias" if the model has one. [T, K] -> [T, N] */
 lmf_tensor *lmf_linear(lmf_graph *g, lmf_tensor *x, const char *role);
 #define lmf_linear(g, ...) (lmf_linear)(LMF_AT(g), __VA_ARGS__)
+/* onto + lmf_linear(x), onto [T, N]: how a layer's results join what goes past it. In bf16 the product adds while it is made. */
+lmf_tensor *lmf_linear_onto(lmf_graph *g, lmf_tensor *x, const char *role, lmf_tensor *onto);
+#define lmf_linear_onto(g, ...) (lmf_linear_onto)(LMF_AT(g), __VA_ARGS__)
 /* Keys and values of a layer: this step's own rows, or its pages with them appended. Other layers may attend to them too. */
 typedef struct lmf_kv { lmf_tensor *k, *v; } lmf_kv;
 lmf_kv lmf_nn_kv(lmf_graph *g, const lmf_batch *in, lmf_tensor *k, lmf_tensor *v);

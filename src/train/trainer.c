@@ -127,6 +127,7 @@ static lmf_status build(lmf_trainer *t)
     for (int i = 0; i < t->n_graphs; i++) {
         LMF_TRY(lmf_graph_create(t->ctx, &t->graphs[i]));
         t->graphs[i]->device = t->dev;
+        t->graphs[i]->between = (uint16_t)t->opts.between;
     }
     for (int i = 0; i < n; i++) {
         LMF_TRY(build_step(t, t->graphs[i], t->batches.bucket[i]));
@@ -179,6 +180,11 @@ static lmf_status check_opts(lmf_ctx *ctx, const lmf_train_opts *o)
         o->eval_tok < 0 || o->eval_tok > 1 << 24)
         return LMF_FAIL(ctx, LMF_E_ARG, "a batch of %d rows, %d times a step, %d tokens at once: 1 to %d rows and times are possible, and no negative number of tokens",
                         o->batch_size, o->grad_accum, o->micro_tok, LMF_MAX_STEP_ROWS);
+    if (o->between != LMF_F32 && o->between != LMF_BF16)
+        return LMF_FAIL(ctx, LMF_E_ARG, "activations of type %d: f32 and bf16 are possible", o->between);
+    if (o->between == LMF_BF16 && o->compute == 0)
+        return LMF_FAIL(ctx, LMF_E_ARG,
+                        "activations in bf16 with products in f32: their factors are bf16 then; take fast products, or activations in f32");
     if (o->max_steps < 0 || (!o->max_steps && !(o->epochs > 0 && o->epochs < 1e9)))
         return LMF_FAIL(ctx, LMF_E_ARG, "neither steps nor epochs: there is nothing to do");
     return LMF_OK;

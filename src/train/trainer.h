@@ -54,6 +54,8 @@ typedef struct lmf_train_opts {
     uint64_t     seed;             /* 42 */
     int64_t      clock_unix;       /* what templates of the rows saw as now; kept in checkpoints, so that a resumed run sees the same */
     int          compute;          /* matmul.h: 1 */
+    /* type of what goes between ops: LMF_F32, or LMF_BF16, which takes half the memory and needs a device with rows for it */
+    int          between;
     bool         recompute;        /* forget inner tensors of a layer and compute them again */
     bool         shuffle;          /* true */
     bool         profile;

@@ -64,6 +64,41 @@ static void accumulation_is_batch_size(void **state)
     }
 }
 
+/* Bytes of an op's results in the plan of the first bucket. */
+static size_t planned_bytes(const fixture *f, const char *op)
+{
+    const lmf_placed *p;
+    size_t sum = 0;
+    for (int i = 0, n = lmf_plan_placed(lmf_trainer_plan(f->t), 0, &p); i < n; i++)
+        sum += !p[i].scratch && p[i].op && strcmp(p[i].op, op) == 0 ? p[i].bytes : 0;
+    return sum;
+}
+
+/* Activations in bf16: nearly the same losses in half the bytes; the adapter still learns. By the ops' references. */
+static void bf16_between_ops(void **state)
+{
+    (void)state;
+    double loss[2][STEPS], evaluated[2];
+    size_t bytes[2];
+    for (int i = 0; i < 2; i++) {
+        lmf_train_opts o = small_opts();
+        o.compute = 1, o.between = i ? LMF_BF16 : LMF_F32;
+        fixture f = setup(&o);
+        run(&f, loss[i]);
+        bytes[i] = planned_bytes(&f, "swiglu");
+        assert_ok(f.ctx, lmf_trainer_eval(f.t, f.samples, &evaluated[i]));
+        teardown(&f);
+    }
+    for (int k = 0; k < STEPS; k++)
+        if (fabs(loss[1][k] - loss[0][k]) > 5e-3 * loss[0][k] || loss[1][k] == loss[0][k])
+            fail_msg("step %d: loss %.9g in bf16, %.9g in f32", k + 1, loss[1][k], loss[0][k]);
+    if (fabs(evaluated[1] - evaluated[0]) > 5e-3 * evaluated[0])
+        fail_msg("evaluated: %.9g in bf16, %.9g in f32", evaluated[1], evaluated[0]);
+    assert_true(loss[1][STEPS - 1] < 0.9 * loss[1][0]);
+    if (!bytes[1] || 2 * bytes[1] != bytes[0])
+        fail_msg("results of swiglu take %zu bytes in bf16, %zu in f32", bytes[1], bytes[0]);
+}
+
 /* Sum of the rows' own losses over the rows' own token counts: a packed evaluation is that of each row alone. */
 static void evaluation_row_by_row(void **state)
 {
@@ -395,4 +430,5 @@ LMF_TESTS(trainer) = { { "packing and micro-batches change no loss", packing_cha
                        { "recomputation: less memory", recomputation_takes_less }, { "1, 2, 3 and 7 workers: the same bits", workers_give_the_same_bits },
                        { "a step that is not finite", skips_what_is_not_finite }, { "three that are not", stops_where_nothing_is_finite },
                        { "evaluation rows longer than trained ones", evaluates_longer_rows }, { "adapters saved and loaded", adapters_come_back }, { "refusals", refusals },
-                       { "steps allocate nothing", steps_allocate_nothing }, { "each call fails once", each_call_fails }, { 0 } };
+                       { "steps allocate nothing", steps_allocate_nothing }, { "each call fails once", each_call_fails },
+                       { "bf16 between ops", bf16_between_ops }, { 0 } };

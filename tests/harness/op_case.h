@@ -8,8 +8,8 @@
  * inputs: name:dtype[dims] in order; "-" for an absent optional input; a name ending in ! takes part in the gradient
  * check; name:i32[8]<100 draws integers below 100; name:i32[8]=0,1,2,3,... gives them (... goes on in equal steps, one
  * value alone stands for all); name:f32[4,8]/16 is a strided view with row stride 16. attrs: field=value, by the op's
- * field table. draw: normal (default), uniform (-1 to 1), small (0.01 normal), positive (0.5 to 1.5), or refused:STATUS.
- * Behind it may stand:
+ * field table (of a type: its name, y=bf16). draw: normal (default), uniform (-1 to 1), small (0.01 normal), positive (0.5 to 1.5), or
+ * refused:STATUS. Behind it may stand:
  *   partial   the reference leaves some output elements unwritten (dead rows): nobody looks at those
  *   cut       rows of the first input may be run alone to test LMF_ROW_INVARIANT, though other inputs are given by value
  *             (by default that is done unless an input is given by value, is STATE, or may be an index of rows)

@@ -183,17 +183,19 @@ static bool parse_attr(lmf_case *c, char *s)
     if (!equals)
         return BROKEN(c, "expected field=value at \"%s\"", s);
     *equals = 0;
+    const lmf_format *format = lmf_format_find(c->h->ctx, equals + 1);
     double x = strtod(equals + 1, &end);
-    if (end == equals + 1 || *end)
-        return BROKEN(c, "%s: \"%s\" is no number", s, equals + 1);
+    if (!format && (end == equals + 1 || *end))
+        return BROKEN(c, "%s: \"%s\" is neither a number nor a format", s, equals + 1);
     for (const lmf_field *f = c->op->fields; f && f->name; f++) {
         void *p = (char *)c->attrs + f->offset;
-        if (strcmp(f->name, s))
+        if (strcmp(f->name, s) || (f->kind == LMF_FIELD_DTYPE) != (format != NULL))
             continue;
         switch (f->kind) {
         case LMF_FIELD_F32: *(float *)p = (float)x; return true;
         case LMF_FIELD_I32: *(int32_t *)p = (int32_t)x; return true;
         case LMF_FIELD_BOOL: *(bool *)p = x != 0; return true;
+        case LMF_FIELD_DTYPE: *(int32_t *)p = format->dtype; return true;
         }
     }
     return BROKEN(c, "%s has no attribute \"%s\"", c->op->name, s);

@@ -11,12 +11,6 @@ enum { LMF_MMA_TILE = 128, LMF_MMA_DEPTH = 32, LMF_MMA_PAD = 8, LMF_MMA_STAGES =
 typedef __nv_bfloat16 lmf_mma_rows[LMF_MMA_TILE][LMF_MMA_DEPTH + LMF_MMA_PAD]; /* [row][k]; the larger of the two ways to lie */
 typedef float lmf_mma_sums[4][4][4];                                          /* 16 rows, 8 columns, fragment */
 
-static __device__ __forceinline__ unsigned lmf_pack_bf16(float a, float b) /* a in the low half */
-{
-    __nv_bfloat162 p = __floats2bfloat162_rn(a, b);
-    return *(unsigned *)&p;
-}
-
 template <bool trans> static __device__ __forceinline__ void lmf_ldmatrix(unsigned (&r)[4], const void *p)
 {
 #if __CUDA_ARCH__ >= 750

@@ -74,7 +74,7 @@ template <int dtype> static __device__ __forceinline__ void lmf_vocab_logits(con
     if (r0 >= n_rows)
         return;
     int own = threadIdx.x >> 2, k_own = (threadIdx.x & 3) * 4; /* the row, the column and the k that this thread loads */
-    const float *x = r0 + own < n_rows ? j.x + (int64_t)j.live[1 + j.begin + r0 + own] * j.d : NULL;
+    const float *x = r0 + own < n_rows ? (const float *)j.x + (int64_t)j.live[1 + j.begin + r0 + own] * j.d : NULL;
     const uint8_t *w = v0 + own < j.v ? (const uint8_t *)j.w + (int64_t)(v0 + own) * j.w_bytes : NULL;
     float sum[4][4] = { { 0 } };
     for (int k0 = 0; k0 < j.d; k0 += LMF_VOCAB_DEPTH) {
@@ -163,19 +163,21 @@ template <int dtype> static __device__ __forceinline__ void lmf_vocab_sums(const
 }
 
 /* One block a row: its parts in order. */
-LMF_KERNEL(vocab_dx)(lmf_vocab_job j)
+template <class T> static __device__ __forceinline__ void lmf_vocab_dx(const lmf_vocab_job &j)
 {
     if ((int)blockIdx.x >= lmf_vocab_n_rows(j))
         return;
-    float *dx = j.dx + (int64_t)j.live[1 + j.begin + blockIdx.x] * j.d;
+    T *dx = (T *)j.dx + (int64_t)j.live[1 + j.begin + blockIdx.x] * j.d;
     const float *part = j.part + (int64_t)blockIdx.x * j.d;
     for (int i = threadIdx.x; i < j.d; i += blockDim.x) {
         float sum = 0;
         for (int z = 0; z < j.n_parts; z++)
             sum += part[(int64_t)z * j.rows * j.d + i];
-        dx[i] = sum;
+        lmf_write(dx + i, sum);
     }
 }
+LMF_KERNEL(vocab_dx)(lmf_vocab_job j) { lmf_vocab_dx<float>(j); }
+LMF_KERNEL(vocab_dx_bf16)(lmf_vocab_job j) { lmf_vocab_dx<__nv_bfloat16>(j); }
 
 /* dw[v, d] (+)= sum over the chunk's rows of logits[r, v] x[live r, d]. Grid: tiles of D, tiles of V. */
 LMF_KERNEL(vocab_dw)(lmf_vocab_job j)
@@ -188,7 +190,8 @@ LMF_KERNEL(vocab_dw)(lmf_vocab_job j)
     float sum[4][4] = { { 0 } };
     for (int r0 = 0; r0 < n_rows; r0 += LMF_VOCAB_DEPTH) {
         bool in = r0 + k < n_rows;
-        const float *l = j.logits + (int64_t)(r0 + k) * j.v_stride, *x = in ? j.x + (int64_t)j.live[1 + j.begin + r0 + k] * j.d : NULL;
+        const float *l = j.logits + (int64_t)(r0 + k) * j.v_stride;
+        const float *x = in ? (const float *)j.x + (int64_t)j.live[1 + j.begin + r0 + k] * j.d : NULL;
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             a[k][column + i] = in && v0 + column + i < j.v ? l[v0 + column + i] : 0.0f;
@@ -250,10 +253,20 @@ LMF_KERNEL(vocab_gather)(lmf_vocab_job j)
 {
     if ((int)blockIdx.x >= lmf_vocab_n_rows(j))
         return;
-    const float *x = j.x + (int64_t)j.live[1 + j.begin + blockIdx.x] * j.d;
+    const float *x = (const float *)j.x + (int64_t)j.live[1 + j.begin + blockIdx.x] * j.d;
     unsigned *to = (unsigned *)((uint16_t *)j.x16 + (int64_t)blockIdx.x * j.d);
     for (int i = threadIdx.x; i < j.d / 2; i += blockDim.x)
         to[i] = lmf_pack_bf16(x[2 * i], x[2 * i + 1]);
+}
+
+LMF_KERNEL(vocab_gather_bf16)(lmf_vocab_job j)
+{
+    if ((int)blockIdx.x >= lmf_vocab_n_rows(j))
+        return;
+    const uint2 *x = (const uint2 *)((const uint16_t *)j.x + (int64_t)j.live[1 + j.begin + blockIdx.x] * j.d);
+    uint2 *to = (uint2 *)((uint16_t *)j.x16 + (int64_t)blockIdx.x * j.d);
+    for (int i = threadIdx.x; i < j.d / 4; i += blockDim.x)
+        to[i] = x[i];
 }
 
 /* As vocab_logits; columns from V to v_stride become 0. Grid: tiles of rows, tiles of V: neighbours share a part of w. */

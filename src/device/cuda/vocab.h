@@ -31,8 +31,8 @@ static inline const lmf_vocab_format *lmf_vocab_format_of(const lmf_format *f)
     return NULL;
 }
 
-/* x and w of a call lie so that the kernels can read them. */
-static inline bool lmf_vocab_fits(const lmf_call *c)
+/* x and w of a call lie so that the kernels can read them, whatever x's type. */
+static inline bool lmf__vocab_lies(const lmf_call *c)
 {
     for (int i = 0; i < c->n_in; i++)
         if (c->in[i].n_dims && !lmf_view_is_dense(&c->in[i]))
@@ -40,14 +40,16 @@ static inline bool lmf_vocab_fits(const lmf_call *c)
     for (int j = 0; j < c->n_out; j++)
         if (!lmf_view_is_dense(&c->out[j]))
             return false;
-    return c->in[0].dtype == LMF_F32 && lmf_vocab_format_of(c->in[1].fmt) && c->in[1].dim[0] <= (int64_t)LMF_VOCAB_TILE * 65535 &&
+    return lmf_vocab_format_of(c->in[1].fmt) && c->in[1].dim[0] <= (int64_t)LMF_VOCAB_TILE * 65535 &&
            c->in[1].dim[1] <= INT32_MAX / 2 && lmf_view_rows(&c->in[0]) <= INT32_MAX / 2;
 }
 
-/* Besides, the kernels on the matrix units take it. */
+static inline bool lmf_vocab_fits(const lmf_call *c) { return c->in[0].dtype == LMF_F32 && lmf__vocab_lies(c); }
+
+/* The kernels on the matrix units take it: x and dx may be bf16 there. */
 static inline bool lmf_vocab_fits_mma(const lmf_call *c)
 {
-    return lmf_vocab_fits(c) && c->in[1].dim[1] % 32 == 0;
+    return lmf__vocab_lies(c) && c->in[1].dim[1] % 32 == 0;
 }
 
 static inline int64_t lmf__vocab_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -59,7 +61,8 @@ static inline bool lmf__vocab_w_is_bf16(const lmf_call *c) { return c->in[1].dty
 static inline lmf_vocab_job lmf_vocab_job_of(const lmf_call *c, void *scratch, bool mma, bool with_dx, size_t *bytes)
 {
     int64_t t = lmf_view_rows(&c->in[0]), d = c->in[1].dim[1], v = c->in[1].dim[0], tile = mma ? 2 * LMF_VOCAB_TILE : LMF_VOCAB_TILE;
-    lmf_vocab_job j = { .x = c->in[0].data, .w = c->in[1].data, .target = c->in[2].data, .t = (int)t, .d = (int)d, .v = (int)v };
+    lmf_vocab_job j = { .x = c->in[0].data, .w = c->in[1].data, .target = c->in[2].data, .t = (int)t, .d = (int)d, .v = (int)v,
+                        .x_is_bf16 = c->in[0].dtype == LMF_BF16 };
     j.w_bytes = (int64_t)lmf_format_bytes(c->in[1].fmt, d);
     j.v_stride = lmf__vocab_up(v, 32);
     j.n_parts = (int)((v + LMF_VOCAB_PART - 1) / LMF_VOCAB_PART);
@@ -91,19 +94,19 @@ static inline lmf_status lmf_vocab_launch(const lmf_worker *wk, const char *modu
     const lmf_cuda_grid each = { rows, 1, 1 }, one = { 1, 1, 1 };
     LMF_TRY(lmf_cuda_launch(wk, module, "vocab_count", one, 1024, 0, LMF_CUDA_ARGS(j)));
     if (j->dx)
-        LMF_TRY(lmf_cuda_fill(wk, j->dx, 0, (size_t)j->t * (size_t)j->d * sizeof(float)));
+        LMF_TRY(lmf_cuda_fill(wk, j->dx, 0, (size_t)j->t * (size_t)j->d * (j->x_is_bf16 ? sizeof(uint16_t) : sizeof(float))));
     if (mma && j->w16 != j->w)
         LMF_TRY(lmf_cuda_launch(wk, module, f->round, lmf_cuda_blocks((int64_t)j->v * (j->d / 8), 256), 256, 0, LMF_CUDA_ARGS(j)));
     for (j->begin = 0; j->begin < j->t || j->begin == 0; j->begin += j->rows) {
         if (mma)
-            LMF_TRY(lmf_cuda_launch(wk, module, "vocab_gather", each, 256, 0, LMF_CUDA_ARGS(j)));
+            LMF_TRY(lmf_cuda_launch(wk, module, j->x_is_bf16 ? "vocab_gather_bf16" : "vocab_gather", each, 256, 0, LMF_CUDA_ARGS(j)));
         LMF_TRY(lmf_cuda_launch(wk, module, mma ? "vocab_logits16" : f->logits, mma ? (lmf_cuda_grid){ tall, columns, 1 } :
                                 (lmf_cuda_grid){ columns, tall, 1 }, 256, shared, LMF_CUDA_ARGS(j)));
         LMF_TRY(lmf_cuda_launch(wk, module, mma ? "vocab_rows16" : "vocab_rows", each, 512, 0, LMF_CUDA_ARGS(j)));
         if (j->dx) {
             LMF_TRY(lmf_cuda_launch(wk, module, mma ? "vocab_sums16" : f->sums, (lmf_cuda_grid){ wide, tall, (uint32_t)j->n_parts }, 256,
                                     shared, LMF_CUDA_ARGS(j)));
-            LMF_TRY(lmf_cuda_launch(wk, module, "vocab_dx", each, 256, 0, LMF_CUDA_ARGS(j)));
+            LMF_TRY(lmf_cuda_launch(wk, module, j->x_is_bf16 ? "vocab_dx_bf16" : "vocab_dx", each, 256, 0, LMF_CUDA_ARGS(j)));
         }
         if (j->dw)
             LMF_TRY(lmf_cuda_launch(wk, module, mma ? "vocab_dw16" : "vocab_dw", (lmf_cuda_grid){ wide, columns, 1 }, 256, shared,

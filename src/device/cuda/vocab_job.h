@@ -7,14 +7,15 @@
 enum { LMF_VOCAB_SHARED = 61440 }; /* bytes of dynamic shared memory of a product in bf16 */
 
 typedef struct lmf_vocab_job {
-    const float *x;          /* [T, D] */
+    const void  *x;          /* [T, D] f32, or bf16 for products in bf16 */
     const void  *w;          /* [V, D], rows w_bytes apart */
     const int   *target;     /* [T] */
     const float *weight;     /* [T] or NULL: all count */
     const float *u;          /* [T] d loss / d logp times sign, for dx and dw */
     const float *lse_given;  /* [T] or NULL: worked out */
     float   *logp, *lse;     /* [T] or NULL; logp gets sign * logp */
-    float   *dx, *dw;        /* [T, D], [V, D] or NULL */
+    void    *dx;             /* [T, D] of x's type, or NULL */
+    float   *dw;             /* [V, D] or NULL */
     float   *loss;           /* [1] or NULL: sum of weight * logp */
     int     *live;           /* [T + 1] number of rows that count, then their indexes in order */
     float   *logits;         /* [rows, v_stride] of the chunk in work */
@@ -22,6 +23,7 @@ typedef struct lmf_vocab_job {
     float   *part;           /* [n_parts, rows, D] sums of dx over parts of V */
     int64_t  w_bytes, v_stride, v_part; /* v_part: rows of w a part */
     int      t, d, v, begin, rows, n_parts; /* begin: the chunk's first among live */
+    int      x_is_bf16;
     float    scale, sign;
 } lmf_vocab_job;
 

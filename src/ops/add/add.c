@@ -6,11 +6,11 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
 {
     const lmf_tensor *a = n->in[0], *b = n->in[1];
     int last = a->v.n_dims - 1;
-    if (a->v.dtype != LMF_F32 || b->v.dtype != LMF_F32)
-        return lmf_refuse(g, n, LMF_E_DTYPE, "a and b are f32");
+    if (!lmf_is_activation(a) || !lmf_is_activation(b))
+        return lmf_refuse(g, n, LMF_E_DTYPE, "a and b are f32 or bf16");
     if (!lmf_same_shape(a, b) && (last < 0 || b->v.n_dims != 1 || b->v.dim[0] != a->v.dim[last]))
         return lmf_refuse(g, n, LMF_E_SHAPE, "b must have the shape of a, or be one row of its width");
-    lmf_out_like(n, 0, a, LMF_F32);
+    lmf_out_like(n, 0, a, a->v.dtype);
     return LMF_OK;
 }
 
@@ -35,7 +35,7 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     double a = (double)lmf_view_count(&n->in[0]->v);
     *flops = a;
-    *bytes = 8 * a + 4 * (double)lmf_view_count(&n->in[1]->v);
+    *bytes = 2 * n->in[0]->v.fmt->block_bytes * a + n->in[1]->v.fmt->block_bytes * (double)lmf_view_count(&n->in[1]->v);
 }
 
 const lmf_op lmf_op_add = {
@@ -51,8 +51,8 @@ lmf_tensor *(lmf_add)(lmf_graph *g, lmf_tensor *a, lmf_tensor *b)
 static lmf_status sum_infer(lmf_graph *g, lmf_node *n)
 {
     const lmf_tensor *x = n->in[0];
-    if (x->v.dtype != LMF_F32)
-        return lmf_refuse(g, n, LMF_E_DTYPE, "x is f32");
+    if (!lmf_is_activation(x))
+        return lmf_refuse(g, n, LMF_E_DTYPE, "x is f32 or bf16");
     if (x->v.n_dims < 1)
         return lmf_refuse(g, n, LMF_E_SHAPE, "x needs a dimension");
     lmf_out_set(n, 0, LMF_F32, 1, &x->v.dim[x->v.n_dims - 1]);
@@ -74,7 +74,7 @@ static lmf_status sum_ref(const lmf_call *c)
 static void sum_cost(const lmf_node *n, double *flops, double *bytes)
 {
     *flops = (double)lmf_view_count(&n->in[0]->v);
-    *bytes = 4 * *flops;
+    *bytes = n->in[0]->v.fmt->block_bytes * *flops;
 }
 
 const lmf_op lmf_op_sum_rows = {

@@ -10,7 +10,7 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
 {
     (void)dev;
     for (int i = 0; i < c->n_in; i++)
-        if (c->in[i].dtype != LMF_F32 || lmf_cuda_row_stride(&c->in[i]) < 0)
+        if (lmf_cuda_row_stride(&c->in[i]) < 0)
             return false;
     return lmf_view_is_dense(&c->out[0]) && width(&c->in[0]) <= INT32_MAX / 2 && lmf_view_rows(&c->in[0]) <= INT32_MAX;
 }
@@ -21,12 +21,19 @@ static lmf_status fwd(const lmf_call *c, const lmf_worker *wk)
     int64_t rows = lmf_view_rows(a), a_stride = lmf_cuda_row_stride(a), b_stride = lmf_view_rows(b) == rows ? lmf_cuda_row_stride(b) : 0;
     int n = (int)width(a);
     lmf_cuda_grid grid = { (uint32_t)rows, (uint32_t)((n + 1023) / 1024 < 64 ? (n + 1023) / 1024 : 64), 1 };
-    return lmf_cuda_launch(wk, "add", "add_fwd_f32", grid, 256, 0,
+    static const char *const kernels[2][2] = { { "add_fwd_f32", "add_fwd_f32_bf16" }, { "add_fwd_bf16_f32", "add_fwd_bf16" } };
+    return lmf_cuda_launch(wk, "add", kernels[a->dtype == LMF_BF16][b->dtype == LMF_BF16], grid, 256, 0,
                            LMF_CUDA_ARGS(&a->data, &b->data, &c->out[0].data, &a_stride, &b_stride, &n));
 }
 
+static bool f32_fits(const lmf_call *c, const lmf_device *dev)
+{
+    return c->in[0].dtype == LMF_F32 && c->in[1].dtype == LMF_F32 && fits(c, dev);
+}
+
 LMF_CUDA_ROWS(add) = {
-    { .name = "add_fwd_f32", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .run = fwd },
+    { .name = "add_fwd_f32", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = f32_fits, .run = fwd },
+    { .name = "add_fwd_bf16", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .run = fwd },
     { 0 }
 };
 
@@ -50,7 +57,8 @@ static lmf_status sum(const lmf_call *c, const lmf_worker *wk)
     int n = (int)width(&c->in[0]), pieces = (int)n_pieces(c);
     void *const *y = &c->out[0].data, *const *part = pieces > 1 ? &c->scratch : y;
     lmf_cuda_grid columns = lmf_cuda_blocks(n, 128), both = { columns.x, (uint32_t)pieces, 1 };
-    LMF_TRY(lmf_cuda_launch(wk, "add", "sum_rows_f32_pieces", both, 128, 0, LMF_CUDA_ARGS(&c->in[0].data, part, &rows, &stride, &n)));
+    const char *kernel = c->in[0].dtype == LMF_BF16 ? "sum_rows_bf16_pieces" : "sum_rows_f32_pieces";
+    LMF_TRY(lmf_cuda_launch(wk, "add", kernel, both, 128, 0, LMF_CUDA_ARGS(&c->in[0].data, part, &rows, &stride, &n)));
     if (pieces == 1)
         return LMF_OK;
     return lmf_cuda_launch(wk, "add", "sum_rows_f32", columns, 128, 0, LMF_CUDA_ARGS(part, y, &pieces, &n));

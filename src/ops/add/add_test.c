@@ -16,5 +16,13 @@ LMF_OP_CASES(add) = {
     { "sum_rows", "three dims", "x:f32[5,3,64]", "", "normal" },
     { "sum_rows", "no rows", "x:f32[0,64]", "", "normal" },
     { "sum_rows", "integers", "x:i32[2,16]<9", "", "refused:E_DTYPE" },
+    { "add", "bf16, same shape", "a!:bf16[3,576] b!:bf16[3,576]", "", "normal", "0x1p-7" },
+    { "add", "bf16, odd", "a!:bf16[5,37] b!:bf16[5,37]", "", "normal" },
+    { "add", "bf16, one row of f32 for all", "a!:bf16[5,37] b!:f32[37]", "", "normal" },
+    { "add", "bf16 onto f32", "a!:f32[5,37] b!:bf16[5,37]", "", "normal" },
+    { "add", "bf16, strided rows", "a:bf16[4,24]/40 b:bf16[4,24]/33", "", "normal" },
+    { "sum_rows", "bf16", "x:bf16[67,37]", "", "normal", "0x1p-24 n mag" },
+    { "sum_rows", "bf16, several pieces", "x:bf16[301,9]", "", "normal" },
+    { "add", "half", "a:f16[2,16] b:f32[2,16]", "", "refused:E_DTYPE" },
     { 0 }
 };

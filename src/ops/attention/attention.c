@@ -12,6 +12,7 @@ static const lmf_field fields[] = {
 };
 
 static bool is(const lmf_tensor *t, uint16_t dtype, int n_dims) { return t->v.dtype == dtype && t->v.n_dims == n_dims; }
+static bool like_q(const lmf_node *n, int i) { return is(n->in[i], n->in[0]->v.dtype, 2); }
 
 static lmf_status check_heads(lmf_graph *g, lmf_node *n)
 {
@@ -19,8 +20,8 @@ static lmf_status check_heads(lmf_graph *g, lmf_node *n)
     const lmf_view *q = &n->in[0]->v;
     if (a->n_heads % a->n_kv_heads)
         return lmf_refuse(g, n, LMF_E_ARG, "n_heads %d is no multiple of n_kv_heads %d", a->n_heads, a->n_kv_heads);
-    if (!is(n->in[0], LMF_F32, 2))
-        return lmf_refuse(g, n, LMF_E_DTYPE, "q is f32 [T, H*C]");
+    if (!lmf_is_activation(n->in[0]) || q->n_dims != 2)
+        return lmf_refuse(g, n, LMF_E_DTYPE, "q is f32 or bf16 [T, H*C]");
     if (q->dim[1] != (int64_t)a->n_heads * a->head_size)
         return lmf_refuse(g, n, LMF_E_SHAPE, "q is %lld wide, not %d heads of %d", (long long)q->dim[1], a->n_heads, a->head_size);
     return LMF_OK;
@@ -32,11 +33,11 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
     int64_t t = n->in[0]->v.dim[0], kv = (int64_t)a->n_kv_heads * a->head_size;
     LMF_TRY(check_heads(g, n));
     for (int i = 1; i < 3; i++)
-        if (!is(n->in[i], LMF_F32, 2) || n->in[i]->v.dim[0] != t || n->in[i]->v.dim[1] != kv)
-            return lmf_refuse(g, n, LMF_E_SHAPE, "k and v are f32 [T, %lld]", (long long)kv);
+        if (!like_q(n, i) || n->in[i]->v.dim[0] != t || n->in[i]->v.dim[1] != kv)
+            return lmf_refuse(g, n, LMF_E_SHAPE, "k and v are [T, %lld], of q's type", (long long)kv);
     if (!is(n->in[3], LMF_I32, 1) || !is(n->in[4], LMF_I32, 1) || n->in[3]->v.dim[0] != t || n->in[4]->v.dim[0] < 2)
         return lmf_refuse(g, n, LMF_E_SHAPE, "seq is i32 [T], q_start i32 [S+1]");
-    lmf_out_like(n, 0, n->in[0], LMF_F32);
+    lmf_out_like(n, 0, n->in[0], n->in[0]->v.dtype);
     lmf_out_set(n, 1, LMF_F32, 2, (int64_t[]){ t, a->n_heads });
     return LMF_OK;
 }
@@ -99,7 +100,7 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     double t = (double)n->in[0]->v.dim[0], w = (double)n->in[0]->v.dim[1];
     *flops = 2 * t * t * w;
-    *bytes = 4 * t * (2 * w + 2 * (double)n->in[1]->v.dim[1]);
+    *bytes = n->in[0]->v.fmt->block_bytes * t * (2 * w + 2 * (double)n->in[1]->v.dim[1]);
 }
 
 const lmf_op lmf_op_attention = { .name = "attention", .n_in_min = 5, .n_in_max = 5, .n_out = 2, .attr_bytes = sizeof(lmf_attention_attrs),
@@ -117,16 +118,16 @@ static lmf_status bwd_infer(lmf_graph *g, lmf_node *n)
     int64_t t = n->in[0]->v.dim[0], kv = (int64_t)a->n_kv_heads * a->head_size;
     LMF_TRY(check_heads(g, n));
     for (int i = 1; i < 3; i++)
-        if (!is(n->in[i], LMF_F32, 2) || n->in[i]->v.dim[0] != t || n->in[i]->v.dim[1] != kv)
-            return lmf_refuse(g, n, LMF_E_SHAPE, "k and v are f32 [T, %lld]", (long long)kv);
-    if (!lmf_same_shape(n->in[0], n->in[5]) || !lmf_same_shape(n->in[0], n->in[3]))
-        return lmf_refuse(g, n, LMF_E_SHAPE, "o and do have the shape of q");
+        if (!like_q(n, i) || n->in[i]->v.dim[0] != t || n->in[i]->v.dim[1] != kv)
+            return lmf_refuse(g, n, LMF_E_SHAPE, "k and v are [T, %lld], of q's type", (long long)kv);
+    if (!lmf_same_shape(n->in[0], n->in[5]) || !lmf_same_shape(n->in[0], n->in[3]) || !like_q(n, 3) || !like_q(n, 5))
+        return lmf_refuse(g, n, LMF_E_SHAPE, "o and do have the shape and type of q");
     if (n->in[4]->v.n_dims != 2 || n->in[4]->v.dim[0] != t || n->in[4]->v.dim[1] != a->n_heads)
         return lmf_refuse(g, n, LMF_E_SHAPE, "lse is f32 [T, %d]", a->n_heads);
     if (!is(n->in[6], LMF_I32, 1) || !is(n->in[7], LMF_I32, 1) || n->in[6]->v.dim[0] != t || n->in[7]->v.dim[0] < 2)
         return lmf_refuse(g, n, LMF_E_SHAPE, "seq is i32 [T], q_start i32 [S+1]");
     for (int i = 0; i < 3; i++)
-        lmf_out_like(n, i, n->in[i], LMF_F32);
+        lmf_out_like(n, i, n->in[i], n->in[0]->v.dtype);
     return LMF_OK;
 }
 
@@ -194,6 +195,8 @@ static lmf_status paged_infer(lmf_graph *g, lmf_node *n)
     const lmf_attention_attrs *a = n->attrs;
     int64_t t = n->in[0]->v.dim[0], kv = (int64_t)a->n_kv_heads * a->head_size;
     LMF_TRY(check_heads(g, n));
+    if (n->in[0]->v.dtype != LMF_F32)
+        return lmf_refuse(g, n, LMF_E_DTYPE, "q is f32");
     for (int i = 1; i < 3; i++)
         if (n->in[i]->v.n_dims != 3 || n->in[i]->v.dim[2] != kv || !(n->in[i]->v.fmt->flags & LMF_FORMAT_FLOAT))
             return lmf_refuse(g, n, LMF_E_SHAPE, "caches are [n_pages, page_size, %lld] of a float type", (long long)kv);

@@ -2,11 +2,11 @@
 /* attention: softmax(scale q k^T) v, causal, grouped heads, for ragged sequences in one batch.
  *
  * attention, over this step's own rows (training): row t sees the rows of its own sequence up to itself.
- *   q        [T, H*C]   f32; H = n_heads, C = head_size
- *   k, v     [T, K*C]   f32; K = n_kv_heads divides H; query head h reads head h / (H/K)
+ *   q        [T, H*C]   f32 | bf16; H = n_heads, C = head_size
+ *   k, v     [T, K*C]   q's type; K = n_kv_heads divides H; query head h reads head h / (H/K)
  *   seq      [T]        i32, sequence of the row, -1 = dead (its outputs are zero)
  *   q_start  [S+1]      i32, first row of each sequence
- *   o        [T, H*C]   f32
+ *   o        [T, H*C]   q's type, as are do, dq, dk and dv
  *   lse      [T, H]     f32, log of the sum of exp of the scaled scores: kept for backward, 4 T H bytes
  * attention_paged, over pages (prefill, decode): row t sees keys 0 .. pos[t] of its sequence; the step's own K and V were
  * appended before (kv_append).
@@ -20,6 +20,7 @@
  *            to bf16 and sum in f32; a row without matrix units computes as for 0. Pages don't heed it
  * Sums in f32; keys in blocks in order, so the same bits for any worker count, and a row's bits depend on its own keys alone.
  * compute 0: error of o at most 1e-5 relative to the largest |v|; of lse 1e-6, of dq 1e-5, of dk and dv 5e-6 of the root mean square.
+ * In bf16 each result is rounded once besides.
  * compute 1: error of o at most 2^-7 of the largest |v|, of lse 2^-8 of the lse of |q| and |k|, of dq, dk and dv 0.04 of the root mean
  * square and the element;
  * the same bits in each run, but a row's bits may depend on the rows around it.

@@ -47,7 +47,7 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
     for (int i = 0; i < c->n_in; i++)
         if (!lmf_view_is_dense(&c->in[i]))
             return false;
-    return true;
+    return c->in[0].dtype == LMF_F32;
 }
 static size_t scratch(const lmf_call *c, const lmf_device *dev)
 {

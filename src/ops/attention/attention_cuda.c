@@ -13,15 +13,15 @@ static heads heads_of(const lmf_call *c)
     return (heads){ a->n_heads, a->n_kv_heads, a->head_size };
 }
 
-static bool fits(const lmf_call *c, const lmf_device *dev)
+static bool shapes_fit(const lmf_call *c)
 {
     const lmf_attention_attrs *a = c->attrs;
-    (void)dev;
     for (int i = 0; i < c->n_in; i++)
         if (!lmf_view_is_dense(&c->in[i]))
             return false;
     return a->head_size <= MOST_C && c->in[0].dim[0] <= INT32_MAX && c->in[0].dim[1] <= INT32_MAX / 2;
 }
+static bool fits(const lmf_call *c, const lmf_device *dev) { return (void)dev, c->in[0].dtype == LMF_F32 && shapes_fit(c); }
 
 static lmf_cuda_grid grid(const lmf_call *c, int n_heads)
 {
@@ -66,7 +66,8 @@ static bool mma_fits(const lmf_call *c, const lmf_device *dev)
 {
     const lmf_attention_attrs *a = c->attrs;
     int C = a->head_size;
-    return a->compute == 1 && (C == 64 || C == 96 || C == 128) && fits(c, dev) && c->in[0].dim[0] <= INT32_MAX / 4;
+    (void)dev;
+    return a->compute == 1 && (C == 64 || C == 96 || C == 128) && shapes_fit(c) && c->in[0].dim[0] <= INT32_MAX / 4;
 }
 
 static size_t up(size_t n) { return (n + 255) / 256 * 256; }
@@ -79,7 +80,8 @@ static void *take(char *base, size_t *at, size_t n)
     return p;
 }
 
-/* The job of a call with scratch laid out from c->scratch (NULL: to measure): factors in bf16, ranges of keys and rows, delta. */
+/* The job of a call with scratch laid out from c->scratch (NULL: to measure): factors in bf16 where they are not, ranges of keys and
+ * rows, delta. */
 static lmf_attention_job mma_job(const lmf_call *c, bool backward, size_t *bytes)
 {
     const lmf_attention_attrs *a = c->attrs;
@@ -89,14 +91,16 @@ static lmf_attention_job mma_job(const lmf_call *c, bool backward, size_t *bytes
     lmf_attention_job j = { .seq = seq[0].data, .q_start = seq[1].data, .t = (int)t, .n_seq = (int)seq[1].dim[0] - 1, .n = a->n_heads,
                             .n_kv = a->n_kv_heads, .window = a->window, .scale = a->scale };
     char *base = c->scratch;
+    bool there = in[0].dtype == LMF_BF16;
     *bytes = 0;
-    j.q = take(base, bytes, q), j.k = take(base, bytes, k), j.v = take(base, bytes, k);
+    j.q = there ? in[0].data : take(base, bytes, q), j.k = there ? in[1].data : take(base, bytes, k);
+    j.v = there ? in[2].data : take(base, bytes, k);
     j.first = take(base, bytes, rows * sizeof(int)), j.end = take(base, bytes, rows * sizeof(int));
     if (!backward) {
         j.o = c->out[0].data, j.lse = c->out[1].data;
         return j;
     }
-    j.d_o = take(base, bytes, q), j.delta = take(base, bytes, t * (size_t)a->n_heads * sizeof(float));
+    j.d_o = there ? in[5].data : take(base, bytes, q), j.delta = take(base, bytes, t * (size_t)a->n_heads * sizeof(float));
     j.lse_given = in[4].data, j.dq = c->out[0].data, j.dk = c->out[1].data, j.dv = c->out[2].data;
     return j;
 }
@@ -115,6 +119,8 @@ static size_t mma_bwd_scratch(const lmf_call *c, const lmf_device *dev) { return
 static lmf_status mma_round(const lmf_worker *wk, const lmf_view *x, const void *to)
 {
     int64_t n = lmf_view_count(x);
+    if (to == x->data)
+        return LMF_OK;
     return lmf_cuda_launch(wk, "attention_mma", "attention_mma_round", lmf_cuda_blocks(n / 8, 256), 256, 0,
                            LMF_CUDA_ARGS(&x->data, &to, &n));
 }
@@ -141,28 +147,33 @@ static lmf_status mma_launch(const lmf_call *c, const lmf_worker *wk, const char
 
 static lmf_status mma_fwd(const lmf_call *c, const lmf_worker *wk)
 {
-    static const char *const names[] = { "attention_mma_fwd_f32_64", "attention_mma_fwd_f32_96", "attention_mma_fwd_f32_128" };
+    static const char *const names[2][3] = { { "attention_mma_fwd_f32_64", "attention_mma_fwd_f32_96", "attention_mma_fwd_f32_128" },
+                                             { "attention_mma_fwd_bf16_64", "attention_mma_fwd_bf16_96", "attention_mma_fwd_bf16_128" } };
     int C = ((const lmf_attention_attrs *)c->attrs)->head_size;
     size_t bytes;
     lmf_attention_job j = mma_job(c, false, &bytes);
     LMF_TRY(mma_begin(c, wk, &j));
-    return mma_launch(c, wk, names, C == 64 ? 128 : 64, j.n, 4 * 64, 0, &j);
+    return mma_launch(c, wk, names[c->in[0].dtype == LMF_BF16], C == 64 ? 128 : 64, j.n, 4 * 64, 0, &j);
 }
 
 static lmf_status mma_bwd(const lmf_call *c, const lmf_worker *wk)
 {
-    static const char *const dq[] = { "attention_mma_dq_f32_64", "attention_mma_dq_f32_96", "attention_mma_dq_f32_128" };
-    static const char *const dkv[] = { "attention_mma_dkv_f32_64", "attention_mma_dkv_f32_96", "attention_mma_dkv_f32_128" };
+    static const char *const dq[2][3] = { { "attention_mma_dq_f32_64", "attention_mma_dq_f32_96", "attention_mma_dq_f32_128" },
+                                          { "attention_mma_dq_bf16_64", "attention_mma_dq_bf16_96", "attention_mma_dq_bf16_128" } };
+    static const char *const dkv[2][3] = { { "attention_mma_dkv_f32_64", "attention_mma_dkv_f32_96", "attention_mma_dkv_f32_128" },
+                                           { "attention_mma_dkv_bf16_64", "attention_mma_dkv_bf16_96", "attention_mma_dkv_bf16_128" } };
+    int type = c->in[0].dtype == LMF_BF16;
     int C = ((const lmf_attention_attrs *)c->attrs)->head_size, step = C == 64 ? 64 : 32;
     size_t bytes;
     lmf_attention_job j = mma_job(c, true, &bytes);
     int64_t n = (int64_t)j.t * j.n;
     LMF_TRY(mma_begin(c, wk, &j));
     LMF_TRY(mma_round(wk, &c->in[5], j.d_o));
-    LMF_TRY(lmf_cuda_launch(wk, "attention_mma", "attention_mma_delta_f32", lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0,
+    LMF_TRY(lmf_cuda_launch(wk, "attention_mma", type ? "attention_mma_delta_bf16" : "attention_mma_delta_f32",
+                            lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0,
                             LMF_CUDA_ARGS(&c->in[3].data, &c->in[5].data, &j.delta, &n, &C)));
-    LMF_TRY(mma_launch(c, wk, dq, 64, j.n, 2 * 64 + 4 * step, 0, &j));
-    return mma_launch(c, wk, dkv, 64, j.n_kv, 2 * 64 + 4 * step, 2 * 3 * step * (int)sizeof(float), &j);
+    LMF_TRY(mma_launch(c, wk, dq[type], 64, j.n, 2 * 64 + 4 * step, 0, &j));
+    return mma_launch(c, wk, dkv[type], 64, j.n_kv, 2 * 64 + 4 * step, 2 * 3 * step * (int)sizeof(float), &j);
 }
 
 LMF_CUDA_ROWS(attention) = {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/embed/embed.h"
 
+static const lmf_field fields[] = { { "y", LMF_FIELD_DTYPE, offsetof(lmf_embed_attrs, y), "", LMF_F32, LMF_BF16 }, { 0 } };
+
 static lmf_status infer(lmf_graph *g, lmf_node *n)
 {
     const lmf_tensor *tok = n->in[0], *w = n->in[1];
@@ -8,7 +10,10 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
         return lmf_refuse(g, n, LMF_E_DTYPE, "token is i32, w a float or block format");
     if (tok->v.n_dims != 1 || w->v.n_dims != 2)
         return lmf_refuse(g, n, LMF_E_SHAPE, "token is [T] and w [V, D]");
-    lmf_out_set(n, 0, LMF_F32, 2, (int64_t[]){ tok->v.dim[0], w->v.dim[1] });
+    int32_t y = ((const lmf_embed_attrs *)n->attrs)->y;
+    if (y != LMF_F32 && y != LMF_BF16)
+        return lmf_refuse(g, n, LMF_E_DTYPE, "y is f32 or bf16");
+    lmf_out_set(n, 0, (uint16_t)y, 2, (int64_t[]){ tok->v.dim[0], w->v.dim[1] });
     return LMF_OK;
 }
 
@@ -35,14 +40,15 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     double e = (double)lmf_view_count(&n->out[0]->v);
     *flops = 0;
-    *bytes = 4 * e + e / n->in[1]->v.fmt->block * n->in[1]->v.fmt->block_bytes;
+    *bytes = n->out[0]->v.fmt->block_bytes * e + e / n->in[1]->v.fmt->block * n->in[1]->v.fmt->block_bytes;
 }
 
-const lmf_op lmf_op_embed = { .name = "embed", .n_in_min = 2, .n_in_max = 2, .n_out = 1, .infer = infer, .grad = grad, .cost = cost, .ref = ref };
+const lmf_op lmf_op_embed = { .name = "embed", .n_in_min = 2, .n_in_max = 2, .n_out = 1, .attr_bytes = sizeof(lmf_embed_attrs),
+    .fields = fields, .infer = infer, .grad = grad, .cost = cost, .ref = ref };
 
 lmf_tensor *(lmf_embed)(lmf_graph *g, lmf_tensor *token, lmf_tensor *w)
 {
-    return lmf_node_add1(g, &lmf_op_embed, NULL, (lmf_tensor *[]){ token, w }, 2);
+    return lmf_node_add1(g, &lmf_op_embed, &(lmf_embed_attrs){ g->between }, (lmf_tensor *[]){ token, w }, 2);
 }
 
 /* embed_bwd: (token [T], dy [T, D]) -> dw [n_vocab, D]. */
@@ -53,6 +59,8 @@ static const lmf_field bwd_fields[] = {
 static lmf_status bwd_infer(lmf_graph *g, lmf_node *n)
 {
     const lmf_embed_bwd_attrs *a = n->attrs;
+    if (n->in[0]->v.dtype != LMF_I32 || !lmf_is_activation(n->in[1]))
+        return lmf_refuse(g, n, LMF_E_DTYPE, "token is i32, dy f32 or bf16");
     if (n->in[0]->v.n_dims != 1 || n->in[1]->v.n_dims != 2 || n->in[0]->v.dim[0] != n->in[1]->v.dim[0])
         return lmf_refuse(g, n, LMF_E_SHAPE, "token is [T] and dy [T, D]");
     lmf_out_set(n, 0, LMF_F32, 2, (int64_t[]){ a->n_vocab, n->in[1]->v.dim[1] });

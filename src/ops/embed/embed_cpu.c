@@ -26,7 +26,8 @@ static lmf_status fwd(const lmf_call *c, const lmf_worker *wk)
 }
 
 LMF_CPU_ROWS(embed) = {
-    { .name = "embed_fwd", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = LMF_ISA_NEEDS, .match = dense, .run = fwd }, { 0 }
+    { .name = "embed_fwd", .dtypes = (const uint16_t[]){ LMF_I32, LMF_ANY, LMF_F32 }, .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT,
+      .needs = LMF_ISA_NEEDS, .match = dense, .run = fwd }, { 0 }
 };
 
 /* Workers own columns: the rows of a token are added in index order. */

@@ -5,20 +5,18 @@
 #include "quant/q5_0/q5_0.h"
 #include "quant/q6_k/q6_k.h"
 
-static const char *kernel(uint16_t dtype)
+static const struct { uint16_t dtype; const char *f32, *bf16; } kernels[] = {
+#define ROW(dtype, name) { dtype, "embed_fwd_" name, "embed_fwd_" name "_as_bf16" }
+    ROW(LMF_F32, "f32"), ROW(LMF_F16, "f16"), ROW(LMF_BF16, "bf16"), ROW(LMF_F64, "f64"), ROW(LMF_Q4_0, "q4_0"), ROW(LMF_Q4_1, "q4_1"),
+    ROW(LMF_Q5_0, "q5_0"), ROW(LMF_Q8_0, "q8_0"), ROW(LMF_Q4_K, "q4_k"), ROW(LMF_Q6_K, "q6_k"),
+#undef ROW
+};
+
+static const char *kernel(const lmf_call *c)
 {
-    switch (dtype) {
-    case LMF_F32: return "embed_fwd_f32";
-    case LMF_F16: return "embed_fwd_f16";
-    case LMF_BF16: return "embed_fwd_bf16";
-    case LMF_F64: return "embed_fwd_f64";
-    case LMF_Q4_0: return "embed_fwd_q4_0";
-    case LMF_Q4_1: return "embed_fwd_q4_1";
-    case LMF_Q5_0: return "embed_fwd_q5_0";
-    case LMF_Q8_0: return "embed_fwd_q8_0";
-    case LMF_Q4_K: return "embed_fwd_q4_k";
-    case LMF_Q6_K: return "embed_fwd_q6_k";
-    }
+    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
+        if (kernels[i].dtype == c->in[1].dtype)
+            return c->out[0].dtype == LMF_BF16 ? kernels[i].bf16 : kernels[i].f32;
     return NULL;
 }
 
@@ -26,7 +24,7 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
 {
     const lmf_view *w = &c->in[1];
     (void)dev;
-    return kernel(w->dtype) && lmf_cuda_row_stride(w) >= 0 && lmf_cuda_row_stride(w) % w->fmt->block == 0 && w->dim[1] <= INT32_MAX / 2 &&
+    return kernel(c) && lmf_cuda_row_stride(w) >= 0 && lmf_cuda_row_stride(w) % w->fmt->block == 0 && w->dim[1] <= INT32_MAX / 2 &&
            c->in[0].dim[0] <= INT32_MAX;
 }
 
@@ -35,7 +33,7 @@ static lmf_status fwd(const lmf_call *c, const lmf_worker *wk)
     const lmf_view *w = &c->in[1];
     int64_t row_bytes = lmf_cuda_row_stride(w) / w->fmt->block * w->fmt->block_bytes;
     int d = (int)w->dim[1];
-    return lmf_cuda_launch(wk, "embed", kernel(w->dtype), lmf_cuda_blocks(c->in[0].dim[0], 1), 128, 0,
+    return lmf_cuda_launch(wk, "embed", kernel(c), lmf_cuda_blocks(c->in[0].dim[0], 1), 128, 0,
                            LMF_CUDA_ARGS(&c->in[0].data, &w->data, &c->out[0].data, &row_bytes, &w->dim[0], &d));
 }
 
@@ -56,7 +54,7 @@ static lmf_status bwd(const lmf_call *c, const lmf_worker *wk)
     int64_t stride = lmf_cuda_row_stride(&c->in[1]);
     int rows = (int)c->in[0].dim[0], d = (int)dw->dim[1];
     LMF_TRY(lmf_cuda_fill(wk, dw->data, 0, (size_t)lmf_view_count(dw) * sizeof(float)));
-    return lmf_cuda_launch(wk, "embed", "embed_bwd_f32", lmf_cuda_blocks(rows, 1), 256, 0,
+    return lmf_cuda_launch(wk, "embed", c->in[1].dtype == LMF_BF16 ? "embed_bwd_bf16" : "embed_bwd_f32", lmf_cuda_blocks(rows, 1), 256, 0,
                            LMF_CUDA_ARGS(&c->in[0].data, &c->in[1].data, &dw->data, &stride, &rows, &dw->dim[0], &d));
 }
 

@@ -14,8 +14,21 @@
     }
 LMF_EACH_FORMAT(EMBED)
 
+#define EMBED16(name, dtype)                                                                                         \
+    LMF_KERNEL(embed_fwd_##name##_as_bf16)(const int *token, const uint8_t *w, __nv_bfloat16 *y, int64_t row_bytes, int64_t n_vocab, \
+                                           int d)                                                                    \
+    {                                                                                                                \
+        int v = token[blockIdx.x];                                                                                   \
+        const uint8_t *row = w + v * row_bytes;                                                                      \
+        for (int i = threadIdx.x; i < d; i += blockDim.x)                                                            \
+            lmf_write(y + (int64_t)blockIdx.x * d + i, v >= 0 && v < n_vocab ? lmf_load<dtype>(row, i) : 0.0f);      \
+    }
+LMF_EACH_FORMAT(EMBED16)
+
 /* dw is zeroed before. One block a row of dy. */
-LMF_KERNEL(embed_bwd_f32)(const int *token, const float *dy, float *dw, int64_t dy_stride, int n_rows, int64_t n_vocab, int d)
+template <class T>
+static __device__ __forceinline__ void embed_bwd(const int *token, const T *dy, float *dw, int64_t dy_stride, int n_rows, int64_t n_vocab,
+                                                 int d)
 {
     int t = blockIdx.x, v = token[t], seen = 0;
     if (v < 0 || v >= n_vocab)
@@ -28,7 +41,15 @@ LMF_KERNEL(embed_bwd_f32)(const int *token, const float *dy, float *dw, int64_t 
         float sum = 0;
         for (int u = t; u < n_rows; u++)
             if (token[u] == v)
-                sum += dy[u * dy_stride + i];
+                sum += lmf_read(dy + u * dy_stride + i);
         dw[(int64_t)v * d + i] = sum;
     }
+}
+LMF_KERNEL(embed_bwd_f32)(const int *token, const float *dy, float *dw, int64_t dy_stride, int n_rows, int64_t n_vocab, int d)
+{
+    embed_bwd(token, dy, dw, dy_stride, n_rows, n_vocab, d);
+}
+LMF_KERNEL(embed_bwd_bf16)(const int *token, const __nv_bfloat16 *dy, float *dw, int64_t dy_stride, int n_rows, int64_t n_vocab, int d)
+{
+    embed_bwd(token, dy, dw, dy_stride, n_rows, n_vocab, d);
 }

@@ -12,5 +12,11 @@ LMF_OP_CASES(embed) = {
     { "embed", "table of one dimension", "token:i32[4]<9 w:f32[72]", "", "refused:E_SHAPE" },
     { "embed_bwd", "repeated tokens", "token:i32[6]=1,4,1,-1,1,0 dy:f32[6,37]", "n_vocab=5", "normal", "0x1p-24 n mag" },
     { "embed_bwd", "lengths differ", "token:i32[5]<4 dy:f32[6,37]", "n_vocab=5", "refused:E_SHAPE" },
+    { "embed", "q4_1 as bf16", "token:i32[5]<9 w:q4_1[9,64]", "y=bf16", "normal", "0x1p-8" },
+    { "embed", "f32 as bf16, dead rows", "token:i32[4]=-1,3,9,0 w!:f32[9,37]", "y=bf16", "normal" },
+    { "embed", "bf16 as bf16", "token:i32[5]<9 w:bf16[9,33]", "y=bf16", "normal" },
+    { "embed_bwd", "bf16", "token:i32[6]=1,4,1,-1,1,0 dy:bf16[6,37]", "n_vocab=5", "normal", "0x1p-24 n mag" },
+    { "embed", "half", "token:i32[4]<9 w:f32[9,8]", "y=f16", "refused:E_DTYPE" },
+    { "embed_bwd", "dy in half", "token:i32[6]<4 dy:f16[6,37]", "n_vocab=5", "refused:E_DTYPE" },
     { 0 }
 };

@@ -8,12 +8,12 @@ static const double root = 0.79788456080286536, cubic = 0.044715; /* sqrt(2/pi) 
 static lmf_status infer(lmf_graph *g, lmf_node *n)
 {
     for (int i = 0; i < n->n_in; i++) {
-        if (n->in[i]->v.dtype != LMF_F32)
-            return lmf_refuse(g, n, LMF_E_DTYPE, "all inputs are f32");
+        if (!lmf_is_activation(n->in[i]) || n->in[i]->v.dtype != n->in[0]->v.dtype)
+            return lmf_refuse(g, n, LMF_E_DTYPE, "all inputs are f32, or all bf16");
         if (!lmf_same_shape(n->in[0], n->in[i]))
             return lmf_refuse(g, n, LMF_E_SHAPE, "all inputs have one shape");
     }
-    lmf_out_like(n, 0, n->in[0], LMF_F32);
+    lmf_out_like(n, 0, n->in[0], n->in[0]->v.dtype);
     return LMF_OK;
 }
 
@@ -40,7 +40,7 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     double e = (double)lmf_view_count(&n->in[0]->v);
     *flops = 25 * e; /* an exp is about 15 */
-    *bytes = 4 * (n->n_in + n->n_out) * e;
+    *bytes = n->in[0]->v.fmt->block_bytes * (double)(n->n_in + n->n_out) * e;
 }
 
 const lmf_op lmf_op_gelu = {

@@ -24,3 +24,17 @@ LMF_KERNEL(gelu_bwd_f32)(const float *x, const float *dy, float *dx, int64_t n)
         dx[i] = dy[i] * fmaf(z * s * (1.0f - s), slope, s);
     }
 }
+
+LMF_KERNEL(gelu_fwd_bf16)(const __nv_bfloat16 *x, __nv_bfloat16 *y, int64_t n)
+{
+    for (int64_t i = lmf_grid_first(); i < n; i += lmf_grid_step())
+        lmf_write(y + i, lmf_read(x + i) * half_of(within(lmf_read(x + i))));
+}
+
+LMF_KERNEL(gelu_bwd_bf16)(const __nv_bfloat16 *x, const __nv_bfloat16 *dy, __nv_bfloat16 *dx, int64_t n)
+{
+    for (int64_t i = lmf_grid_first(); i < n; i += lmf_grid_step()) {
+        float z = within(lmf_read(x + i)), s = half_of(z), slope = fmaf(z * z, 6 * 0.79788456f * 0.044715f, 2 * 0.79788456f);
+        lmf_write(dx + i, lmf_read(dy + i) * fmaf(z * s * (1.0f - s), slope, s));
+    }
+}

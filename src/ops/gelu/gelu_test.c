@@ -13,5 +13,8 @@ LMF_OP_CASES(gelu) = {
     { "gelu_bwd", "odd", "x:f32[5,37] dy:f32[5,37]", "", "normal", "4e-6 dy" },
     { "gelu_bwd", "far ends", "x:f32[1,8]=-10000,-100,-12,-5,5,12,100,10000 dy:f32[1,8]", "", "normal" },
     { "gelu_bwd", "shapes differ", "x:f32[2,16] dy:f32[2,15]", "", "refused:E_SHAPE" },
+    { "gelu", "bf16", "x!:bf16[5,37]", "", "normal", "0x1p-7 + 2e-6 x" },
+    { "gelu_bwd", "bf16", "x:bf16[5,37] dy:bf16[5,37]", "", "normal", "0x1p-7 + 4e-6 dy" },
+    { "gelu_bwd", "types differ", "x:bf16[5,37] dy:f32[5,37]", "", "refused:E_DTYPE" },
     { 0 }
 };

@@ -17,8 +17,8 @@ static lmf_status check(lmf_graph *g, const lmf_node *n)
     bool floats = true, long_enough = true;
     for (int i = 3; i < n->n_in; i++)
         floats &= !n->in[i] || n->in[i]->v.dtype == LMF_F32;
-    if (x->dtype != LMF_F32 || !(w->fmt->flags & (LMF_FORMAT_FLOAT | LMF_FORMAT_QUANT)) || target->dtype != LMF_I32 || !floats)
-        return lmf_refuse(g, n, LMF_E_DTYPE, "x and all numbers of a row are f32, w of a float or block format, target i32");
+    if (!lmf_is_activation(n->in[0]) || !(w->fmt->flags & (LMF_FORMAT_FLOAT | LMF_FORMAT_QUANT)) || target->dtype != LMF_I32 || !floats)
+        return lmf_refuse(g, n, LMF_E_DTYPE, "x is f32 or bf16, all numbers of a row f32, w of a float or block format, target i32");
     if (x->n_dims < 2 || w->n_dims != 2 || x->dim[x->n_dims - 1] != w->dim[1])
         return lmf_refuse(g, n, LMF_E_SHAPE, "x is [T, D] and w [V, D]");
     int64_t t = lmf_view_rows(x);
@@ -95,7 +95,8 @@ static double product_flops(const lmf_node *n) { return 2 * (double)lmf_view_cou
 static double input_bytes(const lmf_node *n)
 {
     const lmf_view *w = &n->in[1]->v;
-    return 4 * (double)lmf_view_count(&n->in[0]->v) + (double)lmf_view_count(w) / w->fmt->block * w->fmt->block_bytes;
+    return n->in[0]->v.fmt->block_bytes * (double)lmf_view_count(&n->in[0]->v) +
+           (double)lmf_view_count(w) / w->fmt->block * w->fmt->block_bytes;
 }
 static void cost(const lmf_node *n, double *flops, double *bytes)
 {
@@ -117,7 +118,7 @@ lmf_tensor *(lmf_head_logp)(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lmf_tens
 static lmf_status bwd_infer(lmf_graph *g, lmf_node *n)
 {
     LMF_TRY(check(g, n));
-    lmf_out_like(n, 0, n->in[0], LMF_F32);
+    lmf_out_like(n, 0, n->in[0], n->in[0]->v.dtype);
     if (n->op == &lmf_op_head_logp_bwd_w)
         lmf_out_like(n, 1, n->in[1], LMF_F32);
     return LMF_OK;
@@ -165,7 +166,8 @@ static void bwd_cost(const lmf_node *n, double *flops, double *bytes)
 {
     bool with_w = n->op == &lmf_op_head_logp_bwd_w;
     *flops = (with_w ? 4 : 2) * product_flops(n);
-    *bytes = input_bytes(n) + 4 * (double)lmf_view_count(&n->out[0]->v) + (with_w ? 4 * (double)lmf_view_count(&n->out[1]->v) : 0);
+    *bytes = input_bytes(n) + n->out[0]->v.fmt->block_bytes * (double)lmf_view_count(&n->out[0]->v) +
+             (with_w ? 4 * (double)lmf_view_count(&n->out[1]->v) : 0);
 }
 
 const lmf_op lmf_op_head_logp_bwd = {

@@ -14,8 +14,9 @@ static const lmf_field fields[] = {
 static lmf_status infer(lmf_graph *g, lmf_node *n)
 {
     const lmf_view *x = &n->in[0]->v, *w = &n->in[1]->v, *target = &n->in[2]->v, *weight = &n->in[3]->v;
-    if (x->dtype != LMF_F32 || !(w->fmt->flags & (LMF_FORMAT_FLOAT | LMF_FORMAT_QUANT)) || target->dtype != LMF_I32 || weight->dtype != LMF_F32)
-        return lmf_refuse(g, n, LMF_E_DTYPE, "x and weight are f32, w of a float or block format, target i32");
+    if (!lmf_is_activation(n->in[0]) || !(w->fmt->flags & (LMF_FORMAT_FLOAT | LMF_FORMAT_QUANT)) || target->dtype != LMF_I32 ||
+        weight->dtype != LMF_F32)
+        return lmf_refuse(g, n, LMF_E_DTYPE, "x is f32 or bf16, weight f32, w of a float or block format, target i32");
     if (x->n_dims < 2 || w->n_dims != 2 || x->dim[x->n_dims - 1] != w->dim[1])
         return lmf_refuse(g, n, LMF_E_SHAPE, "x is [T, D] and w [V, D]");
     int64_t t = lmf_view_rows(x);
@@ -25,7 +26,7 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
         return lmf_refuse(g, n, LMF_E_LIMIT, "at most 2^31 - 1 rows");
     lmf_out_set(n, 0, LMF_F32, 1, (int64_t[]){ 1 });
     lmf_out_set(n, 1, LMF_F32, x->n_dims - 1, x->dim);
-    lmf_out_like(n, 2, n->in[0], LMF_F32);
+    lmf_out_like(n, 2, n->in[0], x->dtype);
     if (n->op == &lmf_op_head_nll_w)
         lmf_out_like(n, 3, n->in[1], LMF_F32);
     return LMF_OK;
@@ -109,7 +110,8 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
     const lmf_view *w = &n->in[1]->v;
     double x = (double)lmf_view_count(&n->in[0]->v), v = (double)w->dim[0];
     *flops = (n->op == &lmf_op_head_nll_w ? 8 : 4) * x * v;
-    *bytes = 8 * x + (double)lmf_view_count(w) / w->fmt->block * w->fmt->block_bytes + (n->op == &lmf_op_head_nll_w ? 4 * v * (double)w->dim[1] : 0);
+    *bytes = 2 * n->in[0]->v.fmt->block_bytes * x + (double)lmf_view_count(w) / w->fmt->block * w->fmt->block_bytes +
+             (n->op == &lmf_op_head_nll_w ? 4 * v * (double)w->dim[1] : 0);
 }
 
 const lmf_op lmf_op_head_nll = {

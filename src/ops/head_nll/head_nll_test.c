@@ -35,5 +35,15 @@ LMF_OP_CASES(head_nll) = {
     { "head_nll", "fast, many tiles", "x:f32[300,96] w:f32[700,96] target:i32[300]<700 weight:f32[300]", "scale=0.2 compute=1", "normal" },
     { "head_nll", "fast, bf16 w", "x:f32[129,64] w:bf16[257,64] target:i32[129]<257 weight:f32[129]", "scale=0.2 compute=1", "normal" },
     { "head_nll_w", "fast", "x:f32[130,40] w:f32[419,40] target:i32[130]<419 weight:f32[130]", "scale=0.2 compute=1", "normal" },
+    { "head_nll", "bf16 x, many tiles", "x:bf16[300,96] w:f32[700,96] target:i32[300]<700 weight:f32[300]", "scale=0.2 compute=1",
+      "normal" },
+    { "head_nll", "bf16 x, q4_1 w", "x!:bf16[37,64] w:q4_1[261,64] target:i32[37]<261 weight:f32[37]", "scale=0.2 compute=1", "normal" },
+    { "head_nll", "bf16 x, rows that don't count",
+      "x:bf16[7,32] w:f32[19,32] target:i32[7]=3,-100,18,19,0,5,2147483647 weight:f32[7]=1,1,0,1,0.5,-2,1",
+      "scale=0.3 compute=1", "normal" },
+    { "head_nll", "bf16 x, no row counts", "x:bf16[3,64] w:f32[19,64] target:i32[3]<19 weight:f32[3]=0", "scale=1 compute=1", "normal" },
+    { "head_nll", "bf16 x, no rows", "x:bf16[0,64] w:f32[19,64] target:i32[0]<19 weight:f32[0]", "scale=1 compute=1", "normal" },
+    { "head_nll_w", "bf16 x", "x:bf16[130,64] w:f32[419,64] target:i32[130]<419 weight:f32[130]", "scale=0.2 compute=1", "normal" },
+    { "head_nll", "x in half", "x:f16[5,24] w:f32[19,24] target:i32[5]<19 weight:f32[5]", "scale=1 compute=0", "refused:E_DTYPE" },
     { 0 }
 };

@@ -13,6 +13,7 @@ static const lmf_field fields[] = {
     { "tb", LMF_FIELD_I32, offsetof(lmf_matmul_attrs, tb), "", 0, 1 },
     { "alpha", LMF_FIELD_F32, offsetof(lmf_matmul_attrs, alpha), "", -1e30, 1e30 },
     { "compute", LMF_FIELD_I32, offsetof(lmf_matmul_attrs, compute), "", 0, 1 },
+    { "y", LMF_FIELD_DTYPE, offsetof(lmf_matmul_attrs, y), "", LMF_F32, LMF_BF16 },
     { 0 }
 };
 
@@ -23,8 +24,8 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
 {
     const lmf_matmul_attrs *t = n->attrs;
     const lmf_view *a = &n->in[0]->v, *b = &n->in[1]->v, *c = n->n_in > 2 && n->in[2] ? &n->in[2]->v : NULL;
-    if (!is_real(a) || !is_real(b) || (c && c->dtype != LMF_F32))
-        return lmf_refuse(g, n, LMF_E_DTYPE, "a and b are of a float or block format, c is f32");
+    if (!is_real(a) || !is_real(b) || (t->y != LMF_F32 && t->y != LMF_BF16))
+        return lmf_refuse(g, n, LMF_E_DTYPE, "a and b are of a float or block format, y is f32 or bf16");
     if (a->n_dims < 1 || b->n_dims < 1 || (t->tb && b->n_dims != 2))
         return lmf_refuse(g, n, LMF_E_SHAPE, "a and b need a dimension, b needs two with tb");
     int64_t ka = t->ta ? lmf_view_rows(a) : width(a), kb = t->tb ? width(b) : lmf_view_rows(b);
@@ -35,9 +36,11 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
     for (int i = 0; i + 1 < n_dims; i++)
         dim[i] = t->ta ? width(a) : a->dim[i];
     dim[n_dims - 1] = t->tb ? b->dim[0] : width(b);
-    lmf_out_set(n, 0, LMF_F32, n_dims, dim);
+    lmf_out_set(n, 0, (uint16_t)t->y, n_dims, dim);
     if (c && !lmf_same_shape(n->in[2], n->out[0]) && (c->n_dims != 1 || c->dim[0] != dim[n_dims - 1]))
         return lmf_refuse(g, n, LMF_E_SHAPE, "c must have the shape of the product, or be one row of its width");
+    if (c && c->dtype != (c->n_dims == n_dims && n_dims > 1 ? t->y : LMF_F32))
+        return lmf_refuse(g, n, LMF_E_DTYPE, "c has the type of y; as one row for all it is f32");
     return LMF_OK;
 }
 
@@ -57,9 +60,10 @@ static lmf_status ref(const lmf_call *call)
     return LMF_OK;
 }
 
-/* d_in = product of u and v + d_in, in the shape of in. */
+/* d_in = product of u and v + d_in, in the shape of in and of the type of the sum so far, if there is one. */
 static lmf_status add_product(lmf_graph *g, const lmf_node *n, int i, lmf_tensor *u, lmf_tensor *v, lmf_matmul_attrs t, lmf_tensor **d_in)
 {
+    t.y = d_in[i] ? d_in[i]->v.dtype : t.y;
     lmf_tensor *d = (lmf_matmul)(g, u, v, d_in[i], t);
     if (d && !lmf_same_shape(d, n->in[i]))
         return lmf_refuse(g, n, LMF_E_SHAPE, "the gradient of %s needs it to have two dimensions", i ? "b" : "a");
@@ -72,13 +76,13 @@ static lmf_status grad(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out
     const lmf_matmul_attrs *t = n->attrs;
     lmf_tensor *a = n->in[0], *b = n->in[1], *c = n->n_in > 2 ? n->in[2] : NULL, *dy = d_out[0];
     if (a->needs_grad && !t->ta)
-        LMF_TRY(add_product(g, n, 0, dy, b, (lmf_matmul_attrs){ 0, !t->tb, t->alpha, t->compute }, d_in));
+        LMF_TRY(add_product(g, n, 0, dy, b, (lmf_matmul_attrs){ 0, !t->tb, t->alpha, t->compute, t->y }, d_in));
     else if (a->needs_grad)
-        LMF_TRY(add_product(g, n, 0, b, dy, (lmf_matmul_attrs){ t->tb, 1, t->alpha, t->compute }, d_in));
+        LMF_TRY(add_product(g, n, 0, b, dy, (lmf_matmul_attrs){ t->tb, 1, t->alpha, t->compute, t->y }, d_in));
     if (b->needs_grad && t->tb)
-        LMF_TRY(add_product(g, n, 1, dy, a, (lmf_matmul_attrs){ 1, t->ta, t->alpha, t->compute }, d_in));
+        LMF_TRY(add_product(g, n, 1, dy, a, (lmf_matmul_attrs){ 1, t->ta, t->alpha, t->compute, LMF_F32 }, d_in));
     else if (b->needs_grad)
-        LMF_TRY(add_product(g, n, 1, a, dy, (lmf_matmul_attrs){ !t->ta, 0, t->alpha, t->compute }, d_in));
+        LMF_TRY(add_product(g, n, 1, a, dy, (lmf_matmul_attrs){ !t->ta, 0, t->alpha, t->compute, LMF_F32 }, d_in));
     if (c && c->needs_grad)
         lmf_grad_add(g, &d_in[2], lmf_same_shape(c, dy) ? dy : (lmf_sum_rows)(g, dy));
     return g->status;
@@ -91,7 +95,7 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
     const lmf_matmul_attrs *t = n->attrs;
     const lmf_view *b = &n->in[1]->v;
     *flops = 2 * (double)lmf_view_count(&n->out[0]->v) * (double)(t->tb ? width(b) : lmf_view_rows(b));
-    *bytes = 4 * (double)lmf_view_count(&n->out[0]->v);
+    *bytes = view_bytes(&n->out[0]->v);
     for (int i = 0; i < n->n_in; i++)
         if (n->in[i])
             *bytes += view_bytes(&n->in[i]->v);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: with compute 0 only the tiled kernel serves, whose rows depend on nothing but themselves; few_rows and the library's
- * products sum in another order. scratch holds a in the product's type where it is not, then b, then the library's workspace. */
+ * products sum in another order. scratch holds a in the product's type where it is not, then b, then a row c in y's type where it is not,
+ * then the library's workspace. */
 #include "ops/matmul/matmul.h"
 #include "base/checked.h"
 #include "device/cuda/blas.h"
@@ -57,7 +58,7 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
 static bool few_fits(const lmf_call *c, const lmf_device *dev)
 {
     const lmf_matmul_attrs *t = c->attrs;
-    return t->compute == 1 && !t->ta && t->tb && c->in[0].dtype == LMF_F32 && fits(c, dev) && sizes_of(c).m <= FEW;
+    return t->compute == 1 && !t->ta && t->tb && c->in[0].dtype == LMF_F32 && t->y == LMF_F32 && fits(c, dev) && sizes_of(c).m <= FEW;
 }
 
 /* b in whole words, eight elements a lane: matmul_few_cuda.cu. */
@@ -113,7 +114,9 @@ static lmf_status as_f32(const lmf_worker *wk, const lmf_view *v, void *dst, con
 
 static lmf_status tiled(const lmf_call *c, const lmf_worker *wk)
 {
-    static const char *const kernels[2][2] = { { "matmul_fwd_f32_nn", "matmul_fwd_f32_nt" }, { "matmul_fwd_f32_tn", "matmul_fwd_f32_tt" } };
+    static const char *const kernels[2][2][2] = {
+        { { "matmul_fwd_f32_nn", "matmul_fwd_f32_nt" }, { "matmul_fwd_f32_tn", "matmul_fwd_f32_tt" } },
+        { { "matmul_fwd_bf16_nn", "matmul_fwd_bf16_nt" }, { "matmul_fwd_bf16_tn", "matmul_fwd_bf16_tt" } } };
     const lmf_matmul_attrs *t = c->attrs;
     sizes s = sizes_of(c);
     const void *a, *b, *add = has_c(c) ? c->in[2].data : NULL;
@@ -121,7 +124,7 @@ static lmf_status tiled(const lmf_call *c, const lmf_worker *wk)
     LMF_TRY(as_f32(wk, &c->in[0], c->scratch, &a, &a_stride));
     LMF_TRY(as_f32(wk, &c->in[1], (char *)c->scratch + unpacked_bytes(&c->in[0]), &b, &b_stride));
     lmf_cuda_grid grid = { (uint32_t)((s.n + TILE - 1) / TILE), (uint32_t)((s.m + TILE - 1) / TILE), 1 };
-    return lmf_cuda_launch(wk, "matmul", kernels[t->ta != 0][t->tb != 0], grid, 256, 0,
+    return lmf_cuda_launch(wk, "matmul", kernels[t->y == LMF_BF16][t->ta != 0][t->tb != 0], grid, 256, 0,
                            LMF_CUDA_ARGS(&a, &b, &add, &c->out[0].data, &s.m, &s.n, &s.k, &a_stride, &b_stride, &s.c_stride, &t->alpha));
 }
 
@@ -143,10 +146,16 @@ static size_t rounded_bytes(const lmf_view *v)
     return v->dtype == LMF_BF16 ? 0 : lmf_align_up((size_t)lmf_view_count(v) * sizeof(uint16_t), 256);
 }
 
+/* One row for all, added to a y in bf16: the library wants it in that type. */
+static size_t row_c_bytes(const lmf_call *c)
+{
+    return has_c(c) && c->in[2].dtype != c->out[0].dtype ? lmf_align_up((size_t)lmf_view_count(&c->in[2]) * sizeof(uint16_t), 256) : 0;
+}
+
 static size_t round_scratch(const lmf_call *c, const lmf_device *dev)
 {
     (void)dev;
-    return rounded_bytes(&c->in[0]) + rounded_bytes(&c->in[1]) + LMF_CUDA_PRODUCT_WORKSPACE;
+    return rounded_bytes(&c->in[0]) + rounded_bytes(&c->in[1]) + row_c_bytes(c) + LMF_CUDA_PRODUCT_WORKSPACE;
 }
 
 static bool blas_fits(const lmf_call *c, const lmf_device *dev)
@@ -159,7 +168,8 @@ static bool blas_fits(const lmf_call *c, const lmf_device *dev)
     for (int i = 0; i < 2; i++)
         if (lmf_cuda_row_stride(&c->in[i]) % 8 || inner(&c->in[i]) % 8)
             return false;
-    return s.m > FEW && s.n >= 8 && s.k >= 8 && s.n % 4 == 0 && (!has_c(c) || s.c_stride % 4 == 0);
+    int each = t->y == LMF_BF16 ? 8 : 4; /* sixteen bytes */
+    return s.m > FEW && s.n >= 8 && s.k >= 8 && s.n % each == 0 && (!has_c(c) || s.c_stride % each == 0);
 }
 
 /* Where operand i lies for the product: itself, or rounded in scratch. */
@@ -169,16 +179,17 @@ static const void *operand(const lmf_call *c, int i)
     return rounded_bytes(&c->in[i]) ? (char *)c->scratch + at : c->in[i].data;
 }
 
-static void *workspace(const lmf_call *c) { return (char *)c->scratch + rounded_bytes(&c->in[0]) + rounded_bytes(&c->in[1]); }
+static char *behind_operands(const lmf_call *c) { return (char *)c->scratch + rounded_bytes(&c->in[0]) + rounded_bytes(&c->in[1]); }
+static const void *addend(const lmf_call *c) { return !has_c(c) ? NULL : row_c_bytes(c) ? behind_operands(c) : c->in[2].data; }
 
 static lmf_status blas_prepare(lmf_call *c, lmf_device *dev)
 {
     const lmf_matmul_attrs *t = c->attrs;
     sizes s = sizes_of(c);
     uintptr_t all = (uintptr_t)operand(c, 0) | (uintptr_t)operand(c, 1) | (uintptr_t)c->out[0].data |
-                    (has_c(c) ? (uintptr_t)c->in[2].data : 0) | 256;
-    lmf_cuda_product_spec spec = { .m = s.m, .n = s.n, .k = s.k, .ta = t->ta, .tb = t->tb, .dtype = LMF_BF16, .y_dtype = LMF_F32, .y_stride = s.n,
-                                   .add = !has_c(c) ? 0 : s.c_stride ? 1 : 2, .add_stride = s.c_stride, .alignment = all & (~all + 1) };
+                    (uintptr_t)addend(c) | 256;
+    lmf_cuda_product_spec spec = { .m = s.m, .n = s.n, .k = s.k, .ta = t->ta, .tb = t->tb, .dtype = LMF_BF16, .y_dtype = c->out[0].dtype,
+                                   .y_stride = s.n, .add = !has_c(c) ? 0 : s.c_stride ? 1 : 2, .add_stride = s.c_stride, .alignment = all & (~all + 1) };
     spec.a_stride = rounded_bytes(&c->in[0]) ? inner(&c->in[0]) : lmf_cuda_row_stride(&c->in[0]);
     spec.b_stride = rounded_bytes(&c->in[1]) ? inner(&c->in[1]) : lmf_cuda_row_stride(&c->in[1]);
     return lmf_cuda_product_create(dev, &spec, &c->prep);
@@ -197,7 +208,14 @@ static lmf_status blas(const lmf_call *c, const lmf_worker *wk)
             LMF_TRY(lmf_cuda_launch(wk, "matmul", formats[format_index(v->dtype)].round, lmf_cuda_blocks(rows * (n / 8), 256), 256, 0,
                                     LMF_CUDA_ARGS(&v->data, &dst, &bytes, &rows, &n)));
     }
-    return lmf_cuda_product_run(wk, c->prep, operand(c, 0), operand(c, 1), has_c(c) ? c->in[2].data : NULL, c->out[0].data, t->alpha, workspace(c));
+    if (row_c_bytes(c)) {
+        const void *dst = addend(c);
+        int64_t bytes = 0, rows = 1, n = lmf_view_count(&c->in[2]);
+        LMF_TRY(lmf_cuda_launch(wk, "matmul", "matmul_round_f32", lmf_cuda_blocks(n / 8, 256), 256, 0,
+                                LMF_CUDA_ARGS(&c->in[2].data, &dst, &bytes, &rows, &n)));
+    }
+    return lmf_cuda_product_run(wk, c->prep, operand(c, 0), operand(c, 1), addend(c), c->out[0].data, t->alpha,
+                                behind_operands(c) + row_c_bytes(c));
 }
 
 LMF_CUDA_ROWS(matmul) = {

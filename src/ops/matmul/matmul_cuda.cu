@@ -44,9 +44,9 @@ static __device__ __forceinline__ void load_tile(float (*shared)[TILE + 4], cons
     }
 }
 
-/* 256 threads; each has 4 by 4 elements of a 64 by 64 tile of y. c_stride 0: c is [N]. */
-template <bool ta, bool tb>
-static __device__ __forceinline__ void tiled(const float *a, const float *b, const float *c, float *y, int64_t m, int64_t n, int64_t k,
+/* 256 threads; each has 4 by 4 elements of a 64 by 64 tile of y. c_stride 0: c is [N], f32; else of y's type. */
+template <bool ta, bool tb, class Y>
+static __device__ __forceinline__ void tiled(const float *a, const float *b, const void *c, Y *y, int64_t m, int64_t n, int64_t k,
                                              int64_t a_stride, int64_t b_stride, int64_t c_stride, float alpha)
 {
     __shared__ float as[DEPTH][TILE + 4], bs[DEPTH][TILE + 4];
@@ -74,21 +74,23 @@ static __device__ __forceinline__ void tiled(const float *a, const float *b, con
 #pragma unroll
         for (int j = 0; j < 4; j++) {
             int64_t r = m0 + ty + i, col = n0 + tx + j;
-            if (r < m && col < n)
-                y[r * n + col] = c ? alpha * sum[i][j] + c[r * c_stride + col] : alpha * sum[i][j];
+            if (r >= m || col >= n)
+                continue;
+            float add = !c ? 0.0f : c_stride ? lmf_read((const Y *)c + r * c_stride + col) : ((const float *)c)[col];
+            lmf_write(y + r * n + col, c ? alpha * sum[i][j] + add : alpha * sum[i][j]);
         }
 }
 
-#define TILED(name, ta, tb)                                                                                          \
-    LMF_KERNEL(matmul_fwd_f32_##name)(const float *a, const float *b, const float *c, float *y, int64_t m, int64_t n, int64_t k, \
-                                      int64_t a_stride, int64_t b_stride, int64_t c_stride, float alpha)             \
+#define TILED(name, ta, tb, Y)                                                                                       \
+    LMF_KERNEL(matmul_fwd_##name)(const float *a, const float *b, const void *c, Y *y, int64_t m, int64_t n, int64_t k, \
+                                  int64_t a_stride, int64_t b_stride, int64_t c_stride, float alpha)                 \
     {                                                                                                                \
         tiled<ta, tb>(a, b, c, y, m, n, k, a_stride, b_stride, c_stride, alpha);                                     \
     }
-TILED(nn, false, false)
-TILED(nt, false, true)
-TILED(tn, true, false)
-TILED(tt, true, true)
+#define EACH_WAY(name, Y) TILED(name##_nn, false, false, Y) TILED(name##_nt, false, true, Y) TILED(name##_tn, true, false, Y) \
+    TILED(name##_tt, true, true, Y)
+EACH_WAY(f32, float)
+EACH_WAY(bf16, __nv_bfloat16)
 
 /* Few rows of a (at most 8), b [N, K] in any format: one warp a column, b read once. Lanes take every 32nd k; their sums
  * meet in a fixed tree. */

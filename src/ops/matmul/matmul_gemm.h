@@ -31,8 +31,8 @@ static inline bool lmf__matmul_gemm(const lmf_call *call, lmf_gemm *g)
     const lmf_view *a = &call->in[0], *b = &call->in[1], *c = call->n_in > 2 && call->in[2].n_dims ? &call->in[2] : NULL, *y = &call->out[0];
     *g = (lmf_gemm){ .m = lmf_view_rows(y), .n = y->dim[y->n_dims - 1], .k = t->tb ? b->dim[b->n_dims - 1] : lmf_view_rows(b),
                      .a = { a->data, a->fmt, 0, !t->ta }, .b = { b->data, b->fmt, 0, t->tb }, .alpha = t->alpha, .y = y->data };
-    if (!a->fmt->unpack || !b->fmt->unpack || !lmf__matmul_stride(a, &g->a.stride) || !lmf__matmul_stride(b, &g->b.stride) ||
-        !lmf__matmul_stride(y, &g->y_stride))
+    if (y->dtype != LMF_F32 || !a->fmt->unpack || !b->fmt->unpack || !lmf__matmul_stride(a, &g->a.stride) ||
+        !lmf__matmul_stride(b, &g->b.stride) || !lmf__matmul_stride(y, &g->y_stride))
         return false;
     if (!c)
         return true;

@@ -32,7 +32,8 @@ static bool arrange(const lmf_call *call, const lmf_device *dev, lmf_dnn_gemm *g
     int64_t a_row = row_stride(a), b_row = row_stride(b), y_row = row_stride(y), c_row = c ? row_stride(c) : 0;
     *g = (lmf_dnn_gemm){ .m = lmf_view_rows(y), .n = inner(y), .k = t->tb ? inner(b) : lmf_view_rows(b), .y_stride = y_row, .has_c = c != NULL,
                          .alpha = t->alpha, .n_workers = dev->n_workers };
-    if (t->compute != 1 || g->m < LEAST || g->n < LEAST || g->k < LEAST || a_row < 0 || b_row < 0 || y_row < 0 || c_row < 0)
+    if (t->compute != 1 || y->dtype != LMF_F32 || g->m < LEAST || g->n < LEAST || g->k < LEAST || a_row < 0 || b_row < 0 || y_row < 0 ||
+        c_row < 0)
         return false;
     if (c && (c->n_dims > 1 || y->n_dims == 1))
         g->c_stride = c_row;

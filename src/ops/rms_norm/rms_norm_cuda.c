@@ -56,11 +56,68 @@ static lmf_status bwd(const lmf_call *c, const lmf_worker *wk)
                            LMF_CUDA_ARGS(&c->scratch, &c->out[1].data, &pieces, &d));
 }
 
+/* ---- bf16 ---- */
+static const uint16_t fwd_bf16[] = { LMF_BF16, LMF_F32, LMF_BF16, LMF_F32 };
+static const uint16_t bwd_bf16[] = { LMF_BF16, LMF_F32, LMF_F32, LMF_BF16, LMF_BF16, LMF_F32 };
+static const uint16_t dx_bf16[] = { LMF_BF16, LMF_F32, LMF_F32, LMF_BF16, LMF_BF16, LMF_BF16 };
+enum { WARPS = 4 };
+
+static lmf_cuda_grid warps(const lmf_call *c) { return lmf_cuda_blocks(lmf_view_rows(&c->in[0]), WARPS); }
+
+static lmf_status fwd16(const lmf_call *c, const lmf_worker *wk)
+{
+    const lmf_rms_norm_attrs *a = c->attrs;
+    int64_t stride = lmf_cuda_row_stride(&c->in[0]), rows = lmf_view_rows(&c->in[0]);
+    int d = (int)width(c);
+    return lmf_cuda_launch(wk, "rms_norm", d % 4 || stride % 4 ? "rms_norm_fwd_bf16_1" : "rms_norm_fwd_bf16_4", warps(c), 32 * WARPS, 0,
+                           LMF_CUDA_ARGS(&c->in[0].data, &c->in[1].data, &c->out[0].data, &c->out[1].data, &stride, &rows, &d, &a->eps));
+}
+
+static lmf_status dx16(const lmf_call *c, const lmf_worker *wk)
+{
+    int64_t rows = lmf_view_rows(&c->in[0]);
+    int d = (int)width(c);
+    const void *onto = c->n_in > 4 && c->in[4].n_dims ? c->in[4].data : NULL;
+    return lmf_cuda_launch(wk, "rms_norm", d % 4 ? "rms_norm_dx_bf16_1" : "rms_norm_dx_bf16_4", warps(c), 32 * WARPS, 0,
+                           LMF_CUDA_ARGS(&c->in[0].data, &c->in[1].data, &c->in[2].data, &c->in[3].data, &onto, &c->out[0].data, &rows,
+                                         &d));
+}
+
+static lmf_status bwd16(const lmf_call *c, const lmf_worker *wk)
+{
+    int64_t rows = lmf_view_rows(&c->in[0]);
+    int d = (int)width(c), pieces = (int)n_pieces(c);
+    lmf_cuda_grid columns = lmf_cuda_blocks(d, 128), both = { columns.x, (uint32_t)pieces, 1 };
+    LMF_TRY(dx16(c, wk));
+    LMF_TRY(lmf_cuda_launch(wk, "rms_norm", "rms_norm_bwd_bf16_dw_pieces", both, 128, 0,
+                            LMF_CUDA_ARGS(&c->in[0].data, &c->in[2].data, &c->in[3].data, &c->scratch, &rows, &d)));
+    return lmf_cuda_launch(wk, "rms_norm", "rms_norm_bwd_f32_dw", columns, 128, 0,
+                           LMF_CUDA_ARGS(&c->scratch, &c->out[1].data, &pieces, &d));
+}
+
+static bool dx_fits(const lmf_call *c, const lmf_device *dev)
+{
+    (void)dev;
+    for (int i = 0; i < c->n_in; i++)
+        if (c->in[i].n_dims && !lmf_view_is_dense(&c->in[i]))
+            return false;
+    return width(c) <= INT32_MAX / 2 && lmf_view_rows(&c->in[0]) <= INT32_MAX;
+}
+
 LMF_CUDA_ROWS(rms_norm) = {
+    { .name = "rms_norm_fwd_bf16", .dtypes = fwd_bf16, .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fwd_fits,
+      .run = fwd16 },
     { .name = "rms_norm_fwd_f32", .dtypes = fwd_f32, .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fwd_fits, .run = fwd },
     { 0 }
 };
+LMF_CUDA_ROWS(rms_norm_dx) = {
+    { .name = "rms_norm_dx_bf16", .dtypes = dx_bf16, .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = dx_fits,
+      .run = dx16 },
+    { 0 }
+};
 LMF_CUDA_ROWS(rms_norm_bwd) = {
+    { .name = "rms_norm_bwd_bf16", .dtypes = bwd_bf16, .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = bwd_fits,
+      .scratch = bwd_scratch, .run = bwd16 },
     { .name = "rms_norm_bwd_f32", .dtypes = bwd_f32, .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = bwd_fits, .scratch = bwd_scratch, .run = bwd },
     { 0 }
 };

@@ -13,13 +13,13 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
 {
     const lmf_rope_attrs *a = n->attrs;
     const lmf_view *x = &n->in[0]->v, *pos = &n->in[1]->v, *freq = &n->in[2]->v;
-    if (x->dtype != LMF_F32 || pos->dtype != LMF_I32 || freq->dtype != LMF_F32)
-        return lmf_refuse(g, n, LMF_E_DTYPE, "x and freq are f32, pos is i32");
+    if (!lmf_is_activation(n->in[0]) || pos->dtype != LMF_I32 || freq->dtype != LMF_F32)
+        return lmf_refuse(g, n, LMF_E_DTYPE, "x is f32 or bf16, freq f32, pos i32");
     if (a->n_rot % 2 || a->n_rot > a->head_size)
         return lmf_refuse(g, n, LMF_E_ARG, "n_rot %d must be even and at most head_size %d", a->n_rot, a->head_size);
     if (x->n_dims != 2 || pos->n_dims != 1 || freq->n_dims != 1 || x->dim[0] != pos->dim[0] || x->dim[1] % a->head_size || freq->dim[0] != a->n_rot / 2)
         return lmf_refuse(g, n, LMF_E_SHAPE, "x is [T, H*%d], pos [T], freq [%d]", a->head_size, a->n_rot / 2);
-    lmf_out_like(n, 0, n->in[0], LMF_F32);
+    lmf_out_like(n, 0, n->in[0], x->dtype);
     return LMF_OK;
 }
 
@@ -56,7 +56,7 @@ static lmf_status grad(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out
 static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     *flops = 3 * (double)lmf_view_count(&n->in[0]->v);
-    *bytes = 8 * (double)lmf_view_count(&n->in[0]->v);
+    *bytes = 2 * n->in[0]->v.fmt->block_bytes * (double)lmf_view_count(&n->in[0]->v);
 }
 
 const lmf_op lmf_op_rope = { .name = "rope", .n_in_min = 3, .n_in_max = 3, .n_out = 1, .flags = LMF_OP_CHEAP, .attr_bytes = sizeof(lmf_rope_attrs),

@@ -10,7 +10,7 @@
 static bool dense(const lmf_call *c, const lmf_device *dev)
 {
     (void)dev;
-    return lmf_view_is_dense(&c->in[0]) && lmf_view_is_dense(&c->in[1]) && lmf_view_is_dense(&c->in[2]);
+    return c->in[0].dtype == LMF_F32 && lmf_view_is_dense(&c->in[0]) && lmf_view_is_dense(&c->in[1]) && lmf_view_is_dense(&c->in[2]);
 }
 
 /* cos, then sin, of n_rot/2 angles for each worker */

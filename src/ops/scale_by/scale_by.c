@@ -5,13 +5,13 @@
 static lmf_status infer(lmf_graph *g, lmf_node *n)
 {
     const lmf_tensor *x = n->in[0], *s = n->in[1], *c = n->n_in > 2 ? n->in[2] : NULL;
-    if (x->v.dtype != LMF_F32 || s->v.dtype != LMF_F32 || (c && c->v.dtype != LMF_F32))
-        return lmf_refuse(g, n, LMF_E_DTYPE, "all inputs are f32");
+    if (!lmf_is_activation(x) || s->v.dtype != LMF_F32 || (c && c->v.dtype != x->v.dtype))
+        return lmf_refuse(g, n, LMF_E_DTYPE, "x and c are f32 or bf16, both alike, and s is f32");
     if (s->v.n_dims != 1 || s->v.dim[0] != 1)
         return lmf_refuse(g, n, LMF_E_SHAPE, "s must be one number, [1]");
     if (c && !lmf_same_shape(x, c))
         return lmf_refuse(g, n, LMF_E_SHAPE, "c must have the shape of x");
-    lmf_out_like(n, 0, x, LMF_F32);
+    lmf_out_like(n, 0, x, x->v.dtype);
     return LMF_OK;
 }
 
@@ -39,7 +39,7 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     double e = (double)lmf_view_count(&n->in[0]->v);
     *flops = 2 * e;
-    *bytes = (n->n_in > 2 && n->in[2] ? 12 : 8) * e;
+    *bytes = (n->n_in > 2 && n->in[2] ? 3 : 2) * n->in[0]->v.fmt->block_bytes * e;
 }
 
 const lmf_op lmf_op_scale_by = {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scale_by: y = x * s[0] + c; the factor is data, so that it may differ at every step.
- *   x    [...]  f32
+ *   x    [...]  f32 | bf16
  *   s    [1]    f32; no gradient flows to it
- *   c    optional, the shape of x, f32: what y adds to
- *   y    [...]  f32
+ *   c    optional, the shape and type of x: what y adds to
+ *   y    [...]  x's type
  * Keeps nothing for backward. One fma an element, or a product and a sum where the processor has none: error at most 2^-23 of
- * |x s| + |c|. Same bits for any worker count; an element depends on its inputs alone.
- * Refuses LMF_E_SHAPE if s has more than one element or c is not like x, LMF_E_DTYPE for anything but f32. */
+ * |x s| + |c|, and in bf16 y's rounding. Same bits for any worker count; an element depends on its inputs alone.
+ * Refuses LMF_E_SHAPE if s has more than one element or c is not like x, LMF_E_DTYPE for other types. */
 #ifndef LMF_OPS_SCALE_BY_H
 #define LMF_OPS_SCALE_BY_H
 #include "graph/graph.h"

@@ -10,7 +10,7 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
     for (int i = 0; i < c->n_in; i++)
         if (c->in[i].n_dims && !lmf_view_is_dense(&c->in[i]))
             return false;
-    return lmf_view_is_dense(&c->out[0]);
+    return c->in[0].dtype == LMF_F32 && lmf_view_is_dense(&c->out[0]);
 }
 
 static lmf_status fwd(const lmf_call *call, const lmf_worker *wk)

@@ -15,10 +15,16 @@ static lmf_status fwd(const lmf_call *c, const lmf_worker *wk)
 {
     int64_t n = lmf_view_count(&c->in[0]);
     const void *add = c->n_in > 2 && c->in[2].n_dims ? c->in[2].data : NULL;
+    if (c->in[0].dtype == LMF_BF16)
+        return lmf_cuda_launch(wk, "scale_by", "scale_by_fwd_bf16", lmf_cuda_blocks(n, 8 * 256), 256, 0,
+                               LMF_CUDA_ARGS(&c->in[0].data, &c->in[1].data, &add, &c->out[0].data, &n));
     return lmf_cuda_launch(wk, "scale_by", "scale_by_fwd_f32", lmf_cuda_blocks(n, 1024), 256, 0,
                            LMF_CUDA_ARGS(&c->in[0].data, &c->in[1].data, &add, &c->out[0].data, &n));
 }
 
 LMF_CUDA_ROWS(scale_by) = {
-    { .name = "scale_by_fwd_f32", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .run = fwd }, { 0 }
+    { .name = "scale_by_fwd_bf16", .dtypes = (const uint16_t[]){ LMF_BF16, LMF_F32, LMF_BF16, LMF_BF16 },
+      .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .run = fwd },
+    { .name = "scale_by_fwd_f32", .dtypes = (const uint16_t[]){ LMF_F32, LMF_F32, LMF_F32, LMF_F32 },
+      .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .run = fwd }, { 0 }
 };

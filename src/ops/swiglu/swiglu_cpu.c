@@ -8,7 +8,7 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
 {
     (void)dev;
     for (int i = 0; i < c->n_in; i++)
-        if (!lmf_view_is_dense(&c->in[i]))
+        if (c->in[i].dtype != LMF_F32 || !lmf_view_is_dense(&c->in[i]))
             return false;
     for (int i = 0; i < c->n_out; i++)
         if (!lmf_view_is_dense(&c->out[i]))
