@@ -89,7 +89,7 @@ static void report(lmf_cli *cli, const bench_args *a, const lmf_trainer *t, cons
     json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:s, s:i}", "job", "train", "version", LMF_VERSION, "model", lmf_json_string(a->model),
                           "cpu", lmf_json_string(cpu), "device", cli->device, "workers", cli->ctx->n_workers);
     json_object_update_new(j, json_pack("{s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "compute", a->compute,
-                                        "activations", a->activations, "method", a->method,
+                                        "activations", lmf_trainer_between(t) == LMF_BF16 ? "bf16" : "f32", "method", a->method,
                                         "recompute", a->recompute, "lora_r", (json_int_t)a->lora_r, "batch_size", (json_int_t)a->batch_size,
                                         "seq_len", (json_int_t)a->seq_len, "steps", (json_int_t)a->steps));
     json_object_update_new(j, json_pack("{s:f, s:o, s:I, s:I, s:f, s:f}", "tokens_per_second", rate,
@@ -129,7 +129,7 @@ lmf_status lmf__bench_train(lmf_cli *cli, const bench_args *a)
     o.max_steps = a->steps, o.warmup_steps = 0;
     o.schedule = LMF_SCHEDULE_CONSTANT, o.lr = o.full ? 2e-5 : 1e-3;
     o.compute = strcmp(a->compute, "f32") != 0;
-    o.between = strcmp(a->activations, "bf16") == 0 ? LMF_BF16 : LMF_F32;
+    o.between = lmf_train_between(a->activations);
     o.recompute = a->recompute;
     o.profile = a->profile;
     LMF_TRY_TO(done, lmf_trainer_create(ctx, cli->device, m, &samples, &o, &t));

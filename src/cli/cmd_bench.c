@@ -32,7 +32,7 @@ static const lmf_flag flags[] = {
     { "method", 0, LMF_FLAG_CHOICE, AT(method), .fallback = "lora", .choices = "lora|full", .help = "what is trained" },
     { "lora-r", 0, LMF_FLAG_INT, AT(lora_r), 1, 1024, "16", .help = "rank of the pairs" },
     { "activations", 0, LMF_FLAG_CHOICE, AT(activations), .fallback = "auto", .choices = "auto|f32|bf16",
-      .help = "type of what goes between layers; auto is f32" },
+      .help = "type of what goes between layers; auto: bf16 on a GPU, else f32" },
     { "recompute", 0, LMF_FLAG_BOOL, AT(recompute), .help = "forget a layer's inner tensors and compute them again" },
     { "profile", 0, LMF_FLAG_BOOL, AT(profile), .help = "print where the time went (slows it down)" },
     { 0 }

@@ -34,7 +34,7 @@ static const lmf_flag flags[] = {
     { "shuffle", 0, LMF_FLAG_BOOL, AT(shuffle), .fallback = "true", .help = "shuffle rows each epoch", .no_help = "take rows in the order of the file" },
     { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast", .help = "f32: all products in f32; fast: bf16 where the processor has it" },
     { "activations", 0, LMF_FLAG_CHOICE, AT(activations), .fallback = "auto", .choices = "auto|f32|bf16",
-      .help = "type of what goes between layers; auto is f32. bf16: half the memory, faster on a GPU; the CPU has slow references for it" },
+      .help = "type of what goes between layers; auto: bf16 on a GPU with fast products, else f32. The CPU has slow references for bf16" },
     { "serve", 0, LMF_FLAG_BOOL, AT(serve), .help = "plan for answering instead of training" },
     { "context", 'c', LMF_FLAG_INT, AT(context), 0, 1 << 24, .fallback = "0", .help = "with --serve: tokens of a conversation; 0: the model's, at most 2048" },
     { "max-seqs", 0, LMF_FLAG_INT, AT(max_seqs), 1, 256, .fallback = "8", .help = "with --serve: conversations at once" },
@@ -204,7 +204,7 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)
     o.seed = (uint64_t)a->seed;
     o.shuffle = a->shuffle;
     o.compute = strcmp(a->compute, "f32") != 0;
-    o.between = strcmp(a->activations, "bf16") == 0 ? LMF_BF16 : LMF_F32;
+    o.between = lmf_train_between(a->activations);
     o.recompute = a->recompute;
     o.plan_only = true;
     lmf_status s = load_samples(cli, a, m, objective, &samples);

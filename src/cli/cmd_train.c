@@ -56,7 +56,7 @@ static lmf_train_opts options(const train_args *a)
     o.max_grad_norm = a->max_grad_norm;
     o.seed = (uint64_t)a->seed;
     o.compute = strcmp(a->compute, "f32") != 0;
-    o.between = strcmp(a->activations, "bf16") == 0 ? LMF_BF16 : LMF_F32;
+    o.between = lmf_train_between(a->activations);
     o.recompute = a->recompute;
     o.shuffle = a->shuffle;
     o.profile = a->profile;
@@ -457,7 +457,8 @@ static lmf_status run(lmf_cli *cli, void *args)
     r.dev = dev;
     LMF_TRY_TO(done, start(cli, a, &r));
     if (!cli->quiet && !cli->json)
-        fprintf(stderr, "LoRA of %.2f million parameters on %s; %.0f MB planned\n", (double)lmf_trainer_n_params(r.t) / 1e6, lmf_plain_text(a->model, (char[1024]){ 0 }, 1024), (double)lmf_trainer_bytes(r.t) / 1e6);
+        fprintf(stderr, "LoRA of %.2f million parameters on %s%s; %.0f MB planned\n", (double)lmf_trainer_n_params(r.t) / 1e6, lmf_plain_text(a->model, (char[1024]){ 0 }, 1024),
+                lmf_trainer_between(r.t) == LMF_BF16 ? ", activations in bf16" : "", (double)lmf_trainer_bytes(r.t) / 1e6);
     LMF_TRY_TO(done, train_loop(cli, &r));
     double seconds = lmf_cli_seconds() - r.start;
     if (r.s.n_skipped == r.s.step) {

@@ -69,7 +69,7 @@ const lmf_flag lmf_train_fields[] = {
     { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast",
       .help = "f32: all products in f32; fast: bf16 where the processor has it" },
     { "activations", 0, LMF_FLAG_CHOICE, AT(activations), .fallback = "auto", .choices = "auto|f32|bf16",
-      .help = "type of what goes between layers; auto is f32. bf16: half the memory, faster on a GPU; the CPU has slow references for it" },
+      .help = "type of what goes between layers; auto: bf16 on a GPU with fast products, else f32. The CPU has slow references for bf16" },
     { "profile", 0, LMF_FLAG_BOOL, AT(profile), .passing = true, .help = "print where the time went" },
     { 0 }
 };

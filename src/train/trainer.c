@@ -19,7 +19,13 @@ lmf_train_opts lmf_train_opts_default(void)
 {
     return (lmf_train_opts){ .struct_bytes = sizeof(lmf_train_opts), .objective = "sft", .lora_r = 16, .lora_alpha = 32, .target_modules = "all-linear",
         .batch_size = 4, .grad_accum = 4, .epochs = 1, .lr = 2e-4, .schedule = LMF_SCHEDULE_LINEAR, .warmup_steps = LMF_WARMUP_SHARE,
-        .weight_decay = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1, .seed = 42, .compute = 1, .shuffle = true };
+        .weight_decay = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1, .seed = 42, .compute = 1,
+        .between = LMF_ANY, .shuffle = true };
+}
+
+int lmf_train_between(const char *name)
+{
+    return strcmp(name, "bf16") == 0 ? LMF_BF16 : strcmp(name, "f32") == 0 ? LMF_F32 : LMF_ANY;
 }
 
 /* Elements of an input in a graph of T rows: tokens, sequences or groups that it has room for. */
@@ -120,7 +126,7 @@ int64_t lmf__trainer_eval_size(const lmf_trainer *t, int i_bucket)
     return i_bucket + 1 == t->batches.n_buckets && want > n ? want : n;
 }
 
-static lmf_status build(lmf_trainer *t)
+static lmf_status build_graphs(lmf_trainer *t)
 {
     int n = t->batches.n_buckets;
     t->n_graphs = 2 * n + 1;
@@ -135,6 +141,23 @@ static lmf_status build(lmf_trainer *t)
     }
     LMF_TRY(build_update(t, t->graphs[2 * n]));
     return lmf_plan_create(t->dev, t->graphs, t->n_graphs, &(lmf_plan_opts){ .profile = t->opts.profile, .two_slots = true }, &t->plan);
+}
+
+/* In bf16 where nothing speaks against it; a device that lacks a row for some op of this model gets f32. */
+static lmf_status build(lmf_trainer *t)
+{
+    bool choose = t->opts.between == LMF_ANY;
+    if (choose)
+        t->opts.between = t->opts.compute == 1 && !(t->dev->flags & LMF_DEVICE_HOST) ? LMF_BF16 : LMF_F32;
+    lmf_status s = build_graphs(t);
+    if (s != LMF_E_UNSUPPORTED || !choose || t->opts.between == LMF_F32)
+        return s;
+    for (int i = 0; i < t->n_graphs; i++) {
+        lmf_graph_destroy(t->graphs[i]);
+        t->graphs[i] = NULL;
+    }
+    t->opts.between = LMF_F32;
+    return build_graphs(t);
 }
 
 void lmf__trainer_init_params(const lmf_trainer *t, float *p)
@@ -180,8 +203,8 @@ static lmf_status check_opts(lmf_ctx *ctx, const lmf_train_opts *o)
         o->eval_tok < 0 || o->eval_tok > 1 << 24)
         return LMF_FAIL(ctx, LMF_E_ARG, "a batch of %d rows, %d times a step, %d tokens at once: 1 to %d rows and times are possible, and no negative number of tokens",
                         o->batch_size, o->grad_accum, o->micro_tok, LMF_MAX_STEP_ROWS);
-    if (o->between != LMF_F32 && o->between != LMF_BF16)
-        return LMF_FAIL(ctx, LMF_E_ARG, "activations of type %d: f32 and bf16 are possible", o->between);
+    if (o->between != LMF_F32 && o->between != LMF_BF16 && o->between != LMF_ANY)
+        return LMF_FAIL(ctx, LMF_E_ARG, "activations of type %d: f32, bf16 and any are possible", o->between);
     if (o->between == LMF_BF16 && o->compute == 0)
         return LMF_FAIL(ctx, LMF_E_ARG,
                         "activations in bf16 with products in f32: their factors are bf16 then; take fast products, or activations in f32");
@@ -421,6 +444,7 @@ size_t lmf_trainer_bytes(const lmf_trainer *t) { return lmf_plan_bytes(t->plan);
 const lmf_plan *lmf_trainer_plan(const lmf_trainer *t) { return t->plan; }
 const lmf_weights *lmf_trainer_weights(const lmf_trainer *t) { return t->live; }
 float lmf_trainer_lora_scale(const lmf_trainer *t) { return t->nn.lora_scale; }
+int lmf_trainer_between(const lmf_trainer *t) { return t->opts.between; }
 lmf_device *lmf_trainer_device(const lmf_trainer *t) { return t->dev; }
 int lmf_trainer_n_buckets(const lmf_trainer *t) { return t->batches.n_buckets; }
 int64_t lmf_trainer_n_params(const lmf_trainer *t) { return t->params.n_total; }

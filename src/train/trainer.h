@@ -54,7 +54,8 @@ typedef struct lmf_train_opts {
     uint64_t     seed;             /* 42 */
     int64_t      clock_unix;       /* what templates of the rows saw as now; kept in checkpoints, so that a resumed run sees the same */
     int          compute;          /* matmul.h: 1 */
-    /* type of what goes between ops: LMF_F32, or LMF_BF16, which takes half the memory and needs a device with rows for it */
+    /* type of what goes between ops: LMF_F32; LMF_BF16, which takes half the memory and needs a device with rows for it; LMF_ANY: bf16
+     * where compute is 1 and the device is no CPU and has all rows for it, else f32 */
     int          between;
     bool         recompute;        /* forget inner tensors of a layer and compute them again */
     bool         shuffle;          /* true */
@@ -63,6 +64,7 @@ typedef struct lmf_train_opts {
 } lmf_train_opts;
 
 lmf_train_opts lmf_train_opts_default(void);
+int lmf_train_between(const char *name); /* opts.between of "f32" and "bf16"; LMF_ANY of any other, "auto" */
 
 typedef struct lmf_train_stats {
     int64_t step, n_steps;         /* done, in all */
@@ -114,6 +116,7 @@ const lmf_plan *lmf_trainer_plan(const lmf_trainer *t);
  * long as the trainer; NULL with plan_only. */
 const lmf_weights *lmf_trainer_weights(const lmf_trainer *t);
 float      lmf_trainer_lora_scale(const lmf_trainer *t);
+int        lmf_trainer_between(const lmf_trainer *t);       /* LMF_F32 or LMF_BF16: what was chosen */
 lmf_device *lmf_trainer_device(const lmf_trainer *t);      /* for an engine that shares the base: lmf_engine_opts.shared_device */
 int        lmf_trainer_n_buckets(const lmf_trainer *t);
 int64_t    lmf_trainer_n_params(const lmf_trainer *t);      /* trainable */

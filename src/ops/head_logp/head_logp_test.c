@@ -32,10 +32,11 @@ LMF_OP_CASES(head_logp) = {
     { "head_logp", "bf16 x, tiles", "x:bf16[200,64] w:q8_0[300,64] target:i32[200]<300 -", "scale=0.2 compute=1", "normal" },
     { "head_logp", "bf16 x, rows skipped", "x!:bf16[6,32] w:f32[19,32] target:i32[6]=3,-100,18,19,0,5 weight:f32[6]=1,1,0,1,0.5,-2",
       "scale=0.3 compute=1", "normal" },
+    /* tol: the gradient of the target's logit is near d_logp, and its rounding to bf16 by 2^-9 is of that size, not of the sum's */
     { "head_logp_bwd", "bf16 x, tiles", "x:bf16[200,96] w:f32[300,96] target:i32[200]<300 lse:f32[200]=8 d_logp:f32[200] -",
-      "scale=0.2 compute=1", "normal" },
+      "scale=0.2 compute=1", "normal tol=0.04" },
     { "head_logp_bwd_w", "bf16 x", "x:bf16[130,64] w:f32[300,64] target:i32[130]<300 lse:f32[130]=8 d_logp:f32[130] -",
-      "scale=0.2 compute=1", "normal" },
+      "scale=0.2 compute=1", "normal tol=0.04" },
     { "head_logp", "x in half", "x:f16[5,24] w:f32[19,24] target:i32[5]<19 -", "scale=1 compute=0", "refused:E_DTYPE" },
     { 0 }
 };
