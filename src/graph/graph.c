@@ -319,28 +319,36 @@ static lmf_status make_outputs(lmf_graph *g, lmf_node *n)
     return LMF_OK;
 }
 
-static lmf_status finish_outputs(lmf_graph *g, lmf_node *n)
+/* Formats of what infer has shaped. */
+static void format_outputs(lmf_graph *g, lmf_node *n)
+{
+    for (int j = 0; j < n->n_out; j++) {
+        lmf_view *v = &n->out[j]->v;
+        v->fmt = lmf_format_get(g->ctx, v->dtype);
+        LMF_ASSERT(v->n_dims && v->fmt); /* infer set every fresh output */
+    }
+}
+
+static void set_versions(lmf_node *n)
 {
     for (int j = 0; j < n->n_out; j++) {
         lmf_tensor *t = n->out[j];
-        if (n->op->writes[j]) {
-            lmf_tensor *o = owner_of(t);
-            t->version = ++o->now;
-            continue;
-        }
-        t->v.fmt = lmf_format_get(g->ctx, t->v.dtype);
-        LMF_ASSERT(t->v.n_dims && t->v.fmt); /* infer set every fresh output */
-        if (t->base)
+        if (n->op->writes[j])
+            t->version = ++owner_of(t)->now;
+        else if (t->base)
             t->version = owner_of(t)->now;
     }
-    return LMF_OK;
 }
 
-/* Whether g's device has a row for n; without a device, any op stands as it is. */
-static bool has_row(lmf_graph *g, const lmf_node *n)
+/* Whether n is a node of the graph as it is, and not its expansion. Without a device, any op is. */
+static bool stands(lmf_graph *g, const lmf_node *n)
 {
     lmf_view v[LMF_MAX_IN + LMF_MAX_OUT] = { 0 };
     lmf_call c = { .ref = n->op->ref, .attrs = n->attrs, .in = v, .out = v + n->n_in, .n_in = n->n_in, .n_out = n->n_out, .after = -1 };
+    if (!n->op->expand)
+        return true;
+    if (!n->op->grad && n->out[0]->needs_grad)
+        return false;
     if (!g->device)
         return true;
     for (int i = 0; i < n->n_in + n->n_out; i++) {
@@ -350,7 +358,8 @@ static bool has_row(lmf_graph *g, const lmf_node *n)
             v[i].fmt = lmf_device_format(g->device, t->v.dtype);
         }
     }
-    return lmf_device_match(g->device, n->op->name, &c, 0) != NULL;
+    const lmf_kernel *row = lmf_device_match(g->device, n->op->name, &c, 0);
+    return row && (row != &lmf_kernel_ref || !(n->op->flags & LMF_OP_FUSED));
 }
 
 /* n's outputs become those of its expansion; the tensors that infer had shaped stay behind unused. */
@@ -379,10 +388,12 @@ lmf_node *lmf_node_add(lmf_graph *g, const lmf_op *op, const void *attrs, lmf_te
             lmf_refuse(g, n, LMF_E_ARG, "input %d is missing", i);
             return NULL;
         }
-    if (check_inputs(g, n) || make_outputs(g, n) || stick(g, op->infer(g, n)) || finish_outputs(g, n))
+    if (check_inputs(g, n) || make_outputs(g, n) || stick(g, op->infer(g, n)))
         return NULL;
-    if (op->expand && !has_row(g, n))
+    format_outputs(g, n);
+    if (!stands(g, n))
         return expand(g, n);
+    set_versions(n);
     if (op->flags & LMF_OP_RANDOM)
         n->rng = ++g->next_rng;
     return push(g, (void ***)&g->nodes, &g->n_nodes, &g->cap_nodes, n) ? NULL : n;

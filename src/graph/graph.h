@@ -55,7 +55,8 @@ typedef struct lmf_field {           /* one member of an attribute struct; the t
     double      lo, hi;              /* allowed range, inclusive */
 } lmf_field;
 
-enum { LMF_OP_VIEW = 1, LMF_OP_RANDOM = 2, LMF_OP_CHEAP = 4 }; /* CHEAP: recompute rather than keep */
+enum { LMF_OP_VIEW = 1, LMF_OP_RANDOM = 2, LMF_OP_CHEAP = 4, /* CHEAP: recompute rather than keep */
+       LMF_OP_FUSED = 8 };           /* nothing but its expansion in one piece: stands only where a device has a row of its own for it */
 struct lmf_op {
     const char *name;
     uint8_t     n_in_min, n_in_max, n_out;
@@ -70,7 +71,8 @@ struct lmf_op {
      * Only for inputs with needs_grad. node's tensors are the ones to use for saved values (recomputed ones where
      * the plan recomputes). */
     lmf_status (*grad)(lmf_graph *, const lmf_node *, lmf_tensor *const *d_out, lmf_tensor **d_in);
-    /* Optional: the same in other ops, for a device that has no row (graph->device). Its backward pass is theirs. */
+    /* Optional: the same in other ops, for a device that has no row (graph->device), and where a gradient is needed and the op has no
+     * grad. Its backward pass is theirs. */
     lmf_status (*expand)(lmf_graph *, const lmf_node *, lmf_tensor **out);
     void       (*cost)(const lmf_node *, double *flops, double *bytes);
     lmf_status (*ref)(const lmf_call *);                           /* f64 inside, any dtype by lmf_get/lmf_set */

@@ -5,8 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 #include "ops/accumulate/accumulate.h"
+#include "device/device.h"
 #include "ops/add/add.h"
+#include "ops/attention/attention_rotary.h"
 #include "ops/matmul/matmul.h"
+#include "ops/norm_linear/norm_linear.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/scale_by/scale_by.h"
 #include "test.h"
@@ -206,7 +209,71 @@ static void attributes_have_fields(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* ---- fused ops: one node where a device has a row of its own, else their expansion ---- */
+static lmf_status no_run(const lmf_call *c, const lmf_worker *wk) { return (void)c, (void)wk, LMF_OK; }
+static const lmf_kernel own_row[] = { { .name = "own", .run = no_run }, { 0 } };
+static const lmf_kernel *const *own_rows(lmf_device *d, const char *op)
+{
+    static const lmf_kernel *const table[] = { own_row, NULL };
+    return (void)d, strcmp(op, "linear_add") && strcmp(op, "attention_rotary") ? NULL : table;
+}
+static const lmf_kernel *const *no_rows(lmf_device *d, const char *op) { return (void)d, (void)op, NULL; }
+
+static int nodes_of_linear_add(lmf_ctx *ctx, lmf_device *dev, bool needs_grad)
+{
+    lmf_graph *g;
+    assert_int_equal(lmf_graph_create(ctx, &g), LMF_OK);
+    g->device = dev;
+    lmf_tensor *x = input(g, "x", 2, 8), *w = input(g, "w", 3, 8);
+    x->needs_grad = needs_grad;
+    lmf_graph_output(g, "y", lmf_linear_add(g, x, w, NULL, input(g, "r", 2, 3), 0));
+    assert_int_equal(lmf_graph_finish(g), LMF_OK);
+    int n = g->n_nodes;
+    lmf_graph_destroy(g);
+    return n;
+}
+
+static void fused_ops_stand_or_expand(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    const lmf_device_ops with = { .name = "with", .kernels = own_rows }, without = { .name = "without", .kernels = no_rows };
+    lmf_device dev[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(lmf_device_init(&dev[i], ctx, i ? &without : &with, 0), LMF_OK);
+    dev[2].flags = LMF_DEVICE_HOST; /* its reference is no row */
+    assert_int_equal(nodes_of_linear_add(ctx, &dev[0], false), 1);
+    assert_int_equal(nodes_of_linear_add(ctx, &dev[1], false), 2);
+    assert_int_equal(nodes_of_linear_add(ctx, &dev[2], false), 2);
+    assert_int_equal(nodes_of_linear_add(ctx, NULL, false), 1);
+    assert_int_equal(nodes_of_linear_add(ctx, NULL, true), 2); /* it has no gradient, its expansion has */
+    assert_int_equal(nodes_of_linear_add(ctx, &dev[0], true), 2);
+    for (int i = 0; i < 2; i++) { /* in place: caches have a new version either way */
+        lmf_graph *g;
+        assert_int_equal(lmf_graph_create(ctx, &g), LMF_OK);
+        g->device = &dev[i];
+        int64_t two[] = { 2, 2 }, cache[] = { 2, 4, 8 };
+        lmf_batch in = { .seq = lmf_graph_tensor(g, LMF_INPUT, "seq", LMF_I32, 1, two),
+                         .pos = lmf_graph_tensor(g, LMF_INPUT, "pos", LMF_I32, 1, two),
+                         .q_start = lmf_graph_tensor(g, LMF_INPUT, "q_start", LMF_I32, 1, two),
+                         .page = lmf_graph_tensor(g, LMF_INPUT, "page", LMF_I32, 2, two) };
+        lmf_tensor *kc = lmf_graph_tensor(g, LMF_STATE, "kc", LMF_F32, 3, cache);
+        lmf_tensor *vc = lmf_graph_tensor(g, LMF_STATE, "vc", LMF_F32, 3, cache);
+        lmf_tensor *k = input(g, "k", 2, 8), *freq = lmf_graph_tensor(g, LMF_INPUT, "freq", LMF_F32, 1, (int64_t[]){ 4 });
+        lmf_attention_rotary_attrs attrs = { { 2, 1, 8, 0, 0.5f, 0 }, 8, 1 };
+        lmf_graph_output(g, "o", lmf_attention_rotary(g, &in, input(g, "q", 2, 16), k, k, freq, kc, vc, attrs));
+        assert_int_equal(g->status, LMF_OK);
+        assert_int_equal(g->n_nodes, i ? 5 : 1);
+        lmf_attention_rotary(g, &in, lmf_graph_find(g, "q"), k, k, freq, kc, vc, attrs);
+        assert_int_equal(g->status, LMF_E_ARG);
+        assert_non_null(strstr(lmf_error(ctx), "old version"));
+        lmf_graph_destroy(g);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
 LMF_TESTS(graph) = {
+    { "fused ops stand or expand", fused_ops_stand_or_expand },
     { "refuses mistakes", refuses_mistakes },
     { "keeps versions", keeps_versions },
     { "parts have their own versions", parts_have_their_own_versions },

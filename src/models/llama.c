@@ -7,8 +7,6 @@
 #include "nn/nn.h"
 #include "ops/embed/embed.h"
 #include "ops/rms_norm/rms_norm.h"
-#include "ops/rope/rope.h"
-#include "ops/swiglu/swiglu.h"
 
 typedef lmf_llama_config llama_config;
 
@@ -161,15 +159,11 @@ static lmf_tensor *body(lmf_graph *g, const lmf_batch *in, lmf_tensor *x)
     lmf_tensor *freq = rope_freq(g, c);
     for (int l = 0; l < c->base.n_layers; l++) {
         lmf_graph_block(g, l);
-        lmf_tensor *h = lmf_rms_norm(g, x, lmf_nn_weight(g, "attn_norm", false), c->eps);
-        lmf_tensor *q = lmf_rope(g, lmf_linear(g, h, "attn.q"), in->pos, freq, rope);
-        lmf_tensor *k = lmf_rope(g, lmf_linear(g, h, "attn.k"), in->pos, freq, rope);
-        lmf_tensor *v = lmf_linear(g, h, "attn.v");
-        lmf_tensor *o = lmf_nn_attention(g, in, q, k, v, attn);
-        x = lmf_nn_label(g, lmf_linear_onto(g, o, "attn.o", x), "attn_out");
-        h = lmf_rms_norm(g, x, lmf_nn_weight(g, "mlp_norm", false), c->eps);
-        h = lmf_swiglu(g, lmf_linear(g, h, "mlp.gate"), lmf_linear(g, h, "mlp.up"));
-        x = lmf_nn_label(g, lmf_linear_onto(g, h, "mlp.down", x), "mlp_out");
+        lmf_qkv p = lmf_nn_norm_qkv(g, x, "attn_norm", c->eps, "attn.q", "attn.k", "attn.v");
+        lmf_tensor *h = lmf_nn_rotary_attention(g, in, p, freq, rope, attn);
+        x = lmf_nn_label(g, lmf_nn_linear_add(g, h, "attn.o", x), "attn_out");
+        h = lmf_nn_norm_swiglu(g, x, "mlp_norm", c->eps, "mlp.gate", "mlp.up");
+        x = lmf_nn_label(g, lmf_nn_linear_add(g, h, "mlp.down", x), "mlp_out");
     }
     lmf_graph_block(g, -1);
     return lmf_rms_norm(g, x, lmf_nn_weight(g, "norm", false), c->eps);

@@ -3,11 +3,15 @@
 #include <stdio.h>
 #include <string.h>
 #include "ops/add/add.h"
+#include "ops/attention/attention_rotary.h"
 #include "ops/kv_append/kv_append.h"
 #include "ops/lora/lora.h"
 #include "ops/lora_gate/lora_gate.h"
 #include "ops/lora_merge/lora_merge.h"
 #include "ops/matmul/matmul.h"
+#include "ops/norm_linear/norm_linear.h"
+#include "ops/rms_norm/rms_norm.h"
+#include "ops/swiglu/swiglu.h"
 
 enum { NAME_MAX_BYTES = 160 };
 
@@ -68,7 +72,7 @@ static lmf_tensor *linear_bf16(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lmf_t
     return bias && onto ? (lmf_add)(g, onto, y) : y;
 }
 
-lmf_tensor *(lmf_linear_onto)(lmf_graph *g, lmf_tensor *x, const char *role, lmf_tensor *onto)
+static lmf_tensor *linear_onto(lmf_graph *g, lmf_tensor *x, const char *role, lmf_tensor *onto)
 {
     char name[NAME_MAX_BYTES];
     lmf_nn *nn = lmf_nn_of(g);
@@ -89,7 +93,64 @@ lmf_tensor *(lmf_linear_onto)(lmf_graph *g, lmf_tensor *x, const char *role, lmf
     return onto ? (lmf_add)(g, onto, y) : y;
 }
 
-lmf_tensor *(lmf_linear)(lmf_graph *g, lmf_tensor *x, const char *role) { return (lmf_linear_onto)(g, x, role, NULL); }
+lmf_tensor *(lmf_linear)(lmf_graph *g, lmf_tensor *x, const char *role) { return linear_onto(g, x, role, NULL); }
+
+/* ---- linear layers and what stands around them: one op each, unless a pair stands beside a layer ---- */
+enum { MOST_LAYERS = 3 };
+typedef struct layers { lmf_tensor *w[MOST_LAYERS], *bias[MOST_LAYERS]; bool plain; } layers;
+
+static layers find_layers(lmf_graph *g, const char *const *role, int n)
+{
+    char name[NAME_MAX_BYTES];
+    layers l = { .plain = g->between != LMF_BF16 };
+    for (int i = 0; i < n; i++) {
+        l.w[i] = lmf_nn_weight(g, role[i], false);
+        l.bias[i] = find_weight(g, full_name(g, name, role[i], "_bias"));
+        l.plain = l.plain && !find_weight(g, full_name(g, name, role[i], ".lora_a"));
+    }
+    return l;
+}
+
+lmf_tensor *(lmf_nn_linear_add)(lmf_graph *g, lmf_tensor *x, const char *role, lmf_tensor *r)
+{
+    const char *file = g->file;
+    int line = g->line;
+    layers l = find_layers(g, &role, 1);
+    lmf_graph_at(g, file, line);
+    if (l.plain)
+        return (lmf_linear_add)(g, x, l.w[0], l.bias[0], r, lmf_nn_of(g)->compute);
+    return linear_onto(g, x, role, r);
+}
+
+lmf_qkv (lmf_nn_norm_qkv)(lmf_graph *g, lmf_tensor *x, const char *norm, float eps, const char *q, const char *k, const char *v)
+{
+    const char *role[] = { q, k, v }, *file = g->file;
+    int line = g->line;
+    layers l = find_layers(g, role, 3);
+    lmf_tensor *w = lmf_nn_weight(g, norm, false), *out[3];
+    lmf_graph_at(g, file, line);
+    if (l.plain) {
+        (lmf_norm_linear)(g, x, w, l.w, l.bias, (lmf_norm_linear_attrs){ eps, lmf_nn_of(g)->compute }, out);
+    } else {
+        lmf_tensor *h = (lmf_rms_norm)(g, x, w, eps);
+        for (int i = 0; i < 3; i++)
+            out[i] = (lmf_linear)(lmf_graph_at(g, file, line), h, role[i]);
+    }
+    return (lmf_qkv){ out[0], out[1], out[2] };
+}
+
+lmf_tensor *(lmf_nn_norm_swiglu)(lmf_graph *g, lmf_tensor *x, const char *norm, float eps, const char *gate, const char *up)
+{
+    const char *file = g->file;
+    int line = g->line;
+    layers l = find_layers(g, (const char *const[]){ gate, up }, 2);
+    lmf_tensor *w = lmf_nn_weight(g, norm, false);
+    lmf_graph_at(g, file, line);
+    if (l.plain)
+        return (lmf_norm_swiglu)(g, x, w, l.w, l.bias, (lmf_norm_linear_attrs){ eps, lmf_nn_of(g)->compute });
+    lmf_tensor *h = (lmf_rms_norm)(g, x, w, eps), *z = (lmf_linear)(g, h, gate);
+    return (lmf_swiglu)(g, z, (lmf_linear)(lmf_graph_at(g, file, line), h, up));
+}
 
 static lmf_tensor *cache_tensor(lmf_graph *g, const lmf_batch *in, const char *role, int64_t width)
 {
@@ -118,6 +179,18 @@ lmf_tensor *(lmf_nn_attend)(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lm
 lmf_tensor *(lmf_nn_attention)(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_tensor *k, lmf_tensor *v, lmf_attention_attrs attrs)
 {
     return (lmf_nn_attend)(g, in, q, (lmf_nn_kv)(g, in, k, v), attrs);
+}
+
+lmf_tensor *(lmf_nn_rotary_attention)(lmf_graph *g, const lmf_batch *in, lmf_qkv p, lmf_tensor *freq, lmf_rope_attrs rope,
+                                      lmf_attention_attrs attrs)
+{
+    if (!in->page || !p.k || !p.v) {
+        lmf_tensor *q = (lmf_rope)(g, p.q, in->pos, freq, rope);
+        return (lmf_nn_attention)(g, in, q, (lmf_rope)(g, p.k, in->pos, freq, rope), p.v, attrs);
+    }
+    attrs.compute = lmf_nn_of(g)->compute;
+    lmf_tensor *kc = cache_tensor(g, in, "k_cache", p.k->v.dim[1]), *vc = cache_tensor(g, in, "v_cache", p.v->v.dim[1]);
+    return (lmf_attention_rotary)(g, in, p.q, p.k, p.v, freq, kc, vc, (lmf_attention_rotary_attrs){ attrs, rope.n_rot, rope.scale });
 }
 
 lmf_tensor *lmf_nn_label(lmf_graph *g, lmf_tensor *t, const char *name)

@@ -9,6 +9,7 @@
 #include "graph/batch.h"
 #include "graph/weights.h"
 #include "ops/attention/attention.h"
+#include "ops/rope/rope.h"
 
 /* Trainable tensors, one behind the other in flat f32 arrays, so that one op updates them all. */
 typedef struct lmf_param {
@@ -39,9 +40,16 @@ lmf_tensor *lmf_nn_weight(lmf_graph *g, const char *role, bool optional);
 /* y = x W^T (+ bias) (+ LoRA), W the weight of the role, bias that of "<role>_bias" if the model has one. [T, K] -> [T, N] */
 lmf_tensor *lmf_linear(lmf_graph *g, lmf_tensor *x, const char *role);
 #define lmf_linear(g, ...) (lmf_linear)(LMF_AT(g), __VA_ARGS__)
-/* onto + lmf_linear(x), onto [T, N]: how a layer's results join what goes past it. In bf16 the product adds while it is made. */
-lmf_tensor *lmf_linear_onto(lmf_graph *g, lmf_tensor *x, const char *role, lmf_tensor *onto);
-#define lmf_linear_onto(g, ...) (lmf_linear_onto)(LMF_AT(g), __VA_ARGS__)
+/* r + lmf_linear(x): a residual stream goes on. */
+lmf_tensor *lmf_nn_linear_add(lmf_graph *g, lmf_tensor *x, const char *role, lmf_tensor *r);
+#define lmf_nn_linear_add(g, ...) (lmf_nn_linear_add)(LMF_AT(g), __VA_ARGS__)
+/* Queries, keys and values: three linear layers of rms_norm(x). */
+typedef struct lmf_qkv { lmf_tensor *q, *k, *v; } lmf_qkv;
+lmf_qkv lmf_nn_norm_qkv(lmf_graph *g, lmf_tensor *x, const char *norm, float eps, const char *q, const char *k, const char *v);
+#define lmf_nn_norm_qkv(g, ...) (lmf_nn_norm_qkv)(LMF_AT(g), __VA_ARGS__)
+/* swiglu of two linear layers of rms_norm(x). */
+lmf_tensor *lmf_nn_norm_swiglu(lmf_graph *g, lmf_tensor *x, const char *norm, float eps, const char *gate, const char *up);
+#define lmf_nn_norm_swiglu(g, ...) (lmf_nn_norm_swiglu)(LMF_AT(g), __VA_ARGS__)
 /* Keys and values of a layer: this step's own rows, or its pages with them appended. Other layers may attend to them too. */
 typedef struct lmf_kv { lmf_tensor *k, *v; } lmf_kv;
 lmf_kv lmf_nn_kv(lmf_graph *g, const lmf_batch *in, lmf_tensor *k, lmf_tensor *v);
@@ -51,6 +59,10 @@ lmf_tensor *lmf_nn_attend(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_
 /* Attention over this step's rows, or appended to and read from this layer's pages where the batch has pages. */
 lmf_tensor *lmf_nn_attention(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_tensor *k, lmf_tensor *v, lmf_attention_attrs attrs);
 #define lmf_nn_attention(g, ...) (lmf_nn_attention)(LMF_AT(g), __VA_ARGS__)
+/* The same with q and k rotated before. */
+lmf_tensor *lmf_nn_rotary_attention(lmf_graph *g, const lmf_batch *in, lmf_qkv p, lmf_tensor *freq, lmf_rope_attrs rope,
+                                    lmf_attention_attrs attrs);
+#define lmf_nn_rotary_attention(g, ...) (lmf_nn_rotary_attention)(LMF_AT(g), __VA_ARGS__)
 /* Labels t as "layers.3.<name>" for --eager dumps; returns t. */
 lmf_tensor *lmf_nn_label(lmf_graph *g, lmf_tensor *t, const char *name);
 

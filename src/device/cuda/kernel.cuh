@@ -18,13 +18,25 @@
     }                                                                                                                \
     LMF_KERNEL(name)
 
-/* From here on the kernels in front have ended and what they wrote is seen; the next one may be started. */
-static __device__ __forceinline__ void LMF_AFTER(void)
+/* The next kernel may be started. Before LMF_AFTER, in one that reads ahead: weights and what only the host writes. */
+static __device__ __forceinline__ void LMF_NEXT(void)
 {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+/* From here on the kernels in front have ended and what they wrote is seen; the next one may be started. */
+static __device__ __forceinline__ void LMF_AFTER(void)
+{
+    LMF_NEXT();
+#if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
+}
+/* The line at p is on its way to the L2 cache. */
+static __device__ __forceinline__ void lmf_prefetch(const void *p)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
 }
 
 static __device__ __forceinline__ float lmf_warp_sum(float x)

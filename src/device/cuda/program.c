@@ -85,11 +85,16 @@ lmf_status lmf_cuda_launch(const lmf_worker *wk, const char *module, const char 
     }
     if (!grid.x || !grid.y || !grid.z)
         return LMF_OK;
-    CUlaunchAttribute early = { .id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
-                                .value.programmaticStreamSerializationAllowed = 1 };
+    CUlaunchAttribute attrs[2];
+    unsigned n_attrs = 0;
+    if (f->early)
+        attrs[n_attrs++] = (CUlaunchAttribute){ .id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                                                .value.programmaticStreamSerializationAllowed = 1 };
+    if (grid.cluster > 1)
+        attrs[n_attrs++] = (CUlaunchAttribute){ .id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, .value.clusterDim = { 1, 1, grid.cluster } };
     CUlaunchConfig config = { .gridDimX = grid.x, .gridDimY = grid.y, .gridDimZ = grid.z,
                               .blockDimX = block, .blockDimY = 1, .blockDimZ = 1,
-                              .sharedMemBytes = shared, .hStream = stream->handle, .attrs = &early, .numAttrs = f->early };
+                              .sharedMemBytes = shared, .hStream = stream->handle, .attrs = attrs, .numAttrs = n_attrs };
     lmf_status s = LMF_CUDA(d, cuLaunchKernelEx, &config, f->handle, (void **)(uintptr_t)args, NULL);
     if (s)
         return lmf_fail_prefix(d->base.ctx, s, "kernel %s, %u x %u x %u blocks of %u threads", kernel, grid.x, grid.y, grid.z, block);

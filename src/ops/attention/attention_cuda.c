@@ -5,7 +5,6 @@
 
 enum { WARPS = 4, MOST_C = 256 };                      /* attention_cuda.cu */
 typedef struct heads { int n, n_kv, size; } heads;     /* laid out as there */
-typedef struct paging { const void *page; int n_pages, page_size, pages_a_seq; } paging;
 
 static heads heads_of(const lmf_call *c)
 {
@@ -185,74 +184,4 @@ LMF_CUDA_ROWS(attention_bwd) = {
     { .name = "attention_bwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = mma_bwd_scratch,
       .run = mma_bwd },
     { .name = "attention_bwd_f32", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = fits, .scratch = bwd_scratch, .run = bwd }, { 0 }
-};
-
-static const char *paged_kernel(const lmf_call *c)
-{
-    if (c->in[1].dtype != c->in[2].dtype)
-        return NULL;
-    switch (c->in[1].dtype) {
-    case LMF_F32: return "attention_paged_f32";
-    case LMF_F16: return "attention_paged_f16";
-    case LMF_BF16: return "attention_paged_bf16";
-    }
-    return NULL;
-}
-
-static bool paged_fits(const lmf_call *c, const lmf_device *dev)
-{
-    return fits(c, dev) && paged_kernel(c) && c->in[1].dim[0] <= INT32_MAX;
-}
-
-static lmf_status paged(const lmf_call *c, const lmf_worker *wk)
-{
-    const lmf_attention_attrs *a = c->attrs;
-    const lmf_view *in = c->in;
-    heads d = heads_of(c);
-    paging g = { in[5].data, (int)in[1].dim[0], (int)in[1].dim[1], (int)in[5].dim[1] };
-    return lmf_cuda_launch(wk, "attention", paged_kernel(c), grid(c, d.n), 32 * WARPS, 0,
-                           LMF_CUDA_ARGS(&in[0].data, &in[1].data, &in[2].data, &in[3].data, &in[4].data, &c->out[0].data, &d, &a->window,
-                                         &a->scale, &g));
-}
-
-/* ---- few rows: attention_decode_cuda.cu ---- */
-enum { DECODE_ROWS = 64, DECODE_PAGES = 1024, DECODE_WARPS = 16 };
-
-/* Query heads that one block serves: the most that divide a group and whose channels fit into registers. */
-static int decode_heads(const lmf_call *c)
-{
-    const lmf_attention_attrs *a = c->attrs;
-    for (int n = a->head_size == 64 ? 4 : a->head_size == 128 ? 2 : 0; n > 0; n--)
-        if (a->n_heads / a->n_kv_heads % n == 0)
-            return n;
-    return 0;
-}
-
-static bool decode_fits(const lmf_call *c, const lmf_device *dev)
-{
-    return paged_fits(c, dev) && decode_heads(c) && c->in[0].dim[0] <= DECODE_ROWS && c->in[5].dim[1] <= DECODE_PAGES;
-}
-
-static lmf_status decode(const lmf_call *c, const lmf_worker *wk)
-{
-    static const char *const names[3][6] = {
-#define EACH(type) { "attention_decode_" type "_1x64", "attention_decode_" type "_2x64", "attention_decode_" type "_3x64", \
-                     "attention_decode_" type "_4x64", "attention_decode_" type "_1x128", "attention_decode_" type "_2x128" }
-        EACH("f32"), EACH("f16"), EACH("bf16")
-#undef EACH
-    };
-    const lmf_attention_attrs *a = c->attrs;
-    const lmf_view *in = c->in;
-    heads d = heads_of(c);
-    paging g = { in[5].data, (int)in[1].dim[0], (int)in[1].dim[1], (int)in[5].dim[1] };
-    int n = decode_heads(c), type = in[1].dtype == LMF_F32 ? 0 : in[1].dtype == LMF_F16 ? 1 : 2;
-    return lmf_cuda_launch(wk, "attention_decode", names[type][(a->head_size == 64 ? 0 : 4) + n - 1],
-                           (lmf_cuda_grid){ (uint32_t)in[0].dim[0], (uint32_t)(a->n_heads / n), 1 }, 32 * DECODE_WARPS, 0,
-                           LMF_CUDA_ARGS(&in[0].data, &in[1].data, &in[2].data, &in[3].data, &in[4].data, &c->out[0].data, &d, &a->window,
-                                         &a->scale, &g));
-}
-
-LMF_CUDA_ROWS(attention_paged) = {
-    { .name = "attention_paged_any_decode", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = decode_fits, .run = decode },
-    { .name = "attention_paged_any", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = paged_fits, .run = paged }, { 0 }
 };
