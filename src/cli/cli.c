@@ -192,7 +192,7 @@ static int run_command(lmf_cli *cli, lmf_arena *a, lmf_cli_globals *globals, int
     if (!s && cmd->args_bytes && !(args = lmf_alloc(ctx, cmd->args_bytes)))
         s = LMF_NO_MEMORY(ctx, cmd->args_bytes, "the arguments"), code = EXIT_FAILED;
     if (!s)
-        s = cmd->flags ? lmf_flag_defaults(ctx, cmd->flags, args) : LMF_OK;
+        s = lmf__cli_defaults(ctx, cmd, args);
     static const lmf_command none = { .name = "help" };
     if (!s) /* global flags before the command, then everything behind it */
         s = lmf__cli_parse(a, &none, at - 1, argv + 1, globals, NULL);
@@ -201,7 +201,7 @@ static int run_command(lmf_cli *cli, lmf_arena *a, lmf_cli_globals *globals, int
     if (s)
         note_json(globals, argc, argv);
     cli->json = globals->json, cli->quiet = globals->quiet, cli->isa = globals->isa, cli->device = globals->device;
-    cli->flags = cmd ? cmd->flags : NULL;
+    cli->flags = cmd ? lmf__cli_file_fields(cmd) : NULL;
     if (!s)
         s = apply(ctx, globals);
     if (!s && globals->help)

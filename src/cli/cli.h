@@ -19,8 +19,12 @@ extern const lmf_flag lmf__cli_global_flags[];
  * --help is among the arguments. Where cmd takes a configuration and --config or --set are given, its settings come first, and flags win;
  * its texts live in a. */
 lmf_status lmf__cli_parse(lmf_arena *a, const lmf_command *cmd, int argc, char **argv, lmf_cli_globals *globals, void *args);
-/* The command with the flags that `more` adds; itself where there is none. NULL: no memory. Lives in a. */
+/* The command with the flags that `more` adds and those of the one that it is like, whole too; itself where there is none. NULL: no
+ * memory. Lives in a. */
 const lmf_command *lmf__cli_whole(lmf_arena *a, const lmf_command *cmd);
+/* Of a whole command: the fields that a configuration may hold, which are those of the command that it is like; its defaults. */
+const lmf_flag *lmf__cli_file_fields(const lmf_command *cmd);
+lmf_status      lmf__cli_defaults(lmf_ctx *ctx, const lmf_command *cmd, void *args);
 const lmf_command *lmf__cli_find(const char *name);        /* by name or alias; NULL: none */
 
 void lmf__cli_help(FILE *out);                             /* all commands */

@@ -21,7 +21,7 @@ typedef struct lmf_cli {       /* what every command gets */
     bool        quiet;         /* --quiet: no progress */
     const char *isa;           /* --isa */
     const char *device;        /* --device, default "cpu" */
-    const lmf_flag *flags;     /* of the command, those of tables included */
+    const lmf_flag *flags;     /* that a configuration of the command may hold, those of tables included */
 } lmf_cli;                     /* --threads sets ctx->n_workers */
 
 typedef struct lmf_command {
@@ -33,6 +33,9 @@ typedef struct lmf_command {
     const char     *alias;          /* other name, or NULL */
     /* Flags that tables of the library add, behind the others: returns how many of at most n. Their texts live in a. */
     int           (*more)(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int n);
+    /* Another command whose flags, arguments and run this one has too. A flag of its own replaces the one of the same name, and the one
+     * that it names by .as, whose member it then sets. */
+    const struct lmf_command *like;
     bool            takes_config;   /* its flags hold "config", a STRING, and "set", a LIST: settings may come from a file */
 } lmf_command;
 

@@ -20,21 +20,50 @@ const lmf_flag lmf__cli_global_flags[] = {
     { 0 },
 };
 
+/* Its own flags into out: those that stand in its file and those that tables add. Fewer than 0: no memory. */
+static int own_flags(lmf_arena *a, const lmf_command *cmd, lmf_flag *out)
+{
+    int n = 0;
+    for (; cmd->flags && cmd->flags[n].name && n < MAX_FLAGS; n++)
+        out[n] = cmd->flags[n];
+    int more = cmd->more ? cmd->more(a, a->ctx->tables, out + n, MAX_FLAGS - n) : 0;
+    return more < 0 ? more : n + more;
+}
+
 const lmf_command *lmf__cli_whole(lmf_arena *a, const lmf_command *cmd)
 {
-    int n = 0, room = MAX_FLAGS;
-    if (!cmd || !cmd->more)
+    if (!cmd || (!cmd->more && !cmd->like))
         return cmd;
+    const lmf_command *base = cmd->like ? lmf__cli_whole(a, cmd->like) : NULL;
     lmf_command *whole = lmf_arena_alloc(a, sizeof *whole);
-    lmf_flag *flags = lmf_arena_array(a, MAX_FLAGS + 1, sizeof *flags);
-    if (!whole || !flags)
+    lmf_flag *flags = lmf_arena_array(a, 2 * MAX_FLAGS + 1, sizeof *flags);
+    if ((cmd->like && !base) || !whole || !flags)
         return NULL;
-    for (; cmd->flags && cmd->flags[n].name && n < room; n++)
-        flags[n] = cmd->flags[n];
-    n = cmd->more(a, a->ctx->tables, flags + n, room - n);
+    int n = own_flags(a, cmd, flags), n_own = n;
+    for (const lmf_flag *f = base ? base->flags : NULL; n >= 0 && f && f->name; f++) {
+        bool replaced = false;
+        for (int i = 0; i < n_own; i++) {
+            bool as = flags[i].as && !strcmp(flags[i].as, f->name);
+            replaced |= as || !strcmp(flags[i].name, f->name);
+            if (as)
+                flags[i].kind = f->kind, flags[i].offset = f->offset;
+        }
+        if (!replaced)
+            flags[n++] = *f;
+    }
     *whole = *cmd;
     whole->flags = flags;
+    if (base)
+        whole->args_bytes = base->args_bytes, whole->run = base->run, whole->takes_config = base->takes_config, whole->like = base;
     return n < 0 ? NULL : whole;
+}
+
+const lmf_flag *lmf__cli_file_fields(const lmf_command *cmd) { return cmd->like ? cmd->like->flags : cmd->flags; }
+
+lmf_status lmf__cli_defaults(lmf_ctx *ctx, const lmf_command *cmd, void *args)
+{
+    LMF_TRY(cmd->like ? lmf_flag_defaults(ctx, cmd->like->flags, args) : LMF_OK);
+    return cmd->flags ? lmf_flag_defaults(ctx, cmd->flags, args) : LMF_OK;
 }
 
 /* ---- one run over argv ---- */
@@ -175,9 +204,17 @@ static lmf_status read_config(parser *p, lmf_arena *a)
         LMF_TRY(lmf_document_assign(&d, list.item[i]));
     memset(p->args, 0, p->cmd->args_bytes);
     memset(p->seen, 0, sizeof p->seen);
-    LMF_TRY(lmf_flag_defaults(p->ctx, p->cmd->flags, p->args));
+    LMF_TRY(lmf__cli_defaults(p->ctx, p->cmd, p->args));
     lmf_buf_init(&notes, p->ctx, 1 << 16);
-    lmf_status s = lmf_config_apply(p->ctx, &d, p->cmd->flags, p->seen, p->args, &notes);
+    const lmf_flag *fields = lmf__cli_file_fields(p->cmd);
+    uint8_t seen[MAX_FLAGS] = { 0 };
+    lmf_status s = lmf_config_apply(p->ctx, &d, fields, seen, p->args, &notes);
+    for (const lmf_flag *f = p->cmd->flags; f->name; f++) {
+        const lmf_flag *of = lmf_flag_find(fields, f->as ? f->as : f->name, strlen(f->as ? f->as : f->name));
+        p->seen[f - p->cmd->flags] = of && seen[of - fields];
+        if (!s && f->as && p->seen[f - p->cmd->flags] && f->kind == LMF_FLAG_CHOICE) /* of this command's choices too */
+            s = lmf_flag_set(p->ctx, f, f->as, *(const char **)(void *)((char *)p->args + f->offset), p->args);
+    }
     if (!s && notes.n && !p->globals->quiet)
         fputs(lmf_buf_str(&notes), stderr);
     lmf_buf_clear(&notes);

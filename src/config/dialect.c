@@ -297,7 +297,10 @@ static lmf_status put_field(lmf_ctx *ctx, const lmf_flag *f, const void *args, l
     lmf_buf_puts(b, ": ");
     switch (f->kind) {
     case LMF_FLAG_BOOL:
-        lmf_buf_puts(b, *(const bool *)(const void *)at ? "true" : "false");
+        if (f->late && isnan(*(const double *)(const void *)at))
+            lmf_buf_puts(b, "null");
+        else
+            lmf_buf_puts(b, (f->late ? *(const double *)(const void *)at != 0 : *(const bool *)(const void *)at) ? "true" : "false");
         break;
     case LMF_FLAG_INT:
         lmf_buf_printf(b, "%lld", (long long)*(const int64_t *)(const void *)at);

@@ -114,12 +114,16 @@ static lmf_status set_choice(lmf_ctx *ctx, const lmf_flag *f, const char *as, co
     return LMF_FAIL(ctx, LMF_E_ARG, "%s is \"%.64s\", but must be one of %s", as, value, f->choices);
 }
 
-static lmf_status set_bool(lmf_ctx *ctx, const char *as, const char *value, char *member)
+static lmf_status set_bool(lmf_ctx *ctx, const char *as, const char *value, bool late, char *member)
 {
     static const char *const yes[] = { "true", "yes", "on", "1", "True" }, *const no[] = { "false", "no", "off", "0", "False" };
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
         if (strcmp(value, yes[i]) == 0 || strcmp(value, no[i]) == 0) {
-            *(bool *)(void *)member = strcmp(value, yes[i]) == 0;
+            bool on = strcmp(value, yes[i]) == 0;
+            if (late)
+                *(double *)(void *)member = on;
+            else
+                *(bool *)(void *)member = on;
             return LMF_OK;
         }
     return LMF_FAIL(ctx, LMF_E_ARG, "%s is \"%.64s\", but must be true or false", as, value);
@@ -131,7 +135,7 @@ lmf_status lmf_flag_set(lmf_ctx *ctx, const lmf_flag *f, const char *as, const c
     lmf_texts *list = (lmf_texts *)(void *)member;
     switch (f->kind) {
     case LMF_FLAG_BOOL:
-        return set_bool(ctx, as, value, member);
+        return set_bool(ctx, as, value, f->late, member);
     case LMF_FLAG_INT:
     case LMF_FLAG_DOUBLE:
         return set_number(ctx, f, as, value, member);
@@ -152,9 +156,11 @@ lmf_status lmf_flag_set(lmf_ctx *ctx, const lmf_flag *f, const char *as, const c
 lmf_status lmf_flag_defaults(lmf_ctx *ctx, const lmf_flag *fields, void *args)
 {
     for (const lmf_flag *f = fields; f->name; f++) {
-        if (f->fallback && lmf_flag_set(ctx, f, f->name, f->fallback, args))
+        if (f->fallback && !f->late && lmf_flag_set(ctx, f, f->name, f->fallback, args))
             return LMF_FAIL(ctx, LMF_E_INTERNAL, "the default %s of --%s is not allowed by its own table", f->fallback, f->name);
-        if (f->late)
+        if (f->late && f->kind == LMF_FLAG_CHOICE)
+            *(const char **)(void *)((char *)args + f->offset) = NULL;
+        else if (f->late)
             *(double *)(void *)((char *)args + f->offset) = NAN;
     }
     return LMF_OK;

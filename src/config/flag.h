@@ -28,7 +28,10 @@ typedef struct lmf_flag {
     const char   *fallback;    /* text of the default, parsed like a value; NULL: zero */
     const char   *choices;     /* CHOICE: "linear|cosine|constant" */
     bool          required, positional;
-    bool          late;        /* DOUBLE: NaN unless it was given; who reads it knows the default, fallback is for help */
+    /* Who reads it knows the default, and fallback is for help alone. Not given: a DOUBLE is NaN, a CHOICE NULL; a BOOL is a double, 0 or
+     * 1, or NaN. */
+    bool          late;
+    const char   *as;          /* lmf_command.like: takes the place of its flag of this name, with its kind and member */
     bool          passing;     /* says how this once is run, not what is made: not part of a saved configuration */
     bool          line_only;   /* a flag that no file may hold */
     const char   *unit;        /* "tokens" */

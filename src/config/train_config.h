@@ -7,6 +7,8 @@
 
 enum { LMF_MAX_OBJECTIVE_FLAGS = 32 };
 
+typedef union lmf_late { double number; const char *choice; } lmf_late; /* of a flag that is late */
+
 typedef struct lmf_train_config {
     const char *config;
     lmf_texts   set;
@@ -16,7 +18,7 @@ typedef struct lmf_train_config {
         micro_tok, clock_unix;
     double  lr, epochs, lora_alpha, weight_decay, min_lr_ratio, max_grad_norm, warmup_ratio, beta1, beta2, eps;
     bool    rslora, recompute, shuffle, overwrite, profile;
-    double  objective_value[LMF_MAX_OBJECTIVE_FLAGS]; /* NaN where not given */
+    lmf_late objective_value[LMF_MAX_OBJECTIVE_FLAGS]; /* NaN, NULL where not given */
 } lmf_train_config;
 
 extern const lmf_flag lmf_train_fields[];

@@ -38,6 +38,9 @@ static lmf_status split_text(lmf_ctx *ctx, const json_t *row, const char *const 
     size_t n = prompt ? 0 : shared_text(answer[0], answer[1]);
     if (strcmp(answer[0], answer[1]) == 0)
         return LMF_FAIL(ctx, LMF_E_FORMAT, "\"chosen\" and \"rejected\" are the same: nothing is preferred");
+    if (prompt ? !*prompt : n == 0)
+        return LMF_FAIL(ctx, LMF_E_FORMAT, prompt ? "\"prompt\" is empty: there is nothing to answer"
+                        : "\"chosen\" and \"rejected\" begin with nothing that both have, and there is no \"prompt\"");
     for (int k = 0; k < 2; k++) {
         json_t *o = out->row[k] = rest_of(row);
         if (!o || json_object_set_new(o, "prompt", prompt ? json_string(prompt) : json_stringn(answer[0], n)) ||

@@ -15,7 +15,7 @@ typedef struct lmf__preference {
 } lmf__preference;
 
 bool       lmf__row_is_preference(const json_t *row);
-/* LMF_E_FORMAT, without file and line: another type, nothing shared, an answer that is empty, two that are the same. */
+/* LMF_E_FORMAT, without file and line: another type, an empty prompt, nothing shared, a list without an answer, two that are the same. */
 lmf_status lmf__preference_split(lmf_ctx *ctx, const json_t *row, lmf__preference *out);
 void       lmf__preference_clear(lmf__preference *p);
 

@@ -161,6 +161,8 @@ static void refusals(void **state)
         { "{" PAIR("[" U("a") ", " A("a") "]", "[" U("b") "]") "}", "begin with no message that both have" },
         { "{" PAIR("[" U("a") ", " A("a") "]", "[" U("a") "]") "}", "\"rejected\" has no message behind the prompt" },
         { "{\"prompt\": \"b\", " PAIR("[" U("a") ", " A("a") "]", "[" U("a") ", " A("c") "]") "}", "is not the last message" },
+        { "{\"prompt\": \"\", " PAIR("\"a\"", "\"b\"") "}", "\"prompt\" is empty: there is nothing to answer" },
+        { "{" PAIR("\"a\"", "\"b\"") "}", "begin with nothing that both have, and there is no \"prompt\"" },
         { "{\"prompt\": [], " PAIR("\"a\"", "\"b\"") "}", "\"prompt\" holds no message" },
         { "{\"prompt\": [" U("a") "], " PAIR("[" U("b") "]", "\"c\"") "}", "has the role \"user\" after user" },
         { "{\"text\": \"a\"}", "line 1: rows with \"chosen\" and \"rejected\" are wanted here" } };

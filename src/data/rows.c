@@ -213,6 +213,9 @@ static lmf_status check_row(const lmf_rows *r, const json_t *row)
         return LMF_OK;
     if (lmf__row_is_preference(row)) /* looked into where it is wanted */
         return LMF_OK;
+    bool chosen = json_object_get(row, "chosen") != NULL;
+    if (chosen || json_object_get(row, "rejected"))
+        return refuse(r, chosen ? "a row has \"chosen\" without \"rejected\"" : "a row has \"rejected\" without \"chosen\"");
     return refuse(r, "a row has \"messages\", \"prompt\" and \"completion\", \"text\", or \"chosen\" and \"rejected\"");
 }
 

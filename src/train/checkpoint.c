@@ -149,7 +149,7 @@ lmf_status lmf_trainer_load_adapter(lmf_trainer *t, const char *dir)
         s = load_pairs(t, dir, a, p);
     if (!s)
         s = lmf_plan_state_write(t->plan, "train.p", p, bytes);
-    if (!s && lmf_objective_has_reference(t->objective)) { /* the run starts from these: what was made from others goes */
+    if (!s && t->objective->reference) { /* the run starts from these: what was made from others goes */
         lmf__trainer_drop_reference(t);
         t->start = p;
         p = NULL;
@@ -204,7 +204,7 @@ static lmf_status load_reference(lmf_trainer *t, const lmf_safetensors *st, cons
     const lmf_st_tensor *f = lmf_safetensors_find(st, reference_name);
     size_t bytes = (size_t)t->batches.samples->n * sizeof(float);
     char sha[65];
-    if (!lmf_objective_has_reference(t->objective))
+    if (!t->objective->reference)
         return LMF_OK;
     if (!f || f->dtype != LMF_F32 || f->bytes != bytes)
         return LMF_FAIL(t->ctx, LMF_E_NOT_FOUND, "%s has no tensor \"%s\" of these data", path, reference_name);
@@ -289,7 +289,7 @@ static lmf_status identity(lmf_trainer *t, json_t **out)
     LMF_TRY(lmf_sha256_hex(t->ctx, options, strlen(options), options_sha));
     LMF_TRY(lmf_samples_sha256(t->batches.samples, t->ctx, data_sha));
     *out = json_pack("{s:s, s:s, s:s, s:s}", "model", t->model_sha256, "data", data_sha, "options", options_sha, "plan", fingerprint);
-    if (*out && lmf_objective_has_reference(t->objective)) {
+    if (*out && t->objective->reference) {
         lmf_status s = hash_start(t, start_sha);
         if (!s && json_object_set_new(*out, "start", json_string(start_sha)))
             s = LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");

@@ -7,8 +7,9 @@
 typedef struct pack { int64_t group[LMF_MAX_STEP_ROWS]; int n, i_graph; int64_t n_tok; } pack; /* of one run of a score graph */
 
 /* As many groups from first as one graph holds, run. */
-static lmf_status score_pack(lmf_trainer *t, const lmf_samples *samples, int64_t first, const float *ref, pack *p)
+static lmf_status score_pack(lmf_trainer *t, const lmf_laid *laid, int64_t first, pack *p)
 {
+    const lmf_samples *samples = laid->samples;
     const lmf_batches *b = &t->batches;
     int64_t cap = lmf__trainer_eval_size(t, b->n_buckets - 1), most = b->max_seqs / b->group_size - 1;
     p->n = 0, p->n_tok = 0;
@@ -24,7 +25,7 @@ static lmf_status score_pack(lmf_trainer *t, const lmf_samples *samples, int64_t
     while (lmf__trainer_eval_size(t, k) < p->n_tok)
         k++;
     p->i_graph = b->n_buckets + k;
-    lmf__trainer_fill(t, p->i_graph, lmf__trainer_eval_size(t, k), samples, p->group, p->n, 1, ref);
+    lmf__trainer_fill(t, p->i_graph, lmf__trainer_eval_size(t, k), laid, p->group, p->n);
     LMF_TRY(lmf_plan_run(t->plan, p->i_graph));
     return lmf_plan_wait(t->plan, p->i_graph);
 }
@@ -49,8 +50,10 @@ void lmf__trainer_drop_reference(lmf_trainer *t)
 static lmf_status score_all(lmf_trainer *t, const lmf_samples *samples, float *logp)
 {
     pack p;
+    lmf_totals totals = lmf_totals_of(samples, NULL, lmf_samples_n_groups(samples));
+    lmf_laid laid = { samples, &totals, NULL };
     for (int64_t g = 0; g < lmf_samples_n_groups(samples); g += p.n) {
-        LMF_TRY(score_pack(t, samples, g, NULL, &p));
+        LMF_TRY(score_pack(t, &laid, g, &p));
         const float *token = lmf_plan_io(t->plan, p.i_graph, "logp");
         for (int64_t i = g * t->batches.group_size; i < (g + p.n) * t->batches.group_size; i++) {
             double sum = 0;
@@ -108,7 +111,7 @@ static lmf_status make_reference(lmf_trainer *t, const lmf_samples *samples, lmf
 
 lmf_status lmf__trainer_reference(lmf_trainer *t)
 {
-    return !lmf_objective_has_reference(t->objective) || t->reference.logp ? LMF_OK : make_reference(t, t->batches.samples, &t->reference);
+    return !t->objective->reference || t->reference.logp ? LMF_OK : make_reference(t, t->batches.samples, &t->reference);
 }
 
 /* ---- evaluation ---- */
@@ -119,30 +122,30 @@ lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *
 
 lmf_status lmf_trainer_eval_report(lmf_trainer *t, const lmf_samples *samples, double *loss, double *report)
 {
-    bool by_group = t->objective->mean_over == LMF_MEAN_OVER_GROUPS;
-    double sum = 0, reports[LMF_MAX_REPORTS] = { 0 };
-    int64_t n = 0;
+    double sum = 0, sum_logp = 0, reports[LMF_MAX_REPORTS] = { 0 };
+    bool own_loss = false;
     pack p;
     if (lmf_samples_group_size(samples) != t->batches.group_size)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "evaluation samples in groups of %d, where those trained on are in groups of %d",
                         lmf_samples_group_size(samples), t->batches.group_size);
-    if (lmf_objective_has_reference(t->objective))
+    if (t->objective->reference)
         LMF_TRY(make_reference(t, samples, &t->eval_reference));
+    lmf_totals totals = lmf_totals_of(samples, NULL, lmf_samples_n_groups(samples));
+    lmf_laid laid = { samples, &totals, t->eval_reference.logp };
     for (int64_t g = 0; g < lmf_samples_n_groups(samples); g += p.n) {
-        LMF_TRY(score_pack(t, samples, g, t->eval_reference.logp, &p));
+        LMF_TRY(score_pack(t, &laid, g, &p));
         const float *logp = lmf_plan_io(t->plan, p.i_graph, "logp"), *own = lmf_plan_io(t->plan, p.i_graph, "loss");
+        own_loss = own != NULL;
         for (int64_t r = 0; r < p.n_tok && !own; r++)
-            sum -= (double)logp[r];
-        if (own)
-            sum += (double)*own;
-        for (int i = 0; i < lmf_objective_n_reports(t->objective); i++)
-            reports[i] += (double)((const float *)lmf_plan_io(t->plan, p.i_graph, "report"))[i];
-        n += by_group ? p.n : 0;
-        for (int64_t i = g * t->batches.group_size; i < (g + p.n) * t->batches.group_size && !by_group; i++)
-            n += samples->items[i].n_learn;
+            sum_logp += (double)logp[r];
+        sum += own ? (double)*own : 0;
+        lmf__trainer_take_reports(t, p.i_graph, reports);
     }
-    *loss = n ? sum / (double)n : 0;
-    for (int i = 0; i < LMF_MAX_REPORTS && report; i++)
-        report[i] = n ? reports[i] / (double)n : 0;
+    int64_t n_learn = 0;
+    for (int k = 0; k < LMF_MAX_GROUP; k++)
+        n_learn += totals.n_learn[k];
+    *loss = own_loss ? sum : n_learn ? -sum_logp / (double)n_learn : 0;
+    if (report)
+        memcpy(report, reports, sizeof reports);
     return LMF_OK;
 }

@@ -8,15 +8,50 @@
 /* The descriptor is our own, but it is data: what the trainer can't do is said by name. */
 static lmf_status check(lmf_ctx *ctx, const lmf_objective *o)
 {
-    static const bool can_fill[3][4] = { { true, true, true, false }, { false, false, true, true }, { false, false, true, false } };
     int n = 0;
     for (const lmf_objective_input *i = o->inputs; i->name; i++, n++)
-        if (n == LMF_MAX_OBJECTIVE_INPUTS || i->per > LMF_PER_GROUP || i->fill > LMF_FILL_REFERENCE || !can_fill[i->per][i->fill])
+        if (n == LMF_MAX_OBJECTIVE_INPUTS || i->per > LMF_PER_GROUP || !i->value || (i->dtype != LMF_F32 && i->dtype != LMF_I32))
             return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" has an input \"%s\" that nothing fills", o->name, i->name);
     bool pairs = o->takes == LMF_TAKES_PREFERENCE;
     if (o->group_size != (pairs ? 2 : 1) || lmf_objective_n_reports(o) > LMF_MAX_REPORTS)
         return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" wants groups that its rows don't give, or reports too much", o->name);
     return LMF_OK;
+}
+
+/* ---- values of inputs ---- */
+double lmf_value_target(const lmf_place *p) { return lmf_place_learned(p) ? p->sample->id[p->i_tok + 1] : 0; }
+double lmf_value_learned(const lmf_place *p) { return lmf_place_learned(p); }
+double lmf_value_next(const lmf_place *p) { return lmf_place_has_next(p) ? p->sample->id[p->i_tok + 1] : 0; }
+double lmf_value_group_mean(const lmf_place *p) { return 1 / (double)p->totals->n_groups; }
+double lmf_value_reference(const lmf_place *p) { return (double)p->reference; }
+
+double lmf_value_token_mean(const lmf_place *p)
+{
+    int64_t n = 0;
+    for (int k = 0; k < LMF_MAX_GROUP; k++)
+        n += p->totals->n_learn[k];
+    return lmf_place_learned(p) ? 1 / (double)n : 0;
+}
+
+double lmf_value_first_mean(const lmf_place *p)
+{
+    return p->member == 0 && lmf_place_learned(p) ? 1 / (double)p->totals->n_learn[0] : 0;
+}
+
+double lmf_value_per_token(const lmf_place *p) { return p->sample->n_learn ? 1 / (double)p->sample->n_learn : 0; }
+
+double lmf_value_own_mean(const lmf_place *p) { return lmf_place_learned(p) ? lmf_value_per_token(p) : 0; }
+
+lmf_totals lmf_totals_of(const lmf_samples *samples, const int64_t *group, int64_t n)
+{
+    lmf_totals t = { .n_groups = n };
+    int32_t size = lmf_samples_group_size(samples);
+    for (int64_t i = 0; i < n * size; i++) {
+        const lmf_sample *s = &samples->items[(group ? group[i / size] : i / size) * size + i % size];
+        t.n_learn[i % size] += s->n_learn;
+        t.n_next[i % size] += s->n ? s->n - 1 : 0;
+    }
+    return t;
 }
 
 lmf_status lmf_objective_find(lmf_ctx *ctx, const char *name, const lmf_objective **out)
@@ -34,20 +69,21 @@ lmf_status lmf_objective_find(lmf_ctx *ctx, const char *name, const lmf_objectiv
     return LMF_FAIL(ctx, LMF_E_ARG, "there is no objective \"%.64s\"; there are: %s", name, names);
 }
 
-bool lmf_objective_has_reference(const lmf_objective *o)
-{
-    for (const lmf_objective_input *i = o->inputs; i->name; i++)
-        if (i->fill == LMF_FILL_REFERENCE)
-            return true;
-    return false;
-}
-
 int lmf_objective_n_reports(const lmf_objective *o)
 {
     int n = 0;
     while (o->reports && o->reports[n].name)
         n++;
     return n;
+}
+
+const char *lmf_objective_report_at(const lmf_objective *o, int i, int *element)
+{
+    const char *name = o->reports[i].output ? o->reports[i].output : "report";
+    *element = 0;
+    for (int k = 0; k < i; k++)
+        *element += strcmp(o->reports[k].output ? o->reports[k].output : "report", name) == 0;
+    return name;
 }
 
 static void put(const lmf_objective_option *f, void *opts, double value)
@@ -68,13 +104,45 @@ static double get(const lmf_objective_option *f, const void *opts)
          : f->kind == LMF_FIELD_I32 ? (double)*(const int32_t *)(const void *)at : (double)*(const bool *)(const void *)at;
 }
 
+static int n_choices(const char *list)
+{
+    int n = 1;
+    for (; *list; list++)
+        n += *list == '|';
+    return n;
+}
+
+bool lmf_objective_option_parse(const lmf_objective_option *f, const char *text, double *value)
+{
+    char *end;
+    if (f->kind == LMF_FIELD_BOOL) {
+        *value = strcmp(text, "true") == 0;
+        return *value != 0 || strcmp(text, "false") == 0;
+    }
+    if (!f->choices) {
+        *value = strtod(text, &end);
+        return end != text && *end == 0;
+    }
+    size_t n = strlen(text);
+    const char *at = f->choices;
+    for (*value = 0; at; *value += 1) {
+        if (strncmp(at, text, n) == 0 && (at[n] == '|' || at[n] == 0))
+            return true;
+        at = strchr(at, '|');
+        at += at != NULL;
+    }
+    return false;
+}
+
 lmf_status lmf_objective_set(lmf_ctx *ctx, const lmf_objective *o, void *opts, const char *name, double value)
 {
     for (const lmf_objective_option *f = o->options; f && f->name; f++) {
         if (strcmp(f->name, name))
             continue;
-        if (!(value >= f->lo && value <= f->hi))
-            return LMF_FAIL(ctx, LMF_E_ARG, "%s is %.9g, but must be from %.12g to %.12g", name, value, f->lo, f->hi);
+        double lo = f->choices || f->kind == LMF_FIELD_BOOL ? 0 : f->lo;
+        double hi = f->choices ? n_choices(f->choices) - 1 : f->kind == LMF_FIELD_BOOL ? 1 : f->hi;
+        if (!(value >= lo && value <= hi))
+            return LMF_FAIL(ctx, LMF_E_ARG, "%s is %.9g, but must be from %.12g to %.12g", name, value, lo, hi);
         if (f->kind != LMF_FIELD_F32 && value != floor(value))
             return LMF_FAIL(ctx, LMF_E_ARG, "%s is %.9g, but must be a whole number", name, value);
         put(f, opts, value);
@@ -86,9 +154,8 @@ lmf_status lmf_objective_set(lmf_ctx *ctx, const lmf_objective *o, void *opts, c
 lmf_status lmf_objective_defaults(lmf_ctx *ctx, const lmf_objective *o, void *opts)
 {
     for (const lmf_objective_option *f = o->options; f && f->name; f++) {
-        char *end;
-        double value = strtod(f->fallback, &end);
-        if (end == f->fallback || *end)
+        double value;
+        if (!lmf_objective_option_parse(f, f->fallback, &value))
             return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" has \"%s\" as the default of %s", o->name, f->fallback, f->name);
         LMF_TRY(lmf_objective_set(ctx, o, opts, f->name, value));
     }

@@ -1,46 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* objective: what a trainer minimizes, one file src/train/objectives/<name>.c with one descriptor; the build finds it. It says as data
- * which rows it takes, how many sequences are trained on together (a group), what its graph is fed with, what its loss is a mean over,
- * which options it has and which numbers it reports; and it writes two graphs. Trainer, batches, samples and commands know none by name.
+ * which rows it takes, how many sequences are trained on together (a group), what its graph is fed with, which options it has and which
+ * numbers it reports; and it writes two graphs. Trainer, batches, samples and commands know none by name.
  *
  *     enum { TARGET, WEIGHT };
- *     static const lmf_objective_input inputs[] = {
- *         { "target", LMF_PER_TOKEN, LMF_FILL_TARGET }, { "weight", LMF_PER_TOKEN, LMF_FILL_WEIGHT }, { 0 } };
+ *     static const lmf_objective_input inputs[] = { { "target", LMF_PER_TOKEN, LMF_I32, lmf_value_target },
+ *         { "weight", LMF_PER_TOKEN, LMF_F32, lmf_value_token_mean }, { 0 } };
  *     const lmf_objective lmf_objective_mine = { .name = "mine", .group_size = 1, .takes = LMF_TAKES_SINGLE, .inputs = inputs,
- *         .mean_over = LMF_MEAN_OVER_TOKENS, .loss = loss, .score = score };
+ *         .loss = loss, .score = score };
  *
- * Groups of a step lie in micro-batches whose gradients are summed: a loss is a sum over groups or tokens of weight times something, with
- * the weight that an input filled by LMF_FILL_WEIGHT brings, so that it is the same however they lie. Of a group's sequences the graph
- * has group_size behind each other, in order; behind the last group lie padding and dead groups, whose weights are 0. */
+ * Groups of a step lie in micro-batches whose gradients are summed: a loss is a sum over groups or tokens of weight times something, and
+ * the weights are inputs made from what the whole step holds (lmf_totals), so that it is the same however they lie. Of a group's sequences
+ * the graph has group_size behind each other, in order; behind the last group lie padding and dead groups, whose inputs are all 0. */
 #ifndef LMF_TRAIN_OBJECTIVE_H
 #define LMF_TRAIN_OBJECTIVE_H
 #include "data/samples.h"
 #include "graph/graph.h"
 #include "models/arch.h"
 
-enum { LMF_MAX_OBJECTIVE_INPUTS = 8, LMF_MAX_REPORTS = 16, LMF_MAX_OBJECTIVE_OPTIONS = 16 };
+enum { LMF_MAX_OBJECTIVE_INPUTS = 8, LMF_MAX_REPORTS = 16, LMF_MAX_OBJECTIVE_OPTIONS = 16, LMF_MAX_GROUP = 2 };
 /* T tokens, S sequences, G groups of a micro-batch, padding and dead ones included. */
 enum { LMF_PER_TOKEN, LMF_PER_SEQUENCE, LMF_PER_GROUP };
-enum { LMF_FILL_TARGET,      /* token: the next token where it is learned, else 0; i32. The others are f32 */
-       LMF_FILL_LEARNED,     /* token: 1 where the next token is learned, else 0 */
-       LMF_FILL_WEIGHT,      /* token: weight where the next token is learned; sequence, group: weight where it is alive; else 0 */
-       LMF_FILL_REFERENCE }; /* sequence: log-probability of its learned tokens under the weights that the run started from */
-enum { LMF_MEAN_OVER_TOKENS, LMF_MEAN_OVER_GROUPS }; /* weight: 1 / (learned tokens, groups) of the step */
 
-typedef struct lmf_objective_input { const char *name; uint8_t per, fill; } lmf_objective_input; /* ends with a NULL name */
+/* What a whole step holds, or all rows of an evaluation; by place in the group: [0] of the chosen answers, [1] of the rejected ones. */
+typedef struct lmf_totals {
+    int64_t n_groups;
+    int64_t n_learn[LMF_MAX_GROUP];   /* learned tokens */
+    int64_t n_next[LMF_MAX_GROUP];    /* tokens that have one before them */
+} lmf_totals;
+/* One element of an input: what its value is made from. Of a group the sample is its first. */
+typedef struct lmf_place {
+    const lmf_sample *sample;
+    int32_t  i_tok;          /* per token: the value is about i_tok + 1, which the graph predicts here */
+    int32_t  member;         /* place of the sample in its group */
+    const lmf_totals *totals;
+    /* Log-probability of the sample's learned tokens under the weights that the run started from; 0 where no reference is wanted. */
+    float    reference;
+    const void *opts;        /* the objective's */
+} lmf_place;
+typedef double lmf_value(const lmf_place *p);
+typedef struct lmf_objective_input {   /* ends with a NULL name */
+    const char *name;
+    uint8_t     per;         /* LMF_PER_* */
+    uint16_t    dtype;       /* LMF_F32, LMF_I32 */
+    lmf_value  *value;
+} lmf_objective_input;
+/* Values that more than one objective wants. Per token; 0 where nothing is predicted. */
+double lmf_value_target(const lmf_place *p);         /* the next token where it is learned */
+double lmf_value_learned(const lmf_place *p);        /* 1 where the next token is learned */
+double lmf_value_next(const lmf_place *p);           /* the next token */
+double lmf_value_token_mean(const lmf_place *p);     /* where it is learned: 1 / learned tokens of the step */
+double lmf_value_first_mean(const lmf_place *p);     /* where it is learned, in the group's first: 1 / such tokens of the step */
+double lmf_value_own_mean(const lmf_place *p);       /* where it is learned: 1 / learned tokens of the sequence */
+/* Per sequence or group. */
+double lmf_value_group_mean(const lmf_place *p);     /* 1 / groups of the step */
+double lmf_value_per_token(const lmf_place *p);      /* 1 / learned tokens of the sequence; 0 if it has none */
+double lmf_value_reference(const lmf_place *p);
+static inline bool lmf_place_has_next(const lmf_place *p) { return p->i_tok + 1 < p->sample->n; }
+static inline bool lmf_place_learned(const lmf_place *p) { return lmf_place_has_next(p) && p->sample->learn[p->i_tok + 1]; }
+
 /* A member of the objective's option struct. On the command line --name. Ends with a NULL name. */
 typedef struct lmf_objective_option {
     const char *name;        /* "label-smoothing" */
     uint16_t    kind, offset; /* LMF_FIELD_F32, LMF_FIELD_I32 or LMF_FIELD_BOOL; offsetof */
     const char *unit;        /* "", "tokens" */
-    double      lo, hi;      /* allowed range, inclusive */
-    const char *fallback;    /* text of the default */
+    double      lo, hi;      /* allowed range, inclusive; not read where there are choices or it is a BOOL */
+    const char *fallback;    /* text of the default: a number, true or false, a choice */
     const char *help;
+    const char *choices;     /* LMF_FIELD_I32: "sigmoid|hinge": the value is the place in this list; NULL: a number */
 } lmf_objective_option;
-/* Element i of the output "report", summed over a step. Ends with a NULL name. */
+/* An element of an output of the graph, summed over a step. Ends with a NULL name. */
 typedef struct lmf_objective_report {
     const char *name;        /* in metrics.jsonl */
     const char *label;       /* on the progress line; NULL: not there */
+    const char *output;      /* NULL: "report". The k-th that names an output is its element k */
 } lmf_objective_report;
 
 typedef struct lmf_loss_in { /* what a graph is made from */
@@ -58,22 +91,28 @@ typedef struct lmf_objective {
     uint32_t    takes;           /* rows: LMF_TAKES_* */
     const lmf_objective_option *options; size_t opts_bytes; /* NULL, 0: none */
     const lmf_objective_input *inputs;
-    uint8_t     mean_over;       /* LMF_MEAN_OVER_* */
+    bool        reference;       /* log-probabilities under the weights that the run started from are wanted */
     const lmf_objective_report *reports; /* NULL: none */
-    /* Adds the scalar output "loss" and, with reports, the output "report"; returns the loss. */
+    /* Adds the scalar output "loss" and those that the reports name; returns the loss. */
     lmf_tensor *(*loss)(lmf_graph *g, const lmf_loss_in *in);
-    /* Forward alone, for evaluation and reference: adds the output "logp" [T], log-probabilities of the learned tokens, 0 elsewhere;
-     * and "loss" and "report" where the loss is not the mean of -logp. */
+    /* Forward alone, for evaluation and reference: adds the output "logp" [T], log-probabilities of the learned tokens, 0 elsewhere, and
+     * nothing else: the loss is the mean of -logp over all learned tokens. NULL: loss does, which adds "logp" too. */
     void        (*score)(lmf_graph *g, const lmf_loss_in *in);
 } lmf_objective;
 
 /* LMF_E_ARG with the names that there are. */
 lmf_status lmf_objective_find(lmf_ctx *ctx, const char *name, const lmf_objective **out);
-bool       lmf_objective_has_reference(const lmf_objective *o);
 int        lmf_objective_n_reports(const lmf_objective *o);
-/* Defaults, and one value. LMF_E_ARG: no such option, out of range, not whole where it must be. opts: o->opts_bytes. */
+/* Where report i is: the output's name, and the element. */
+const char *lmf_objective_report_at(const lmf_objective *o, int i, int *element);
+/* Of groups group[0 .. n) of the samples; group NULL: of all. */
+lmf_totals lmf_totals_of(const lmf_samples *samples, const int64_t *group, int64_t n);
+/* Defaults, and one value; of a choice its place in the list, of a BOOL 0 or 1. LMF_E_ARG: no such option, out of range, not whole where it
+ * must be. opts: o->opts_bytes. */
 lmf_status lmf_objective_defaults(lmf_ctx *ctx, const lmf_objective *o, void *opts);
 lmf_status lmf_objective_set(lmf_ctx *ctx, const lmf_objective *o, void *opts, const char *name, double value);
+/* The value that a text stands for: a number, true or false, a choice. False: none. */
+bool       lmf_objective_option_parse(const lmf_objective_option *f, const char *text, double *value);
 /* "beta=0.1 label-smoothing=0 " into text: what must agree for two runs to be one. */
 void       lmf_objective_text(const lmf_objective *o, const void *opts, char *text, size_t n);
 

@@ -34,8 +34,8 @@ static int64_t n_places(const lmf_trainer *t, int per, int64_t T)
     return per == LMF_PER_TOKEN ? T : per == LMF_PER_SEQUENCE ? t->batches.max_seqs : t->batches.max_seqs / t->objective->group_size;
 }
 
-/* One bucket of T rows up to the hidden states, and the inputs of the objective; then its loss, or its score where loss is NULL. */
-static void build_objective(lmf_trainer *t, lmf_graph *g, int64_t T, lmf_tensor **loss)
+/* One bucket of T rows up to the hidden states, and the inputs of the objective; then its loss, which is returned, or its score. */
+static lmf_tensor *build_objective(lmf_trainer *t, lmf_graph *g, int64_t T, bool score)
 {
     int64_t S1 = t->batches.max_seqs + 1;
     lmf_tensor *own[LMF_MAX_OBJECTIVE_INPUTS];
@@ -48,13 +48,13 @@ static void build_objective(lmf_trainer *t, lmf_graph *g, int64_t T, lmf_tensor 
     lmf_tensor *x = t->model->arch->body(g, &in, t->model->arch->embed(g, &in));
     for (int i = 0; inputs[i].name; i++) {
         int64_t n = n_places(t, inputs[i].per, T);
-        own[i] = lmf_graph_tensor(g, LMF_INPUT, inputs[i].name, inputs[i].fill == LMF_FILL_TARGET ? LMF_I32 : LMF_F32, 1, &n);
+        own[i] = lmf_graph_tensor(g, LMF_INPUT, inputs[i].name, inputs[i].dtype, 1, &n);
     }
     lmf_loss_in from = { .head = &head, .x = x, .start = in.q_start, .in = own, .opts = t->objective_opts, .compute = t->opts.compute };
-    if (loss)
-        *loss = t->objective->loss(g, &from);
-    else
-        t->objective->score(g, &from);
+    if (!score || !t->objective->score)
+        return t->objective->loss(g, &from);
+    t->objective->score(g, &from);
+    return NULL;
 }
 
 static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
@@ -62,8 +62,7 @@ static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
     int64_t one = 1;
     float unit = 1;
     int n = t->params.n;
-    lmf_tensor *loss;
-    build_objective(t, g, T, &loss);
+    lmf_tensor *loss = build_objective(t, g, T, false);
     lmf_tensor *d_loss = lmf_graph_const(g, "one", LMF_F32, 1, &one, &unit);
     lmf_tensor **wrt = lmf_arena_array(&g->arena, (size_t)n, sizeof *wrt), **grad = lmf_arena_array(&g->arena, (size_t)n, sizeof *grad);
     if (!wrt || !grad)
@@ -89,7 +88,7 @@ static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
 
 static lmf_status build_eval(lmf_trainer *t, lmf_graph *g, int64_t T)
 {
-    build_objective(t, g, T, NULL);
+    build_objective(t, g, T, true);
     return lmf_graph_finish(g);
 }
 
@@ -302,39 +301,36 @@ void lmf_trainer_destroy(lmf_trainer *t)
 }
 
 /* An input of the objective, all its places. */
-static void fill_input(lmf_trainer *t, int i_graph, int64_t T, const lmf_objective_input *in, const lmf_samples *samples,
-                       const int64_t *group, int n, float weight, const float *ref)
+static void fill_input(lmf_trainer *t, int i_graph, int64_t T, const lmf_objective_input *in, const lmf_laid *laid, const int64_t *group,
+                       int n)
 {
     void *io = lmf_plan_io(t->plan, i_graph, in->name);
-    float *f = io;
-    int32_t *target = io;
     int64_t at = 0, size = t->objective->group_size, n_io = n_places(t, in->per, T);
-    for (int k = 0; k < n && in->per == LMF_PER_GROUP; k++)
-        f[at++] = weight;
-    for (int64_t k = 0; k < n * size && in->per != LMF_PER_GROUP; k++) {
+    lmf_place p = { .totals = laid->totals, .opts = t->objective_opts };
+    for (int64_t k = 0; k < n * size; k++) {
         int64_t i_item = group[k / size] * size + k % size;
-        const lmf_sample *s = &samples->items[i_item];
-        if (in->per == LMF_PER_SEQUENCE)
-            f[at++] = in->fill == LMF_FILL_WEIGHT ? weight : ref ? ref[i_item] : 0;
-        for (int32_t i = 0; i < s->n && in->per == LMF_PER_TOKEN; i++, at++) {
-            bool learned = i + 1 < s->n && s->learn[i + 1];
-            if (in->fill == LMF_FILL_TARGET)
-                target[at] = learned ? s->id[i + 1] : 0;
+        p.sample = &laid->samples->items[i_item];
+        p.member = (int32_t)(k % size);
+        p.reference = laid->reference ? laid->reference[i_item] : 0;
+        int32_t n_values = in->per == LMF_PER_TOKEN ? p.sample->n : in->per == LMF_PER_SEQUENCE || p.member == 0;
+        for (p.i_tok = 0; p.i_tok < n_values; p.i_tok++, at++) {
+            double v = in->value(&p);
+            if (in->dtype == LMF_I32)
+                ((int32_t *)io)[at] = (int32_t)v;
             else
-                f[at] = !learned ? 0 : in->fill == LMF_FILL_LEARNED ? 1 : weight;
+                ((float *)io)[at] = (float)v;
         }
     }
-    memset(f + at, 0, (size_t)(n_io - at) * sizeof *f); /* padding and dead places; i32 has the same size */
+    memset((float *)io + at, 0, (size_t)(n_io - at) * sizeof(float)); /* padding and dead places; i32 has the same size */
 }
 
-void lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_samples *samples, const int64_t *group, int n, float weight,
-                       const float *ref)
+void lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_laid *laid, const int64_t *group, int n)
 {
     int32_t *token = lmf_plan_io(t->plan, i_graph, "token"), *pos = lmf_plan_io(t->plan, i_graph, "pos"), *seq = lmf_plan_io(t->plan, i_graph, "seq");
     int32_t *q_start = lmf_plan_io(t->plan, i_graph, "q_start");
     int64_t at = 0, size = t->objective->group_size, n_seqs = n * size;
     for (int64_t k = 0; k < n_seqs; k++) {
-        const lmf_sample *s = &samples->items[group[k / size] * size + k % size];
+        const lmf_sample *s = &laid->samples->items[group[k / size] * size + k % size];
         q_start[k] = (int32_t)at;
         for (int32_t i = 0; i < s->n; i++, at++) {
             token[at] = s->id[i];
@@ -347,7 +343,16 @@ void lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_samples
     for (int32_t i = 0; at < T; at++, i++) /* padding: a segment of its own without loss */
         token[at] = 0, pos[at] = i, seq[at] = (int32_t)n_seqs;
     for (const lmf_objective_input *in = t->objective->inputs; in->name; in++)
-        fill_input(t, i_graph, T, in, samples, group, n, weight, ref);
+        fill_input(t, i_graph, T, in, laid, group, n);
+}
+
+void lmf__trainer_take_reports(const lmf_trainer *t, int i_graph, double *report)
+{
+    for (int i = 0; i < lmf_objective_n_reports(t->objective); i++) {
+        int element;
+        const char *output = lmf_objective_report_at(t->objective, i, &element);
+        report[i] += (double)((const float *)lmf_plan_io(t->plan, i_graph, output))[element];
+    }
 }
 
 static void set_hyper(lmf_trainer *t, double lr)
@@ -393,8 +398,7 @@ static lmf_status take_micro(lmf_trainer *t, int k, double *loss, double *report
     if (lmf_plan_n_slots(t->plan) == 1)
         LMF_TRY(lmf_plan_wait(t->plan, g));
     *loss += (double)*(float *)lmf_plan_io(t->plan, g, "loss");
-    for (int i = 0; i < lmf_objective_n_reports(t->objective); i++)
-        report[i] += (double)((float *)lmf_plan_io(t->plan, g, "report"))[i];
+    lmf__trainer_take_reports(t, g, report);
     return LMF_OK;
 }
 
@@ -408,13 +412,14 @@ lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "all %lld steps are done", (long long)b->n_steps);
     LMF_TRY(lmf__trainer_reference(t));
     LMF_TRY(lmf_batches_step(b, t->step, &t->now));
-    float weight = 1 / (float)(t->objective->mean_over == LMF_MEAN_OVER_TOKENS ? t->now.n_learn : t->now.n_groups);
+    lmf_totals totals = lmf_totals_of(b->samples, group, t->now.n_groups);
+    lmf_laid laid = { b->samples, &totals, t->reference.logp };
     for (int k = 0; k < t->now.n_micro; k++) {
         const lmf_micro *m = &t->now.micro[k];
         if (k >= n_slots)
             LMF_TRY(take_micro(t, k - n_slots, &loss, report));
         LMF_TRY(lmf_plan_take_slot(t->plan, k % n_slots));
-        lmf__trainer_fill(t, m->i_bucket, b->bucket[m->i_bucket], b->samples, group, m->n_groups, weight, t->reference.logp);
+        lmf__trainer_fill(t, m->i_bucket, b->bucket[m->i_bucket], &laid, group, m->n_groups);
         *(float *)lmf_plan_io(t->plan, m->i_bucket, "keep") = k > 0;
         LMF_TRY(lmf_plan_run(t->plan, m->i_bucket));
         group += m->n_groups;

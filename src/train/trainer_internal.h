@@ -37,10 +37,12 @@ struct lmf_trainer {
     char            model_sha256[65]; /* of the model's weights, made when the first checkpoint is */
 };
 
-/* Lays groups of samples into the inputs of a graph of T rows. weight: of each learned token, or of each group. ref: of all samples, or
- * NULL. */
-void       lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_samples *samples, const int64_t *group, int n,
-                             float weight, const float *ref);
+/* Samples, what all of them that count together hold, and their reference or NULL. */
+typedef struct lmf_laid { const lmf_samples *samples; const lmf_totals *totals; const float *reference; } lmf_laid;
+/* Lays groups of samples into the inputs of a graph of T rows. */
+void       lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_laid *laid, const int64_t *group, int n);
+/* Adds what a graph that has run reports. */
+void       lmf__trainer_take_reports(const lmf_trainer *t, int i_graph, double *report);
 int64_t    lmf__trainer_eval_size(const lmf_trainer *t, int i_bucket); /* tokens of an evaluation graph */
 /* n_total floats: what the run starts from, but for an adapter loaded */
 void       lmf__trainer_init_params(const lmf_trainer *t, float *p);

@@ -80,16 +80,81 @@ def test_cut_and_resumed(lmfast, model, tmp_path):
     assert without_time(out) == without_time(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("method, more", [(None, []), ("dpo", ["--loss-type", "robust", "--label-smoothing", "0.1"]), ("ipo", []),
+                                          ("simpo", ["--simpo-gamma", "0.5"]), ("cpo", ["--loss-type", "hinge"])])
+def test_align(lmfast, model, tmp_path, method, more):
+    """Each method lets the chosen answers win, orpo where none is named; and is train's objective, to the bit."""
+    named = ["--method", method] if method else []
+    r = lmfast("align", *args(model, tmp_path / "a", *named, *more, "--json", "--eval-data", PAIRS, "--eval-steps", 4, steps=8)[1:])
+    assert r.returncode == 0, r.stderr
+    lines = metrics(tmp_path / "a")
+    first, last = lines[3], lines[7]
+    assert last["eval_rewards/margins"] > first["eval_rewards/margins"] and last["eval_loss"] < first["eval_loss"]
+    assert ("log_odds_chosen" in last) == (method is None)
+    r = lmfast(*args(model, tmp_path / "t", "--objective", method or "orpo", *more, "--json", "--eval-data", PAIRS, "--eval-steps", 4,
+                     steps=8))
+    assert r.returncode == 0 and digest(tmp_path / "t") == digest(tmp_path / "a"), r.stderr
+
+
+def test_align_is_saved_and_read(lmfast, model, tmp_path):
+    """The saved configuration is train's, and does the same run from either; another method than align's is refused."""
+    run = ["align", *args(model, tmp_path / "a", "--method", "cpo", "--loss-type", "hinge", "--quiet", steps=2)[1:]]
+    assert lmfast(*run).returncode == 0
+    saved = tmp_path / "a" / "lmfast_config.yaml"
+    for command in ("train", "align"):
+        assert lmfast(command, "--config", saved, "--output", tmp_path / command, "--quiet").returncode == 0
+        assert digest(tmp_path / command) == digest(tmp_path / "a")
+    r = lmfast("align", "--config", saved, "--set", "objective=sft", "--output", tmp_path / "n")
+    assert r.returncode == 2 and 'objective is "sft", but must be one of' in r.stderr, r.stderr
+
+
+def test_prompt_counts_where_asked(lmfast, model, tmp_path):
+    for name, more in (("without", []), ("with", ["--nll-on-prompt"])):
+        assert lmfast("align", *args(model, tmp_path / name, *more, "--quiet", steps=1)[1:]).returncode == 0
+    a, b = (metrics(tmp_path / name)[0] for name in ("without", "with"))
+    assert a["nll_loss"] != b["nll_loss"] and a["log_odds_ratio"] == b["log_odds_ratio"]
+
+
+def test_help_of_align(lmfast):
+    flags = {f["name"]: f for f in json.loads(lmfast("help", "align", "--json").stdout)["flags"]}
+    assert flags["method"]["default"] == "orpo" and "sft" not in flags["method"]["choices"].split("|") and "objective" not in flags
+    assert set(flags["method"]["choices"].split("|")) >= {"orpo", "dpo", "ipo", "simpo", "cpo"}
+    assert flags["loss-type"]["choices"] == "sigmoid|hinge|robust" and flags["nll-on-prompt"]["kind"] == "bool"
+    assert {f["name"] for f in json.loads(lmfast("help", "train", "--json").stdout)["flags"]} - set(flags) == {"objective"}
+
+
+@pytest.mark.parametrize("rows, words", [
+    ([{"prompt": "a", "chosen": "b", "rejected": "b"}], '"chosen" and "rejected" are the same'),
+    ([{"prompt": "a", "rejected": "b"}], 'has "rejected" without "chosen"'),
+    ([{"prompt": "a", "chosen": "b"}], 'has "chosen" without "rejected"'),
+    ([{"prompt": "a", "completion": "b"}], 'rows with "chosen" and "rejected" are wanted'),
+    ([{"prompt": [], "chosen": [{"role": "assistant", "content": "x"}], "rejected": "b"}], '"prompt" holds no message'),
+    ([{"prompt": "", "chosen": "b", "rejected": "c"}], '"prompt" is empty'),
+    ([{"chosen": "b", "rejected": "c"}], "begin with nothing that both have"),
+    ([{"prompt": 3, "chosen": [{"role": "assistant", "content": "x"}], "rejected": "b"}], '"prompt" is neither text nor a list'),
+    ([{"prompt": "a", "chosen": 3, "rejected": "b"}], '"chosen" is neither text nor a list'),
+])
+def test_bad_pairs(lmfast, model, tmp_path, rows, words):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    r = lmfast("align", *args(model, tmp_path / "o", data=tmp_path / "rows.jsonl")[1:])
+    assert r.returncode == 1 and "line 1" in r.stderr and words in r.stderr, r.stderr
+
+
 def test_flags_are_in_help(lmfast):
     flags = {f["name"]: f for f in json.loads(lmfast("help", "train", "--json").stdout)["flags"]}
     assert flags["objective"]["default"] == "sft" and set(flags["objective"]["choices"].split("|")) >= {"sft", "dpo"}
-    assert flags["beta"]["default"] == "0.1" and flags["label-smoothing"]["range"] == [0, 0.5]
+    assert flags["beta"]["default"] == "0.1, simpo 2" and flags["label-smoothing"]["range"] == [0, 0.5]
     assert "--beta X" in lmfast("train", "--help").stdout and "--beta" not in lmfast("plan", "--help").stdout
 
 
 @pytest.mark.parametrize("more, data, code, words", [
     (["--objective", "dpo", "--beta", "0"], PAIRS, 2, "--beta is 0, but must be from 1e-06"),
-    (["--beta", "0.1"], ROWS, 1, "--beta is no option of --objective sft"),
+    (["--beta", "0.1"], ROWS, 1, "--beta is no option of the objective sft"),
+    (["--nll-on-prompt", "--objective", "dpo"], PAIRS, 1, "--nll-on-prompt is no option of the objective dpo"),
+    (["--objective", "cpo", "--loss-type", "robust"], PAIRS, 1,
+     '--loss-type is "robust", but the objective cpo has only sigmoid|hinge'),
+    (["--objective", "dpo", "--loss-type", "ipo"], PAIRS, 2, '--loss-type is "ipo", but must be one of sigmoid|hinge|robust'),
+    (["--objective", "dpo", "--loss-type", "robust", "--label-smoothing", "0.5"], PAIRS, 1, "needs a label smoothing below 0.5"),
     (["--objective", "dpo"], ROWS, 1, 'line 1: rows with "chosen" and "rejected" are wanted here'),
     ([], PAIRS, 1, 'line 1: rows with "messages", or'),
     (["--objective", "ppo"], PAIRS, 2, "--objective is \"ppo\", but must be one of"),

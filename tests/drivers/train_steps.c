@@ -160,17 +160,20 @@ static lmf_status run(lmf_ctx *ctx, const args *a, lmf_model *m)
     lmf_train_stats st;
     lmf_status s;
     const lmf_objective *objective;
-    lmf_objective_value values[8];
+    lmf_objective_value values[LMF_MAX_OBJECTIVE_OPTIONS];
     o.objective = get(a, "objective", o.objective);
     o.objective_values = values;
-    for (int i = 1; i < a->n && o.n_objective_values < 8; i++) {
-        char *eq = strchr(a->item[i], '=');
-        if (strncmp(a->item[i], "opt.", 4) || !eq)
-            continue;
-        *eq = 0;
-        values[o.n_objective_values++] = (lmf_objective_value){ a->item[i] + 4, strtod(eq + 1, NULL) };
-    }
     LMF_TRY(lmf_objective_find(ctx, o.objective, &objective));
+    for (const lmf_objective_option *f = objective->options; f && f->name; f++) {
+        char key[64];
+        snprintf(key, sizeof key, "opt.%s", f->name);
+        const char *text = get(a, key, NULL);
+        lmf_objective_value *v = &values[o.n_objective_values];
+        v->name = f->name;
+        if (text && !lmf_objective_option_parse(f, text, &v->value))
+            return LMF_FAIL(ctx, LMF_E_ARG, "%s=%s", key, text);
+        o.n_objective_values += text != NULL;
+    }
     LMF_TRY_TO(done, load(ctx, m, objective->takes, get(a, "data", ""), "sample", &train));
     if (get(a, "eval", NULL))
         LMF_TRY_TO(done, load(ctx, m, objective->takes, get(a, "eval", ""), "eval_sample", &dev));

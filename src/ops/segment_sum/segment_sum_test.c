@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include "op_case.h"
 #include "ops/segment_sum/segment_sum.h"
 #include "test.h"
@@ -12,6 +13,11 @@ LMF_OP_CASES(segment_sum) = {
     { "segment_sum", "no segment", "x:f32[5] start:i32[1]=0", "", "normal" },
     { "segment_sum", "no element", "x:f32[0] start:i32[3]=0,0,0", "", "normal" },
     { "segment_sum_bwd", "three, one of them empty", "d_y:f32[3] start:i32[4]=0,4,4,8 x:f32[9]", "", "normal", "0" },
+    { "segment_sum", "weighed", "x!:f32[9] start:i32[4]=0,4,4,9 weight:f32[9]", "", "normal" },
+    { "segment_sum", "elements that don't count", "x!:f32[6] start:i32[3]=0,3,6 weight:f32[6]=1,0,0.5,0,0,-2", "", "normal" },
+    { "segment_sum_bwd", "weighed", "d_y:f32[3] start:i32[4]=0,4,4,8 x:f32[9] weight:f32[9]", "", "normal", "0x1p-24" },
+    { "segment_sum", "a weight short", "x:f32[5] start:i32[3]=0,1,5 weight:f32[4]", "", "refused:E_SHAPE" },
+    { "segment_sum", "whole weights", "x:f32[5] start:i32[3]=0,1,5 weight:i32[5]<3", "", "refused:E_DTYPE" },
     { "segment_sum", "no bounds", "x:f32[5] start:i32[0]", "", "refused:E_SHAPE" },
     { "segment_sum", "a matrix", "x:f32[5,2] start:i32[3]=0,1,5", "", "refused:E_SHAPE" },
     { "segment_sum", "float bounds", "x:f32[5] start:f32[3]", "", "refused:E_DTYPE" },
@@ -43,6 +49,17 @@ static void by_hand(void **state)
     out = vector(f32, 6, d_x);
     assert_ok(ctx, lmf_op_segment_sum_bwd.ref(&(lmf_call){ .in = back, .out = &out, .n_in = 3, .n_out = 1 }));
     assert_memory_equal(d_x, want_d, sizeof want_d);
+    float w[] = { 1, 0, 0.5f, 2, 1, -1 };
+    static const float weighed[] = { 1, 0, 34, -32 }, weighed_d[] = { 3, 0, 3.5f, 14, 7, -9 };
+    x[1] = NAN; /* has no weight */
+    lmf_view of_weight[] = { in[0], in[1], vector(f32, 6, w) };
+    out = vector(f32, 4, y);
+    assert_ok(ctx, lmf_op_segment_sum.ref(&(lmf_call){ .in = of_weight, .out = &out, .n_in = 3, .n_out = 1 }));
+    assert_memory_equal(y, weighed, sizeof weighed);
+    lmf_view back_of_weight[] = { back[0], in[1], in[0], of_weight[2] };
+    out = vector(f32, 6, d_x);
+    assert_ok(ctx, lmf_op_segment_sum_bwd.ref(&(lmf_call){ .in = back_of_weight, .out = &out, .n_in = 4, .n_out = 1 }));
+    assert_memory_equal(d_x, weighed_d, sizeof weighed_d);
     lmf_test_ctx_done(ctx);
 }
 

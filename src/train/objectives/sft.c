@@ -7,7 +7,7 @@
 
 enum { TARGET, WEIGHT };
 static const lmf_objective_input inputs[] = {
-    { "target", LMF_PER_TOKEN, LMF_FILL_TARGET }, { "weight", LMF_PER_TOKEN, LMF_FILL_WEIGHT }, { 0 }
+    { "target", LMF_PER_TOKEN, LMF_I32, lmf_value_target }, { "weight", LMF_PER_TOKEN, LMF_F32, lmf_value_token_mean }, { 0 }
 };
 
 static lmf_tensor *loss(lmf_graph *g, const lmf_loss_in *in)
@@ -26,4 +26,4 @@ static void score(lmf_graph *g, const lmf_loss_in *in)
 }
 
 const lmf_objective lmf_objective_sft = { .name = "sft", .summary = "the next token of an answer or text", .group_size = 1,
-    .takes = LMF_TAKES_SINGLE, .inputs = inputs, .mean_over = LMF_MEAN_OVER_TOKENS, .loss = loss, .score = score };
+    .takes = LMF_TAKES_SINGLE, .inputs = inputs, .loss = loss, .score = score };
