@@ -114,7 +114,7 @@ static int open_temporary(lmf_writer *w)
     struct stat st;
     for (int i = 0; i < 8; i++) {
         if (lmf_output_temporary(w->ctx, w->path, w->temporary, sizeof w->temporary))
-            return -1;
+            return errno = ENAMETOOLONG, -1;
         w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (w->fd < 0 && errno != EEXIST)
             return -1;

@@ -56,6 +56,8 @@ lmf_status lmf_output_temporary(lmf_ctx *ctx, const char *target, char *text, si
     uint32_t random;
     const char *name = last_part(target);
     int dir = (int)(name - target), room = NAME_KEPT;
+    if (strlen(name) > 255)
+        return LMF_FAIL(ctx, LMF_E_LIMIT, "the name %.60s... has %zu bytes, more than 255", name, strlen(name));
     if (getrandom(&random, sizeof random, 0) != sizeof random)
         return fail_errno(ctx, errno, "get random bytes to name", target);
     int used = snprintf(text, n, "%.*s.%.*s%s%08x", dir, target, room, name, mark, random);
@@ -249,11 +251,21 @@ lmf_status lmf_stage_close(lmf_stage *st)
 }
 
 /* ---- placing ---- */
+lmf_status lmf_output_try(lmf_ctx *ctx, const char *target)
+{
+    lmf_writer w;
+    LMF_TRY(lmf_writer_open(ctx, target, &w));
+    lmf_writer_abandon(&w);
+    return LMF_OK;
+}
+
 lmf_output_kind lmf_output_stat(const char *path)
 {
     struct stat st;
-    if (lstat(path, &st))
-        return errno == ENOENT ? LMF_OUTPUT_NONE : LMF_OUTPUT_OTHER;
+    if (lstat(path, &st)) { /* what can't be there or can't be seen can't be made either, and that failure has the right sentence */
+        int e = errno;
+        return e == ENOENT || e == ENOTDIR || e == ENAMETOOLONG || e == EACCES || e == ELOOP ? LMF_OUTPUT_NONE : LMF_OUTPUT_OTHER;
+    }
     return S_ISREG(st.st_mode) ? LMF_OUTPUT_FILE : S_ISDIR(st.st_mode) ? LMF_OUTPUT_DIR : S_ISLNK(st.st_mode) ? LMF_OUTPUT_LINK : LMF_OUTPUT_OTHER;
 }
 

@@ -38,6 +38,9 @@ typedef enum lmf_output_kind { LMF_OUTPUT_NONE, LMF_OUTPUT_FILE, LMF_OUTPUT_DIR,
 lmf_output_kind lmf_output_stat(const char *path);
 const char     *lmf_output_word(lmf_output_kind kind);                       /* "a link" */
 
+/* Whether a file can be made beside target, before hours of work are spent on it: makes one under a temporary name and removes it. */
+lmf_status lmf_output_try(lmf_ctx *ctx, const char *target);
+
 /* Gives from the name to, in one step. replace: the two change names, and from is then what was there. Else LMF_E_EXISTS when anything
  * but an empty folder has the name. */
 lmf_status lmf_output_place(lmf_ctx *ctx, const char *from, const char *to, bool replace);

@@ -225,6 +225,7 @@ int lmf_cli_main(int argc, char **argv)
     lmf_cli_globals globals = { 0 };
     lmf_cli cli = { 0 };
     lmf_ctx *ctx;
+    lmf__cli_hold_streams();
     lmf_status s = lmf_ctx_create(&ctx);
     if (s)
         return finish(&globals, s, "", EXIT_FAILED);

@@ -32,6 +32,7 @@ void lmf__cli_help_command(FILE *out, const lmf_command *cmd);
 json_t *lmf__cli_help_json(lmf_arena *a, const lmf_command *cmd); /* NULL cmd: all commands; the caller's reference */
 
 void lmf__cli_catch_signals(void);
+void lmf__cli_hold_streams(void); /* what the caller closed of 0, 1 and 2 becomes /dev/null, where reading and writing fail */
 int  lmf__cli_signal(void);                                /* the signal that came, or 0 */
 
 #endif

@@ -180,8 +180,11 @@ static lmf_status check_answers(lmf_cli *cli, const eval_args *a)
         return LMF_OK;
     lmf_output_kind kind = lmf_output_stat(a->answers);
     lmf_output_clean_beside(cli->ctx, a->answers, NULL);
-    if (kind == LMF_OUTPUT_NONE)
-        return LMF_OK;
+    if (kind == LMF_OUTPUT_NONE || kind == LMF_OUTPUT_FILE) {
+        lmf_status s = lmf_output_try(cli->ctx, a->answers);
+        if (s || kind == LMF_OUTPUT_NONE)
+            return s ? lmf_fail_prefix(cli->ctx, s, "--answers") : LMF_OK;
+    }
     if (kind != LMF_OUTPUT_FILE)
         return LMF_FAIL(cli->ctx, LMF_E_EXISTS, "--answers %s is %s; give the name of a file that is not there yet", a->answers, lmf_output_word(kind));
     lmf_status s = lmf_file_read(cli->ctx, a->answers, (size_t)1 << 32, &text, &n);
@@ -192,6 +195,19 @@ static lmf_status check_answers(lmf_cli *cli, const eval_args *a)
     if (!ours)
         return LMF_FAIL(cli->ctx, LMF_E_EXISTS, "--answers %s exists and holds no answers of an eval; it is left alone, choose another name", a->answers);
     return a->overwrite ? LMF_OK : LMF_FAIL(cli->ctx, LMF_E_EXISTS, "--answers %s exists; --overwrite replaces it", a->answers);
+}
+
+/* What was measured is told even where the answers can't be kept. */
+static lmf_status write_answers(lmf_cli *cli, const eval_args *a, const lmf_buf *out, int64_t n_rows, const scores *sc)
+{
+    char why[1024];
+    lmf_status s = check_answers(cli, a); /* again: some time has passed */
+    if (!s)
+        s = lmf_file_write(cli->ctx, a->answers, lmf_buf_str(out), out->n);
+    snprintf(why, sizeof why, "%s", lmf_error(cli->ctx));
+    double n = (double)n_rows;
+    return s ? LMF_FAIL(cli->ctx, s, "%s; the answers are not kept, what was measured is valid %.3f, name %.3f, exact %.3f, loss %.4f", why,
+                        (double)sc->n_valid / n, (double)sc->n_name / n, (double)sc->n_exact / n, sc->loss) : LMF_OK;
 }
 
 static lmf_status eval_rows(lmf_cli *cli, const eval_args *a, const lmf_model *m, const lmf_lora *lora)
@@ -214,9 +230,7 @@ static lmf_status eval_rows(lmf_cli *cli, const eval_args *a, const lmf_model *m
     if (!s)
         s = judge(cli, &rows, m, answer, &out, &sc);
     if (!s && a->answers)
-        s = check_answers(cli, a); /* again: some time has passed */
-    if (!s && a->answers)
-        s = lmf_file_write(cli->ctx, a->answers, lmf_buf_str(&out), out.n);
+        s = write_answers(cli, a, &out, rows.n, &sc);
     int64_t n = rows.n;
     sc.n_bad = rows.n_bad;
     lmf_buf_clear(&out);
@@ -232,6 +246,8 @@ static lmf_status run(lmf_cli *cli, void *args)
     lmf_lora lora = { 0 };
     if (!a->data == !a->text)
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "give one of --data ROWS.jsonl (answers and loss) and --text FILE (perplexity)");
+    if (a->text && a->answers)
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--answers goes with --data: a text has none");
     LMF_TRY(check_answers(cli, a));
     lmf_status s = lmf_model_open(cli->ctx, a->model, &m);
     if (!s)

@@ -130,6 +130,10 @@ static lmf_status open_output(lmf_cli *cli, run_state *r)
         LMF_TRY(lmf_dir_create(cli->ctx, r->output));
         LMF_TRY(lmf_output_lock(cli->ctx, r->output, &r->lock));
         LMF_TRY(check_contents(cli, r)); /* of another process that was as fast */
+    } else {
+        char log[4200];
+        snprintf(log, sizeof log, "%s/metrics.jsonl", r->output);
+        LMF_TRY(lmf_output_try(cli->ctx, log)); /* before the work, not behind it */
     }
     lmf_output_clean(cli->ctx, r->output, NULL, lmf_checkpoint_remove_left);
     return LMF_OK;

@@ -140,6 +140,14 @@ void lmf__cli_catch_signals(void)
     sigaction(SIGBUS, &action, NULL);
 }
 
+/* Without this, a file that a command opens could become its standard output. Reading from these fails, and so does writing. */
+void lmf__cli_hold_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            return; /* no /dev/null: nothing better is left */
+}
+
 int lmf__cli_signal(void)
 {
     return (int)lmf_cli_stop_signal;

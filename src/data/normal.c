@@ -7,26 +7,26 @@
 enum { MAX_TEXT_VALUES = 1 << 16 };
 
 /* The JSON in a string; NULL: none, or not of that type. */
-static json_t *parsed(const json_t *text, json_type type)
+static json_t *parsed(lmf_ctx *ctx, const json_t *text, json_type type)
 {
     size_t n = json_string_length(text), commas = 0;
     const char *p = json_string_value(text);
     for (size_t i = 0; i < n; i++)
         commas += p[i] == ',' || p[i] == '[' || p[i] == '{';
-    json_t *j = n && commas < MAX_TEXT_VALUES ? json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL) : NULL;
-    if (j && json_typeof(j) == type)
+    json_t *j = NULL;
+    if (n && commas < MAX_TEXT_VALUES && !lmf__row_json(ctx, p, n, &j) && json_typeof(j) == type)
         return j;
     json_decref(j);
     return NULL;
 }
 
 /* object[key], if a string, becomes the list or object that it spells. False: it spells none. */
-static bool unfold(json_t *object, const char *key, json_type type)
+static bool unfold(lmf_ctx *ctx, json_t *object, const char *key, json_type type)
 {
     const json_t *v = json_object_get(object, key);
     if (!json_is_string(v))
         return true;
-    json_t *j = parsed(v, type);
+    json_t *j = parsed(ctx, v, type);
     return j && json_object_set_new(object, key, j) == 0;
 }
 
@@ -42,11 +42,11 @@ static void drop_null(json_t *object, const char *key)
 }
 
 /* Every element of a list that is a string becomes the object that it spells. */
-static bool unfold_items(json_t *list)
+static bool unfold_items(lmf_ctx *ctx, json_t *list)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
         json_t *j, *v = json_array_get(list, i);
-        if (json_is_string(v) && (!(j = parsed(v, JSON_OBJECT)) || json_array_set_new(list, i, j)))
+        if (json_is_string(v) && (!(j = parsed(ctx, v, JSON_OBJECT)) || json_array_set_new(list, i, j)))
             return false;
         if (!json_is_object(json_array_get(list, i)))
             return false;
@@ -62,7 +62,7 @@ static lmf_status normalize_call(lmf_ctx *ctx, size_t i_message, size_t i_call, 
     const json_t *a = json_object_get(f, "arguments");
     if (!a || json_is_null(a) || is_blank(a))
         return json_object_set_new(f, "arguments", json_object()) ? LMF_NO_MEMORY(ctx, 64, "a row") : LMF_OK;
-    if (!unfold(f, "arguments", JSON_OBJECT) || !json_is_object(json_object_get(f, "arguments")))
+    if (!unfold(ctx, f, "arguments", JSON_OBJECT) || !json_is_object(json_object_get(f, "arguments")))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "message %zu: the arguments of tool call %zu are no JSON object", i_message + 1, i_call + 1);
     return LMF_OK;
 }
@@ -70,12 +70,12 @@ static lmf_status normalize_call(lmf_ctx *ctx, size_t i_message, size_t i_call, 
 static lmf_status normalize_calls(lmf_ctx *ctx, size_t i, json_t *message)
 {
     drop_null(message, "tool_calls");
-    if (!unfold(message, "tool_calls", JSON_ARRAY))
+    if (!unfold(ctx, message, "tool_calls", JSON_ARRAY))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "message %zu: \"tool_calls\" is text that is no JSON list", i + 1);
     json_t *calls = json_object_get(message, "tool_calls");
     if (!calls)
         return LMF_OK;
-    if (!json_is_array(calls) || !unfold_items(calls))
+    if (!json_is_array(calls) || !unfold_items(ctx, calls))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "message %zu: \"tool_calls\" is no list of objects", i + 1);
     if (json_array_size(calls) == 0) /* a column that other rows need */
         return json_object_del(message, "tool_calls"), LMF_OK;
@@ -93,7 +93,7 @@ static lmf_status modernize_message(lmf_ctx *ctx, size_t i, json_t *m)
         return LMF_NO_MEMORY(ctx, 64, "a row");
     if (!json_object_get(m, "function_call"))
         return LMF_OK;
-    if (!unfold(m, "function_call", JSON_OBJECT) || !json_is_object(json_object_get(m, "function_call")))
+    if (!unfold(ctx, m, "function_call", JSON_OBJECT) || !json_is_object(json_object_get(m, "function_call")))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "message %zu: \"function_call\" is no object", i + 1);
     if (json_object_get(m, "tool_calls"))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "message %zu holds \"function_call\" and \"tool_calls\": which of them is it?", i + 1);
@@ -188,7 +188,8 @@ static lmf_status modernize_tools(lmf_ctx *ctx, json_t *row)
         return LMF_OK;
     if (json_object_get(row, "tools"))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "the row holds \"functions\" and \"tools\": which of them is it?");
-    if (!unfold(row, "functions", JSON_ARRAY) || !json_is_array(functions = json_object_get(row, "functions")) || !unfold_items(functions))
+    if (!unfold(ctx, row, "functions", JSON_ARRAY) || !json_is_array(functions = json_object_get(row, "functions")) ||
+        !unfold_items(ctx, functions))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "\"functions\" is no list of objects");
     json_t *tools = json_array();
     for (size_t k = 0; tools && k < json_array_size(functions); k++)
@@ -206,10 +207,10 @@ static lmf_status normalize_tools(lmf_ctx *ctx, json_t *row)
     if (is_none(json_object_get(row, "tools")))
         json_object_del(row, "tools");
     LMF_TRY(modernize_tools(ctx, row));
-    if (!unfold(row, "tools", JSON_ARRAY))
+    if (!unfold(ctx, row, "tools", JSON_ARRAY))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "\"tools\" is text that is no JSON list");
     json_t *tools = json_object_get(row, "tools");
-    if (tools && (!json_is_array(tools) || !unfold_items(tools)))
+    if (tools && (!json_is_array(tools) || !unfold_items(ctx, tools)))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "\"tools\" is no list of objects");
     if (tools && json_array_size(tools) == 0)
         json_object_del(row, "tools");
@@ -258,7 +259,7 @@ static lmf_status spread_kwargs(lmf_ctx *ctx, json_t *row)
         json_object_del(row, name);
     if (!json_object_get(row, name))
         return LMF_OK;
-    if (!unfold(row, name, JSON_OBJECT) || !json_is_object(kwargs = json_object_get(row, name)))
+    if (!unfold(ctx, row, name, JSON_OBJECT) || !json_is_object(kwargs = json_object_get(row, name)))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "\"%s\" is no object", name);
     json_object_foreach(kwargs, key, v) {
         const json_t *other = json_object_get(row, key);
@@ -271,13 +272,26 @@ static lmf_status spread_kwargs(lmf_ctx *ctx, json_t *row)
     return json_object_del(row, name), LMF_OK;
 }
 
+/* Columns of images and sounds, by the names that TRL and others give them: the model would learn to answer what it does not see. */
+static lmf_status refuse_media(lmf_ctx *ctx, const json_t *row)
+{
+    static const char *const keys[] = { "images", "image", "videos", "video", "audios" };
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        const json_t *v = json_object_get(row, keys[k]);
+        if (v && !is_none(v) && (json_array_size(v) || !json_is_array(v)))
+            return LMF_FAIL(ctx, LMF_E_FORMAT, "the row has \"%s\", and only text is learned", keys[k]);
+    }
+    return LMF_OK;
+}
+
 lmf_status lmf__row_normalize(lmf_ctx *ctx, json_t *row)
 {
     LMF_TRY(normalize_id(ctx, row));
+    LMF_TRY(refuse_media(ctx, row));
     LMF_TRY(spread_kwargs(ctx, row));
     drop_null(row, "messages");
     LMF_TRY(join_lists(ctx, row));
-    if (!unfold(row, "messages", JSON_ARRAY))
+    if (!unfold(ctx, row, "messages", JSON_ARRAY))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "\"messages\" is not a list of messages");
     json_t *messages = json_object_get(row, "messages");
     if (messages)

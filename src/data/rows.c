@@ -6,7 +6,6 @@
 #include "base/file.h"
 #include "data/preference.h"
 #include "data/source.h"
-#include "text/template/template.h"
 
 enum { MAX_FILE_BYTES_LOG2 = 32, MAX_ROWS = 1 << 26 };
 
@@ -86,58 +85,8 @@ static void measure(const char *p, size_t n, size_t *n_values, size_t *depth)
 }
 
 /* ---- one row ---- */
-/* Numbers that JSON's reader can't hold become strings with the template's mark (LMF_TEMPLATE_BIG). */
-static lmf_status mark_numbers(lmf_ctx *ctx, const char *p, size_t n, lmf_buf *out)
-{
-    lmf_buf_init(out, ctx, 2 * n + 64);
-    bool quoted = false;
-    for (size_t i = 0; i < n; i++) {
-        char c = p[i];
-        if (quoted || !(c == '-' || (c >= '0' && c <= '9'))) {
-            lmf_buf_putc(out, c);
-            if (quoted && c == '\\' && i + 1 < n)
-                lmf_buf_putc(out, p[++i]);
-            else if (c == '"')
-                quoted = !quoted;
-            continue;
-        }
-        size_t len = 1;
-        while (i + len < n && strchr("-+.eE0123456789", p[i + len]) && p[i + len])
-            len++;
-        json_error_t e;
-        json_t *held = json_loadb(p + i, len, JSON_DECODE_ANY, &e);
-        bool big = !held && json_error_code(&e) == json_error_numeric_overflow;
-        json_decref(held);
-        if (big)
-            lmf_buf_puts(out, "\"" LMF_TEMPLATE_BIG);
-        lmf_buf_append(out, p + i, len);
-        if (big)
-            lmf_buf_putc(out, '"');
-        i += len - 1;
-    }
-    return out->status;
-}
-
-/* What the parser found, in words of ours. */
-static lmf_status no_json(const lmf_rows *r, const json_error_t *e)
-{
-    const char *why;
-    switch (json_error_code(e)) {
-    case json_error_out_of_memory: return LMF_NO_MEMORY(r->ctx, 1024, "a row");
-    case json_error_premature_end_of_input: why = "it ends too early"; break;
-    case json_error_end_of_input_expected: why = "something follows behind its end"; break;
-    case json_error_invalid_utf8: why = "it holds bytes that are not UTF-8"; break;
-    case json_error_duplicate_key: why = "duplicate key: a key stands twice in one object"; break;
-    case json_error_null_character: case json_error_null_byte_in_key: why = "it holds the character U+0000, which no text should"; break;
-    default: why = "it is not written as JSON is"; break;
-    }
-    return e->position > 0 ? LMF_FAIL(r->ctx, LMF_E_FORMAT, "no JSON: %s (character %d)", why, e->column)
-                           : LMF_FAIL(r->ctx, LMF_E_FORMAT, "no JSON: %s", why);
-}
-
 static lmf_status parse_row(const lmf_rows *r, const char *p, size_t n, json_t **out)
 {
-    json_error_t e;
     size_t n_values, depth;
     *out = NULL;
     measure(p, n, &n_values, &depth);
@@ -146,23 +95,23 @@ static lmf_status parse_row(const lmf_rows *r, const char *p, size_t n, json_t *
     if (depth > LMF_ROW_MAX_DEPTH)
         return LMF_FAIL(r->ctx, LMF_E_LIMIT, "no JSON that is read here: it nests %zu levels deep; at most %d are read", depth,
                         LMF_ROW_MAX_DEPTH);
-    json_t *j = json_loadb(p, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-    if (!j && json_error_code(&e) == json_error_numeric_overflow) {
-        lmf_buf text;
-        lmf_status s = mark_numbers(r->ctx, p, n, &text);
-        if (!s)
-            j = json_loadb(text.data, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-        lmf_buf_clear(&text);
-        LMF_TRY(s);
-    }
-    if (!j)
-        return no_json(r, &e);
+    json_t *j;
+    LMF_TRY(lmf__row_json(r->ctx, p, n, &j));
     lmf_status s = json_is_object(j) ? lmf__row_normalize(r->ctx, j) : refuse(r, "not a JSON object");
     if (s)
         json_decref(j);
     else
         *out = j;
     return s;
+}
+
+static bool is_role(const char *role)
+{
+    static const char *const roles[] = { "system", "developer", "user", "assistant", "tool", NULL };
+    for (const char *const *known = roles; *known; known++)
+        if (strcmp(*known, role) == 0)
+            return true;
+    return false;
 }
 
 /* Which roles may follow which. */
@@ -189,11 +138,17 @@ lmf_status lmf__row_check_messages(const lmf_rows *r, const json_t *messages)
         const json_t *content = json_object_get(m, "content");
         if (!role)
             return LMF_FAIL(r->ctx, LMF_E_FORMAT, "message %zu has no role", i + 1);
+        if (!is_role(role))
+            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "message %zu has the unknown role \"%.20s\"; system, developer, user, assistant and tool "
+                            "are known", i + 1, role);
         if (!role_follows(before, role))
             return LMF_FAIL(r->ctx, LMF_E_FORMAT, "message %zu has the role \"%.20s\" after %s%.20s", i + 1, role,
                             before ? "" : "the start", before ? before : "");
-        if (!json_is_string(content) && !json_is_array(content))
+        if (!content)
             return LMF_FAIL(r->ctx, LMF_E_FORMAT, "message %zu has no content", i + 1);
+        if (!json_is_string(content) && !json_is_array(content))
+            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "message %zu: its content is %s; write it as text", i + 1,
+                            json_is_object(content) ? "an object" : json_is_number(content) ? "a number" : "no text, nor a list of parts");
         answered |= !strcmp(role, "assistant");
         before = role;
     }

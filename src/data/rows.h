@@ -47,6 +47,9 @@ size_t     lmf_row_last_answer(const json_t *row);
 /* ---- shared in data/ ---- */
 /* Roles in their order, each with content. The caller adds file and line, here as below. */
 lmf_status lmf__row_check_messages(const lmf_rows *r, const json_t *messages);
+/* JSON of a row, or of a text in one; integers past 64 bits become text with the template's mark (LMF_TEMPLATE_BIG). The caller has
+ * measured it. LMF_E_FORMAT says what is wrong and repeats no byte of it but letters. */
+lmf_status lmf__row_json(lmf_ctx *ctx, const char *p, size_t n, json_t **out);
 /* Brings a parsed row into the one form, in place. The sentence says which message; the caller adds file and line. */
 lmf_status lmf__row_normalize(lmf_ctx *ctx, json_t *row);
 

@@ -91,11 +91,11 @@ static void refuses(void **state)
         { ROW(U "," A "," A), "message 3 has the role \"assistant\" after assistant" },
         { ROW(U "," S "," A), "message 2 has the role \"system\" after user" },
         { ROW(U "," T "," A), "message 2 has the role \"tool\" after user" },
-        { ROW(U "," "{\"role\": \"robot\", \"content\": \"x\"}"), "message 2 has the role \"robot\" after user" },
-        { ROW(U "," "{\"role\": \"a role that is longer than any role should ever be\", \"content\": \"x\"}"), "message 2 has the role \"a role that is longe\"" },
+        { ROW(U "," "{\"role\": \"robot\", \"content\": \"x\"}"), "message 2 has the unknown role \"robot\"; system, developer" },
+        { ROW(U "," "{\"role\": \"a role that is longer than any role should ever be\", \"content\": \"x\"}"), "message 2 has the unknown role \"a role that is longe\"" },
         { ROW(U "," "{\"role\": \"assistant\"}"), "message 2 has no content" },
-        { ROW(U "," "{\"role\": \"assistant\", \"content\": 7}"), "message 2 has no content" },
-        { ROW(U "," "{\"role\": \"assistant\", \"content\": {\"a\": 1}}"), "message 2 has no content" },
+        { ROW(U "," "{\"role\": \"assistant\", \"content\": 7}"), "message 2: its content is a number; write it as text" },
+        { ROW(U "," "{\"role\": \"assistant\", \"content\": {\"a\": 1}}"), "message 2: its content is an object; write it as text" },
         { ROW(U "," A) ROW(U), "line 2: no message" },
     };
     lmf_ctx *ctx = lmf_test_ctx();
@@ -172,7 +172,11 @@ static void one_form(void **state)
             "\\\"content\\\": \\\"a\\\"}]\"}", MS(A) },
         { "{\"id\": 13835058055282163712, \"text\": \"x\"}", "{\"id\": \"13835058055282163712\", \"text\": \"x\"}" },
         { "{\"id\": 1, \"n\": [-99999999999999999999, 1e300, 9223372036854775807, 0.1], \"text\": \"x\"}",
-          "{\"id\": 1, \"n\": [\"" LMF_TEMPLATE_BIG "-99999999999999999999\", 1e300, 9223372036854775807, 0.1], \"text\": \"x\"}" } };
+          "{\"id\": 1, \"n\": [\"" LMF_TEMPLATE_BIG "-99999999999999999999\", 1e300, 9223372036854775807, 0.1], \"text\": \"x\"}" },
+        { MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("\"{\\\"x\\\": 18446744073709551616}\"") "}"), /* also in a text */
+            MS("{\"role\": \"assistant\", \"content\": \"\", " CALLS("{\"x\": \"" LMF_TEMPLATE_BIG "18446744073709551616\"}") "}") },
+        { "{\"images\": [], \"image\": null, \"videos\": \"\", \"text\": \"x\"}",
+            "{\"images\": [], \"image\": null, \"videos\": \"\", \"text\": \"x\"}" } };
     lmf_ctx *ctx = lmf_test_ctx();
     lmf_rows r;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -203,12 +207,24 @@ static void refuses_forms(void **state)
         { MS("{\"role\": \"assistant\", \"content\": [{\"type\": \"image_url\", \"image_url\": \"x\"}]}"),
             "a part of the type \"image_url\"" },
         { MS("{\"role\": \"assistant\", \"content\": [{\"type\": \"text\"}]}"), "part 1 of its content has no text" },
-        { "{\"text\": \"a\\u0000b\"}", "U+0000" } };
+        { "{\"text\": \"a\\u0000b\"}", "U+0000" },
+        { "{\"text\": \"a\", \"score\": NaN}", "no JSON: it holds the word NaN, which JSON does not have (character" },
+        { "{\"text\": \"a\", \"score\": -Infinity}", "it holds the word Infinity" },
+        { "{\"text\": \"a\", \"score\": 1e5x}", "it holds the word x" },
+        { "{\"text\": \"NaN\", \"a\": None}", "it holds the word None" },
+        { "{'text': \"a\"}", "single quotes" },
+        { "{\"text\": \"it's\", }", "a comma stands before a closing bracket" },
+        { "{\"text\": \"\\ud83d\\ude00 \\ud83d\"}", "\\ud83d is half of a character" },
+        { "{\"text\": \"\\ude00\"}", "\\ude00 is half" },
+        { "{\"text\": \"a\", \x01}", "it is not written as JSON is" },
+        { "{\"text\": \"a\", \x1b[31}", "it is not written as JSON is" },
+        { "{\"text\": \"a\", \"images\": [\"x.png\"]}", "the row has \"images\", and only text is learned" },
+        { "{\"text\": \"a\", \"image\": {\"bytes\": null}}", "the row has \"image\"" } };
     lmf_ctx *ctx = lmf_test_ctx();
     lmf_rows r;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_refused(ctx, LMF_E_FORMAT, rows[i].words, lmf_rows_open(ctx, file_of(ctx, rows[i].text, strlen(rows[i].text)), &r));
-        assert_null(strstr(lmf_error(ctx), "JSON_"));
+        assert_true(!strstr(lmf_error(ctx), "JSON_") && !strchr(lmf_error(ctx), '\x1b') && !strchr(lmf_error(ctx), '\x01'));
     }
     lmf_test_ctx_done(ctx);
 }

@@ -199,6 +199,9 @@ lmf_status lmf_export(lmf_ctx *ctx, const lmf_model *model, const char *path, co
     LMF_TRY(lmf_opts_take(ctx, "lmf_export_opts", &taken, opts, sizeof taken));
     x.opts = opts = &taken;
     size_t n = strlen(path);
+    if (n > 1 && path[n - 1] == '/' && opts->format == LMF_EXPORT_GGUF && lmf_output_stat(path) == LMF_OUTPUT_NONE)
+        return LMF_FAIL(ctx, LMF_E_ARG, "--output %s is the name of a folder; a GGUF export is one file, %smodel.gguf for example", path,
+                        path);
     while (n > 1 && path[n - 1] == '/')
         n--;
     if (n == 0 || n >= sizeof name)

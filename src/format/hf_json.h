@@ -85,6 +85,7 @@ typedef struct lmf_hf_special { /* what tokenizer_config.json and its neighbours
     lmf_named_text *more;            /* [n_more] templates of other names, of the list or of additional_chat_templates/NAME.jinja */
     size_t      n_more;
     bool        not_text;            /* a template's file was left out, because it is not UTF-8 */
+    bool        add_prefix_space, split_special; /* said to be true */
     bool        no_default;          /* there are others, and none of the name default: transformers chooses none either */
 } lmf_hf_special;
 /* A folder without tokenizer_config.json gives empty fields, not a failure. */

@@ -285,6 +285,10 @@ static void special_tokens(void **state)
     assert_ok(ctx, lmf_hf_special_open(ctx, dir, &s));
     assert_true(!strcmp(s.bos, "<s>") && !*s.unk);
     lmf_hf_special_close(&s);
+    put(ctx, dir, "tokenizer_config.json", "{\"chat_template\":{\"rag\":\"R\",\"default\":\"D\",\"x\":5}}");
+    assert_ok(ctx, lmf_hf_special_open(ctx, dir, &s));
+    assert_true(!strcmp(s.chat_template, "D") && s.n_more == 1 && !strcmp(s.more[0].name, "rag"));
+    lmf_hf_special_close(&s);
     put(ctx, dir, "tokenizer_config.json", "{\"chat_template\":\"string\"}");
     assert_ok(ctx, lmf_hf_special_open(ctx, dir, &s));
     assert_string_equal(s.chat_template, "string");

@@ -73,6 +73,13 @@ static lmf_status take_template(lmf_hf_special *s, const json_t *v)
     size_t i;
     if (json_is_string(v))
         return add_template(s, "default", json_string_value(v));
+    if (json_is_object(v)) { /* {"default": "...", ...} */
+        const char *name;
+        json_t *text;
+        json_object_foreach((json_t *)(uintptr_t)v, name, text)
+            if (json_is_string(text))
+                LMF_TRY(add_template(s, name, json_string_value(text)));
+    }
     json_array_foreach(v, i, item) { /* [{"name": "default", "template": "..."}, ...] */
         const char *name = json_string_value(json_object_get(item, "name")), *text = json_string_value(json_object_get(item, "template"));
         if (name && text)
@@ -153,6 +160,8 @@ static lmf_status fill(lmf_hf_special *t, const char *dir)
     t->no_default = !*t->chat_template && t->n_more;
     t->add_bos = said(config, "add_bos_token");
     t->add_eos = said(config, "add_eos_token");
+    t->add_prefix_space = said(config, "add_prefix_space") == 1;
+    t->split_special = said(config, "split_special_tokens") == 1;
 done:
     json_decref(config);
     json_decref(map);
@@ -161,7 +170,7 @@ done:
 
 lmf_status lmf_hf_special_open(lmf_ctx *ctx, const char *dir, lmf_hf_special *out)
 {
-    *out = (lmf_hf_special){ ctx, { 0 }, "", "", "", "", -1, -1, "", "", NULL, 0, false, false };
+    *out = (lmf_hf_special){ ctx, { 0 }, "", "", "", "", -1, -1, "", "", NULL, 0, false, false, false, false };
     lmf_arena_init(&out->arena, ctx, 4 * FILE_MAX_BYTES);
     lmf_status s = fill(out, dir);
     if (s)

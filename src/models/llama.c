@@ -19,7 +19,7 @@ static const lmf_hparam hparams[] = {
     { "n_kv_heads", "num_key_value_heads", "{arch}.attention.head_count_kv", LMF_HPARAM_I32, offsetof(llama_config, n_kv_heads), 0, false },
     { "head_size", "head_dim", "{arch}.attention.key_length", LMF_HPARAM_I32, offsetof(llama_config, head_size), 0, false },
     { "ffn", "intermediate_size", "{arch}.feed_forward_length", LMF_HPARAM_I32, offsetof(llama_config, ffn), 0, true },
-    { "eps", "rms_norm_eps", "{arch}.attention.layer_norm_rms_epsilon", LMF_HPARAM_F32, offsetof(llama_config, eps), 1e-5, false },
+    { "eps", "rms_norm_eps", "{arch}.attention.layer_norm_rms_epsilon", LMF_HPARAM_F32, offsetof(llama_config, eps), 0, true },
     { "rope_base", "rope_theta", "{arch}.rope.freq_base", LMF_HPARAM_F32, offsetof(llama_config, rope_base), 10000, false },
     { "rope_type", "rope_parameters.rope_type", "{arch}.rope.scaling.type", LMF_HPARAM_TEXT, offsetof(llama_config, rope_type), 0, false },
     { "rope_factor", "rope_parameters.factor", "{arch}.rope.scaling.factor", LMF_HPARAM_F32, offsetof(llama_config, rope_factor), 1, false },

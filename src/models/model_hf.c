@@ -42,7 +42,7 @@ static lmf_status find_arch(lmf_model *m, const lmf_hf_config *c)
 /* Mistral's window: a configuration that does not say it has one of 4096, and one that says null has none. unread.c judges what is said. */
 static lmf_status check_window(lmf_model *m, const lmf_hf_config *c)
 {
-    bool mistral = is_class_of(c->arch[0] ? c->arch : "", "mistral") || (!c->arch[0] && !strcmp(c->model_type, "mistral"));
+    bool mistral = is_class_of(c->arch, "mistral") || !strcmp(c->model_type, "mistral");
     if (!mistral || json_object_get(c->root, "sliding_window") || lmf_model_config(m)->context <= 4096)
         return LMF_OK;
     return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED,

@@ -261,6 +261,18 @@ static lmf_status keep_templates(lmf_model *m, const lmf_named_text *t, size_t n
     return m->templates || !n ? LMF_OK : LMF_NO_MEMORY(m->ctx, n * sizeof *t, "chat templates");
 }
 
+/* Settings of tokenizer_config.json that change the ids of a text. */
+static lmf_status check_encoding(lmf_model *m, const lmf_hf_tokenizer *t, const lmf_hf_special *s)
+{
+    if (s->split_special)
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED,
+                        "tokenizer_config.json: split_special_tokens is true; here a control token is one token");
+    if (s->add_prefix_space && (!strcmp(type_of(t->pre_tokenizer), "ByteLevel") || !strncmp(s->class_name, "GPT2", 4)))
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT,
+                        "add_prefix_space is true in tokenizer_config.json and false in tokenizer.json: they contradict each other");
+    return LMF_OK;
+}
+
 static lmf_status read_special(lmf_model *m, const lmf_hf_tokenizer *t)
 {
     lmf_hf_special s;
@@ -271,8 +283,10 @@ static lmf_status read_special(lmf_model *m, const lmf_hf_tokenizer *t)
     v->pad = find_id(t, s.pad);
     v->unk = find_id(t, s.unk);
     int32_t before = -1, behind = -1;
+    lmf_status r = check_encoding(m, t, &s);
     v->bos_unnamed = v->bos < 0, v->eos_unnamed = v->eos < 0;
-    lmf_status r = read_post(m, t->post_processor, &before, &behind);
+    if (!r)
+        r = read_post(m, t->post_processor, &before, &behind);
     if (!r)
         r = set_around(m, "bos_token", before, &v->bos);
     if (!r)

@@ -110,6 +110,8 @@ static void refused(void **state)
         { { "tokenizer_config.json", "added_tokens_decoder", "{\"a\":{\"content\":\"<x>\"}}" }, "no token id" },
         { { "added_tokens.json", NULL, "{\"<|im_end|>\": 260}" }, "added_tokens.json gives the token <|im_end|> the id 260" },
         { { "added_tokens.json", NULL, "{\"<x>\": 262, \"<y>\": 262}" }, "the same id" },
+        { { "tokenizer_config.json", "split_special_tokens", "true" }, "split_special_tokens is true" },
+        { { "tokenizer_config.json", "add_prefix_space", "true" }, "add_prefix_space is true in tokenizer_config.json and false" },
         { { "config.json", "model_type", "\"qwen2\"" }, "\"LlamaForCausalLM\" and the model_type \"qwen2\" contradict" },
         { { "config.json", "architectures", "[\"MysteryForCausalLM\"]" }, "\"MysteryForCausalLM\", which is not supported" } };
     (void)state;
@@ -221,7 +223,9 @@ static void kinds(void **state)
     static const struct { const char *architectures, *type, *window, *context; bool opens; } rows[] = {
         { "null", "\"llama\"", "null", "512", true }, { "null", "\"mistral\"", "null", "512", true }, { "[\"MistralForCausalLM\"]",
             "\"mistral\"", "null", "32768", true },
-        { "[\"MistralForCausalLM\"]", "\"mistral\"", "4096", "32768", false }, { "null", "\"gpt_neox\"", "null", "512", false }, { "null",
+        { "[\"MistralForCausalLM\"]", "\"mistral\"", "4096", "32768", false },
+        { "[\"LlamaForCausalLM\"]", "\"mistral\"", NULL, "32768", false }, 
+        { "[\"MistralForCausalLM\"]", "\"mistral\"", NULL, "4096", true }, { "null", "\"gpt_neox\"", "null", "512", false }, { "null",
             "null", "null", "512", false } };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -229,7 +233,8 @@ static void kinds(void **state)
         lmf_model *m;
         lmf_status s = OPEN(ctx, &m, { "config.json", "architectures", rows[i].architectures }, { "config.json", "model_type",
             rows[i].type },
-                            { "config.json", "sliding_window", rows[i].window }, { "config.json", "max_position_embeddings",
+                            { "config.json", rows[i].window ? "sliding_window" : "use_cache",
+                                rows[i].window ? rows[i].window : "true" }, { "config.json", "max_position_embeddings",
                                 rows[i].context });
         if (!s != rows[i].opens)
             fail_msg("%s, %s, window %s: %s", rows[i].architectures, rows[i].type, rows[i].window, s ? lmf_error(ctx) : "it opens");

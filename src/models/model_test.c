@@ -103,7 +103,7 @@ static void refuses_bad_numbers(void **state)
         { "llama.rope.dimension_count", NULL, { ZERO, DROPPED, AS_IS } },               /* 0: not said */
         { "llama.vocab_size", NULL, { ZERO, MINUS_ONE, DROPPED, AS_IS } },              /* the embedding's rows count */
         { NULL, "vocab_size", { AS_IS } },
-        { "llama.attention.layer_norm_rms_epsilon", "rms_norm_eps", { DROPPED, AS_IS } },
+        { "llama.attention.layer_norm_rms_epsilon", "rms_norm_eps", { AS_IS } },
         { "llama.rope.freq_base", "rope_theta", { TWO_31, HALF, DROPPED, AS_IS } },
         { "llama.rope.scaling.factor", NULL, { DROPPED, AS_IS } },                      /* a factor needs a type */
     };

@@ -165,6 +165,17 @@ static bool differ(const json_t *a, const json_t *b)
     return json_is_number(a) && json_is_number(b) ? json_number_value(a) != json_number_value(b) : !json_equal(a, b);
 }
 
+/* Nothing of a scaling is guessed: its numbers are there. */
+static lmf_status check_rope_type(lmf_model *m, const json_t *rope, const char *type)
+{
+    static const char *const wants[] = { "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings" };
+    int n = !type ? 0 : !strcmp(type, "linear") ? 1 : !strcmp(type, "llama3") ? 4 : 0;
+    for (int i = 0; i < n; i++)
+        if (!json_is_number(json_object_get(rope, wants[i])))
+            return LMF_FAIL(m->ctx, LMF_E_FORMAT, "config.json: the rope scaling \"%s\" has no %s", type, wants[i]);
+    return LMF_OK;
+}
+
 /* rope_parameters and rope_scaling, both filled in from each other where one was missing. */
 static lmf_status check_rope(lmf_model *m, const json_t *root)
 {
@@ -187,7 +198,10 @@ static lmf_status check_rope(lmf_model *m, const json_t *root)
     }
     if (scaling && !json_is_null(scaling) && !json_is_object(scaling))
         return refuse_json(m, "rope_scaling", scaling);
-    return LMF_OK;
+    const json_t *type = json_object_get(rope, "rope_type"), *older = json_object_get(rope, "type");
+    if (differ(type, older))
+        return refuse_conflict(m, "rope_type", type, "type", older);
+    return check_rope_type(m, rope, json_string_value(type));
 }
 
 lmf_status lmf__model_check_hf_keys(lmf_model *m, const struct json_t *root)

@@ -93,6 +93,14 @@ def test_bos_of_the_post_processor(lmfast, folder, tmp_path):
         assert tokenizer["add_bos"] is True and tokenizer["special"]["bos"]["id"] == 259, (out, tokenizer)
 
 
+def test_rows_of_a_padded_embedding_have_no_text(lmfast, folder):
+    """The formula model has 264 rows and 262 tokens; sampling at random meets the others."""
+    model = folder()
+    for seed in range(1, 6):
+        r = lmfast("generate", "-m", model, "--raw", "-p", "ab", "-n", 400, "-t", 1, "--seed", seed, "--json")
+        assert r.returncode == 0 and "text" in json.loads(r.stdout), r.stderr
+
+
 def named(model):
     """Chat templates by name, as transformers finds them: files are all that counts where there are any."""
     files = {"default": model / "chat_template.jinja", **{p.stem: p for p in (model / "additional_chat_templates").glob("*.jinja")}}

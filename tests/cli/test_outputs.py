@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import unicodedata
 
@@ -244,6 +245,66 @@ def test_export_into_a_folder_that_somebody_writes(lmfast, model, rows, tmp_path
     refused(lmfast(*export, "--overwrite"), "is being written by another run")
     assert hashes(out) == before
     os.close(fd)
+
+
+def closed(*streams):
+    return lambda: [os.close(fd) for fd in streams]
+
+
+@pytest.mark.parametrize("streams", [(1,), (2,), (1, 2), (0, 1, 2)])
+def test_closed_streams(lmfast, model, rows, tmp_path, streams):
+    """A file that is opened does not become the standard output or the error stream: nothing that is said lands in it."""
+    def run(*args):
+        p = subprocess.Popen([lmfast.path, *map(str, args)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, preexec_fn=closed(*streams))
+        return p.wait(timeout=120)
+    export = ["export", "-m", model, "-o"]
+    assert lmfast(*export, tmp_path / "a.gguf").returncode == 0
+    assert run(*export, tmp_path / "b.gguf") == (1 in streams)               # its report can't be printed
+    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "b.gguf").read_bytes()
+    args = [a for a in train(model, rows, tmp_path / "o", "--logging-steps", 1) if a != "--quiet"]
+    assert run(*args) == 0
+    assert [json.loads(line)["step"] for line in (tmp_path / "o" / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
+    assert run(*args, "--overwrite", "--seed", 3) == 0
+    if 1 in streams:
+        assert run("info", model) == 1 and run("generate", "-m", model, "--raw", "-p", "ab", "-n", 2) == 1
+    if 0 in streams:
+        assert run("train", "-m", model, "-d", "-", "-o", tmp_path / "p") == 1 and run("chat", "-m", model) == 1
+
+
+def test_what_cannot_be_written_is_told_before_the_work(lmfast, model, rows, tmp_path):
+    """The model that is named is not there: it would have been told of, had the work begun."""
+    none = tmp_path / "none"
+    for answers, why in (("no/answers", "No such file"), ("a" * 256, "File name too long"), (rows / "x", "Not a directory")):
+        refused(lmfast("eval", "-m", none, "-d", rows, "--answers", answers, cwd=tmp_path), "--answers", why)
+    refused(lmfast("eval", "-m", none, "--text", rows, "--answers", "x", cwd=tmp_path), "--answers goes with --data")
+    refused(lmfast("export", "-m", model, "-o", f"{tmp_path}/new/"), "is the name of a folder")
+    refused(lmfast(*train(model, rows, rows / "o")), "exists and is no folder")
+    assert os.listdir(tmp_path) == ["rows.jsonl"]
+
+
+def test_folders_that_may_not_be_written(lmfast, model, rows):
+    """As nobody: a folder that lets itself be read only. No step is made."""
+    top = pathlib.Path(tempfile.mkdtemp())
+    try:
+        top.chmod(0o755)
+        shutil.copytree(model, top / "model")
+        shutil.copy(rows, top / "rows")
+        shutil.copy(lmfast.path, top / "lmfast")
+        (top / "o").mkdir()
+        drop = (lambda: (os.setgroups([]), os.setgid(65534), os.setuid(65534))) if os.geteuid() == 0 else lambda: None
+        for p in [top, *top.rglob("*")]:
+            p.chmod(0o555)
+        for args in (train("model", "rows", "o", "--logging-steps", 1), train("model", "rows", "new"), evaluate("model", "rows", "answers"),
+                     ["export", "-m", "model", "-o", "m.gguf", "--quiet"], ["export", "-m", "model", "-f", "hf", "-o", "o", "--quiet"]):
+            r = subprocess.run([top / "lmfast", *map(str, args)], cwd=top, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                               timeout=120, preexec_fn=drop)
+            refused(r, "Permission denied")
+        assert sorted(os.listdir(top)) == ["lmfast", "model", "o", "rows"] and os.listdir(top / "o") == []
+    finally:
+        for p in [top, *top.rglob("*")]:
+            p.chmod(0o755)
+        shutil.rmtree(top)
 
 
 def evaluate(model, rows, answers, *more):

@@ -461,9 +461,11 @@ int32_t lmf_tokenizer_control_at(const lmf_tokenizer *t, const char *text, size_
 static lmf_status piece_shown(const lmf_tokenizer *t, lmf_ctx *ctx, int32_t id, unsigned flags, const uint8_t **p, size_t *n)
 {
     *p = lmf_tokenizer_piece(t, id, n);
-    if (!*p)
-        return LMF_FAIL(ctx, LMF_E_ARG, "token id %d is out of the vocabulary's %zu tokens", id, t->bpe.n_tokens);
-    if ((flags & LMF_DECODE_SKIP_SPECIAL) && (is_special(t->bpe.kind[id]) || t->bpe.kind[id] == LMF_TOKEN_UNUSED))
+    if (id < 0)
+        return LMF_FAIL(ctx, LMF_E_ARG, "token id %d is none", id);
+    if (!*p) /* a row of a padded embedding, which sampling can choose: no text, as in transformers */
+        *p = (const uint8_t *)"", *n = 0;
+    else if ((flags & LMF_DECODE_SKIP_SPECIAL) && (is_special(t->bpe.kind[id]) || t->bpe.kind[id] == LMF_TOKEN_UNUSED))
         *n = 0;
     return LMF_OK;
 }

@@ -97,8 +97,8 @@ lmf_status lmf_tokenizer_encode_guarded(const lmf_tokenizer *t, const char *text
                                         size_t n_foreign, lmf_ids *ids);
 
 enum { LMF_DECODE_SKIP_SPECIAL = 1 };  /* CONTROL, UNKNOWN and UNUSED give nothing */
-/* Appends the bytes that ids stand for, just as they are: not whole UTF-8 if the ids do not end there. LMF_E_ARG: an id
- * out of range. */
+/* Appends the bytes that ids stand for, just as they are: not whole UTF-8 if the ids do not end there. An id past the
+ * vocabulary, as padded embeddings have, has no text. LMF_E_ARG: a negative id. */
 lmf_status lmf_tokenizer_decode(const lmf_tokenizer *t, const int32_t *ids, size_t n, unsigned flags, lmf_buf *out);
 
 /* Decoding token by token: what comes out is whole UTF-8 at every moment. Bytes of a character that is not complete wait;
