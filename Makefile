@@ -3,13 +3,16 @@
 # CUDA=OFF leaves the plug-in for GPUs out, ON insists on it; it is built where nvcc is found.
 PRESET := $(if $(SAN),$(SAN),release)
 BUILD  := build/$(PRESET)
-.PHONY: all build cuda setup test check demo bench soak clean help
+.PHONY: all build install cuda setup test check demo bench soak clean help
 all: build
 
 build: setup          # the program: build/release/lmfast, first; then tests and plug-ins
 	@[ -e $(BUILD)/build.ninja -a -z "$(CUDA)" ] || cmake --preset $(PRESET) -Wno-dev $(if $(CUDA),-DLMF_CUDA=$(CUDA)) >/dev/null
 	@ninja -C $(BUILD) --quiet lmfast
 	@ninja -C $(BUILD) --quiet
+
+install: build        # the program, the library with its headers: PREFIX=/usr/local, DESTDIR for packages
+	@cmake --install $(BUILD) --prefix $(or $(PREFIX),/usr/local)
 
 cuda: setup           # the plug-in for NVIDIA GPUs alone
 	@cmake --preset $(PRESET) -Wno-dev -DLMF_CUDA=ON >/dev/null

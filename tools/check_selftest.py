@@ -72,6 +72,30 @@ FAULTS = [
     ("columns", "tools/old.py", "#" * 141 + "\n" + "#" * 200 + "\n", "2 lines over 140 columns, 1 were there"),
     ("banned", "src/cli/x.c", None, "no line \"SPDX"),
 ]
+HEADER = LINE + """/* x: a noun. */
+#define LMFAST_ABI_MAJOR 0
+#define LMFAST_ABI_MINOR 1
+#define LMFAST_API
+#include <stddef.h>
+typedef struct lmfast_x_opts {
+    size_t struct_bytes;
+    int    n;
+} lmfast_x_opts;
+enum { LMFAST_X = 1 };
+LMFAST_API int lmfast_x(const lmfast_x_opts *opts);
+"""
+# What is changed in a public header behind the record of it, and what check_abi says.
+ABI = [
+    ("    int    n;\n", "", "gone: layout lmfast_x_opts.n at 8 bytes 4"),
+    ("    size_t struct_bytes;\n    int    n;\n", "    int    n;\n    size_t struct_bytes;\n",
+     "changed: layout lmfast_x_opts.n at 8 bytes 4"),
+    ("    int    n;\n", "    short  n;\n", "changed: layout lmfast_x_opts.n"),
+    ("LMFAST_API int lmfast_x(const lmfast_x_opts *opts);\n", "", "gone: function lmfast_x"),
+    ("int lmfast_x(const lmfast_x_opts *opts)", "int lmfast_x(int n)", "changed: function lmfast_x"),
+    ("LMFAST_X = 1", "LMFAST_X = 2", "changed: constant LMFAST_X 1"),
+    ("LMFAST_X = 1", "LMFAST_X = 1, LMFAST_Y = 2", "not recorded: constant LMFAST_Y"),
+    ("    int    n;\n", "    int    n, more, still_more;\n", "not recorded: layout lmfast_x_opts.more"),
+]
 GLOBALS = [
     ("src/base/x.c", "int lmf_count;\nint f(void) { return lmf_count++; }\n", "lmf_count is writable"),
     ("src/base/x.c", "static int start = 4;\nint f(void) { return start++; }\n", "start is writable"),
@@ -140,6 +164,15 @@ def main():
         for file, source, words in GLOBALS:
             compile_tree(root, {file: source})
             expect(f"globals, {file}", *gate("globals", root, root / "build"), True, words)
+    for before, after, words in [("", "", ""), *ABI]:
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            write(root, {"include/lmfast/x.h": HEADER, "tools/x": ""})
+            record = [sys.executable, str(tree.ROOT / "tools/check_abi.py"), "--root", folder, "--build", folder, "--record"]
+            recorded = subprocess.run(record, capture_output=True, text=True)
+            expect("abi, recording", recorded.returncode, recorded.stdout, False)
+            write(root, {"include/lmfast/x.h": HEADER.replace(before, after)})
+            expect(f"abi, {after or before or 'nothing changed'}", *gate("abi", root, root), bool(words), words)
     tree.finish("selftest", faults, seen, "planted cases")
 
 

@@ -53,41 +53,49 @@ void lmf_ctx_clear(lmf_ctx *ctx)
     pthread_mutex_destroy(&ctx->lock);
 }
 
+lmf_error_record *lmf_error_here(lmf_ctx *ctx)
+{
+    lmf_error_record *own = ctx->record ? ctx->record(ctx->record_user) : NULL;
+    return own ? own : &ctx->error;
+}
+
 const char *lmf_error(const lmf_ctx *ctx)
 {
-    return ctx->error.text;
+    return lmf_error_here((lmf_ctx *)ctx)->text;
 }
 
 lmf_status lmf_fail_at(lmf_ctx *ctx, const char *file, int line, lmf_status s, const char *fmt, ...)
 {
     va_list ap;
+    lmf_error_record *r = lmf_error_here(ctx);
     pthread_mutex_lock(&ctx->lock);
-    ctx->error.status = s;
-    ctx->error.file = file;
-    ctx->error.line = line;
+    r->status = s;
+    r->file = file;
+    r->line = line;
     va_start(ap, fmt);
-    char text[sizeof ctx->error.text];
+    char text[sizeof r->text];
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    lmf_plain_text(text, ctx->error.text, sizeof ctx->error.text);
+    lmf_plain_text(text, r->text, sizeof r->text);
     pthread_mutex_unlock(&ctx->lock);
     return s;
 }
 
 lmf_status lmf_fail_prefix(lmf_ctx *ctx, lmf_status s, const char *fmt, ...)
 {
-    char old[sizeof ctx->error.text], text[sizeof old];
+    lmf_error_record *r = lmf_error_here(ctx);
+    char old[sizeof r->text], text[sizeof old];
     va_list ap;
     pthread_mutex_lock(&ctx->lock);
-    memcpy(old, ctx->error.text, sizeof old);
+    memcpy(old, r->text, sizeof old);
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    lmf_plain_text(text, ctx->error.text, sizeof ctx->error.text);
-    size_t n = strlen(ctx->error.text);
+    lmf_plain_text(text, r->text, sizeof r->text);
+    size_t n = strlen(r->text);
     if (n + 3 < sizeof old) {
-        memcpy(ctx->error.text + n, ": ", 3);
-        lmf_plain_text(old, ctx->error.text + n + 2, sizeof old - n - 2);
+        memcpy(r->text + n, ": ", 3);
+        lmf_plain_text(old, r->text + n + 2, sizeof old - n - 2);
     }
     pthread_mutex_unlock(&ctx->lock);
     return s;

@@ -69,7 +69,9 @@ typedef struct lmf_ctx {
     size_t            live_bytes;  /* asked for and not yet given back */
     size_t            peak_bytes;
     pthread_mutex_t   lock;
-    lmf_error_record  error;
+    lmf_error_record  error;       /* of the last failure, where record is NULL */
+    lmf_error_record *(*record)(void *user); /* the calling thread's own; NULL from it: error */
+    void             *record_user;
     uint64_t          cpu_features; /* LMF_CPU_*: what rows may use; capped by --isa */
     int               n_workers;    /* of the CPU team: from cgroup or --threads */
 } lmf_ctx;
@@ -79,6 +81,9 @@ void lmf_ctx_clear(lmf_ctx *ctx);
 
 /* The last failure's sentence, "" before any. Valid until the next failure on this context. */
 const char *lmf_error(const lmf_ctx *ctx);
+/* The record itself, to keep what led here while cleaning up may fail too: before = *lmf_error_here(ctx) ... *lmf_error_here(ctx) =
+ * before. */
+lmf_error_record *lmf_error_here(lmf_ctx *ctx);
 
 lmf_status lmf_fail_at(lmf_ctx *ctx, const char *file, int line, lmf_status s, const char *fmt, ...) LMF_PRINTF(5, 6);
 #define LMF_FAIL(ctx, s, ...) lmf_fail_at((ctx), __FILE__, __LINE__, (s), __VA_ARGS__)

@@ -161,12 +161,12 @@ static void remove_left_over(lmf_ctx *ctx, const char *dir, const char *name, lm
     int fd = n > 0 && (size_t)n < sizeof path ? open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
     if (fd < 0)
         return;
-    lmf_error_record before = ctx->error;
+    lmf_error_record before = *lmf_error_here(ctx);
     if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0) {
         if (S_ISREG(st.st_mode))
             unlink(path);
         else if (S_ISDIR(st.st_mode) && (remover ? remover(ctx, path) : lmf_dir_remove(ctx, path, NULL)))
-            ctx->error = before; /* it holds more than files: it stays */
+            *lmf_error_here(ctx) = before; /* it holds more than files: it stays */
     }
     close(fd);
 }
@@ -238,14 +238,14 @@ lmf_status lmf_stage_close(lmf_stage *st)
 {
     if (st->fd < 0)
         return LMF_OK;
-    lmf_error_record before = st->ctx->error;
+    lmf_error_record before = *lmf_error_here(st->ctx);
     lmf_status s = LMF_OK;
     if (st->path[0] && is_same(st->fd, st->path))
         s = remove_open(st->ctx, st->fd, st->path);
     else
         close(st->fd); /* it was placed */
     if (before.status)
-        st->ctx->error = before; /* the one that led here is the one to tell; the next run cleans */
+        *lmf_error_here(st->ctx) = before; /* the one that led here is the one to tell; the next run cleans */
     st->fd = -1;
     return s;
 }

@@ -3,42 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include "data/source.h"
-
-enum { MAX_TEMPLATE_BYTES = 1 << 20 };
 
 lmf_status lmf__conversation_use_template(lmf_cli *cli, lmf_model *m, const char *path)
 {
-    lmf_buf text;
-    lmf_template *t = NULL;
-    char *copy = NULL;
-    if (!path)
-        return LMF_OK;
-    lmf_buf_init(&text, cli->ctx, MAX_TEMPLATE_BYTES);
-    lmf_status s = lmf_source_read(cli->ctx, path, "a chat template", &text);
-    if (s) {
-        lmf_buf_clear(&text);
-        return lmf_fail_prefix(cli->ctx, s, "--chat-template");
-    }
-    if (text.n && memchr(text.data, 0, text.n))
-        s = LMF_FAIL(cli->ctx, LMF_E_FORMAT, "the file is no text");
-    if (!s)
-        s = lmf_template_parse(cli->ctx, lmf_buf_str(&text), text.n, &t);
-    if (!s && !(copy = lmf_arena_strdup(&m->arena, lmf_buf_str(&text))))
-        s = LMF_NO_MEMORY(cli->ctx, text.n, "a chat template");
-    lmf_buf_clear(&text);
-    if (s) {
-        lmf_template_destroy(t);
-        return lmf_fail_prefix(cli->ctx, s, "--chat-template %s", path);
-    }
-    lmf_template_destroy(m->chat_template);
-    m->chat_template = t;
-    m->chat.source = t;
-    m->chat_source = copy;
-    m->n_templates = 0; /* this one takes the place of all */
-    m->chat.broken = NULL;
-    m->chat.turn_end = -1;
-    return lmf_chat_find_turn_end(&m->chat); /* this template may end turns with another token */
+    lmf_status s = path ? lmf_model_load_template(m, path) : LMF_OK;
+    return s ? lmf_fail_prefix(cli->ctx, s, "--chat-template") : LMF_OK;
 }
 
 lmf_control lmf__conversation_control(const char *choice)

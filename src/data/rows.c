@@ -270,12 +270,10 @@ static lmf_status add_all(lmf_rows *r)
     return *p == '{' && p[1 + strspn(p + 1, " \t\r")] == '\n' ? add_values(r, false) : add_lines(r);
 }
 
-lmf_status lmf_rows_open_with(lmf_ctx *ctx, const char *path, bool skip_bad, lmf_rows *out)
+/* out->text has been read with status s; on failure nothing is left of out. */
+static lmf_status finish_open(lmf_rows *out, const char *name, lmf_status s)
 {
-    const char *name = strcmp(path, "-") ? path : "standard input";
-    *out = (lmf_rows){ .ctx = ctx, .unit = "line", .skip_bad = skip_bad };
-    lmf_buf_init(&out->text, ctx, (size_t)1 << MAX_FILE_BYTES_LOG2);
-    lmf_status s = lmf_source_read(ctx, path, "JSON Lines or a JSON array", &out->text);
+    lmf_ctx *ctx = out->ctx;
     if (!s)
         s = lmf_sha256_hex(ctx, lmf_buf_str(&out->text), out->text.n, out->sha256);
     if (!s && !(out->path = lmf_alloc(ctx, strlen(name) + 1)))
@@ -291,6 +289,26 @@ lmf_status lmf_rows_open_with(lmf_ctx *ctx, const char *path, bool skip_bad, lmf
     if (s)
         lmf_rows_close(out);
     return s;
+}
+
+static void begin_open(lmf_ctx *ctx, bool skip_bad, lmf_rows *out)
+{
+    *out = (lmf_rows){ .ctx = ctx, .unit = "line", .skip_bad = skip_bad };
+    lmf_buf_init(&out->text, ctx, (size_t)1 << MAX_FILE_BYTES_LOG2);
+}
+
+lmf_status lmf_rows_open_with(lmf_ctx *ctx, const char *path, bool skip_bad, lmf_rows *out)
+{
+    begin_open(ctx, skip_bad, out);
+    lmf_status s = lmf_source_read(ctx, path, "JSON Lines or a JSON array", &out->text);
+    return finish_open(out, strcmp(path, "-") ? path : "standard input", s);
+}
+
+lmf_status lmf_rows_parse(lmf_ctx *ctx, const char *name, const char *text, size_t n, bool skip_bad, lmf_rows *out)
+{
+    begin_open(ctx, skip_bad, out);
+    lmf_status s = lmf_buf_append(&out->text, text, n);
+    return finish_open(out, name, s ? LMF_FAIL(ctx, s, "%s: %zu bytes are too many", name, n) : LMF_OK);
 }
 
 lmf_status lmf_rows_open(lmf_ctx *ctx, const char *path, lmf_rows *out) { return lmf_rows_open_with(ctx, path, false, out); }

@@ -36,6 +36,8 @@ enum { LMF_ROW_MAX_VALUES = 1 << 18, LMF_ROW_MAX_DEPTH = 128 };
  * contents that are no text. skip_bad: such rows are left out and counted; a file without a good row is refused with the first reason. */
 lmf_status lmf_rows_open_with(lmf_ctx *ctx, const char *path, bool skip_bad, lmf_rows *out);
 lmf_status lmf_rows_open(lmf_ctx *ctx, const char *path, lmf_rows *out);   /* the same, nothing skipped */
+/* The same of text in memory, copied; name stands for the file. */
+lmf_status lmf_rows_parse(lmf_ctx *ctx, const char *name, const char *text, size_t n, bool skip_bad, lmf_rows *out);
 void       lmf_rows_close(lmf_rows *rows); /* a zeroed one is fine */
 /* Row i in the one form; the caller's reference. */
 lmf_status lmf_row_get(const lmf_rows *rows, int64_t i, json_t **out);

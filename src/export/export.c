@@ -149,10 +149,10 @@ static lmf_status remove_old(lmf_ctx *ctx, const char *old, const char *name)
     lmf_status s = lmf_receipt_remove_dir(ctx, old, receipt_name, note);
     json_decref(note);
     if (s) {
-        lmf_error_record why = ctx->error;
+        lmf_error_record why = *lmf_error_here(ctx);
         lmf_status back = lmf_output_place(ctx, old, name, true);
         if (!back)
-            ctx->error = why;
+            *lmf_error_here(ctx) = why;
     }
     return s;
 }

@@ -243,7 +243,7 @@ static lmf_status fill(lmf_hf_tokenizer *t, const lmf__hf_scan *scan)
 static lmf_status parse_rest(lmf_hf_tokenizer *t, const char *text, size_t n, const char *name, lmf__hf_scan *scan, bool *ok)
 {
     lmf_buf rest;
-    lmf_error_record before = t->ctx->error;
+    lmf_error_record before = *lmf_error_here(t->ctx);
     *ok = lmf_utf8_is_valid(text, n);
     char *own = *ok ? lmf_arena_strndup(&t->arena, text, n) : NULL;
     if (!*ok)
@@ -256,7 +256,7 @@ static lmf_status parse_rest(lmf_hf_tokenizer *t, const char *text, size_t n, co
         s = lmf_json_parse(t->ctx, lmf_buf_str(&rest), rest.n, name, LMF_JSON_VOCAB, &t->root);
         if (s && s != LMF_E_MEMORY) { /* what is wrong, and where, is said of the whole */
             *ok = false;
-            t->ctx->error = before;
+            *lmf_error_here(t->ctx) = before;
             s = LMF_OK;
         }
     }

@@ -61,7 +61,7 @@ static void finish_early(lmf_scheduler *s, lmf_job *j, int32_t answer, lmf_statu
     lmf_job_event ev = { .user = j->user, .answer = answer, .token = { -1, 0, LMF_FINISH_CANCELLED, -1 }, .failure = failure };
     if (failure) {
         pthread_mutex_lock(&s->ctx->lock); /* another thread may write the next sentence */
-        snprintf(ev.why, sizeof ev.why, "%.255s", s->ctx->error.text);
+        snprintf(ev.why, sizeof ev.why, "%.255s", lmf_error_here(s->ctx)->text);
         pthread_mutex_unlock(&s->ctx->lock);
     }
     finish(s, j, &ev);

@@ -6,9 +6,10 @@
 #include <string.h>
 #include "base/checked.h"
 #include "base/number.h"
+#include "data/source.h"
 #include "format/forms.h"
 
-enum { MODEL_ARENA_BYTES_LOG2 = 38, MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20 };
+enum { MODEL_ARENA_BYTES_LOG2 = 38, MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_TEMPLATE_BYTES = 1 << 20 };
 
 int lmf_shape_eval(const lmf_arch *arch, const void *config, const char *shape, int64_t *dim)
 {
@@ -249,13 +250,13 @@ static lmf_status finish(lmf_model *m)
     LMF_TRY(lmf_tokenizer_create(m->ctx, &m->vocab, &m->tokenizer));
     m->chat.ctx = m->ctx;
     m->chat.tokenizer = m->tokenizer;
-    lmf_error_record before = m->ctx->error;
+    lmf_error_record before = *lmf_error_here(m->ctx);
     lmf_status s = m->chat_source ? lmf_template_parse(m->ctx, m->chat_source, strlen(m->chat_source), &m->chat_template) : LMF_OK;
     if (s == LMF_E_MEMORY)
         return s;
     if (s) { /* fails what renders, nothing else */
         m->chat.broken = lmf_arena_strdup(&m->arena, lmf_error(m->ctx));
-        m->ctx->error = before;
+        *lmf_error_here(m->ctx) = before;
         return m->chat.broken ? LMF_OK : LMF_NO_MEMORY(m->ctx, 256, "a chat template");
     }
     m->chat.source = m->chat_template;
@@ -327,6 +328,38 @@ lmf_status lmf_model_from_parts(lmf_ctx *ctx, const lmf_arch *arch, const void *
     m->path = m->name = "";
     memcpy(m->config, config, arch->config_bytes);
     return LMF_OK;
+}
+
+lmf_status lmf_model_load_template(lmf_model *m, const char *path)
+{
+    lmf_buf text;
+    lmf_template *t = NULL;
+    char *copy = NULL;
+    lmf_buf_init(&text, m->ctx, MAX_TEMPLATE_BYTES);
+    lmf_status s = lmf_source_read(m->ctx, path, "a chat template", &text);
+    if (s) {
+        lmf_buf_clear(&text);
+        return s;
+    }
+    if (text.n && memchr(text.data, 0, text.n))
+        s = LMF_FAIL(m->ctx, LMF_E_FORMAT, "the file is no text");
+    if (!s)
+        s = lmf_template_parse(m->ctx, lmf_buf_str(&text), text.n, &t);
+    if (!s && !(copy = lmf_arena_strdup(&m->arena, lmf_buf_str(&text))))
+        s = LMF_NO_MEMORY(m->ctx, text.n, "a chat template");
+    lmf_buf_clear(&text);
+    if (s) {
+        lmf_template_destroy(t);
+        return lmf_fail_prefix(m->ctx, s, "%s", path);
+    }
+    lmf_template_destroy(m->chat_template);
+    m->chat_template = t;
+    m->chat.source = t;
+    m->chat_source = copy;
+    m->n_templates = 0; /* this one takes the place of all */
+    m->chat.broken = NULL;
+    m->chat.turn_end = -1;
+    return lmf_chat_find_turn_end(&m->chat); /* this template may end turns with another token */
 }
 
 void lmf_model_close(lmf_model *m)

@@ -42,6 +42,8 @@ typedef struct lmf_model {
 
 lmf_status lmf_model_open(lmf_ctx *ctx, const char *path, lmf_model **out);
 void       lmf_model_close(lmf_model *m); /* NULL is fine */
+/* The chat template of a text file, at most 1 MiB, in place of the model's own; before anything else uses the model. */
+lmf_status lmf_model_load_template(lmf_model *m, const char *path);
 static inline const lmf_config_base *lmf_model_config(const lmf_model *m) { return m->config; }
 /* A role's row in the architecture's table with its layer: "layers.3.attn.q" -> row, 3; layer -1 outside. NULL: none. */
 const lmf_weight_row *lmf_model_row(const lmf_model *m, const char *role, int *layer);

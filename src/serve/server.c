@@ -70,9 +70,9 @@ bool lmf__refuse(lmf_fault *f, int status, const char *param, const char *code, 
 
 bool lmf__refuse_status(lmf_fault *f, lmf_ctx *ctx, lmf_status s, const char *param)
 {
-    char text[sizeof ctx->error.text];
+    char text[sizeof lmf_error_here(ctx)->text];
     pthread_mutex_lock(&ctx->lock); /* the stepping thread fails on the same record */
-    snprintf(text, sizeof text, "%s", ctx->error.text);
+    snprintf(text, sizeof text, "%s", lmf_error_here(ctx)->text);
     pthread_mutex_unlock(&ctx->lock);
     int status = s == LMF_E_MEMORY || s == LMF_E_BUSY ? 503 : s == LMF_E_INTERNAL || s == LMF_E_IO || s == LMF_E_DEVICE ? 500 : 400;
     return lmf__refuse(f, status, param, NULL, "%s", text);

@@ -471,9 +471,9 @@ static lmf_status rotate(lmf_trainer *t, const char *dir, int keep)
     int64_t n = newest_below(dir, t->step + 1);
     for (int kept = 0; n >= 0; n = newest_below(dir, n)) {
         LMF_TRY(checkpoint_path(t->ctx, dir, n, path, sizeof path));
-        lmf_error_record before = t->ctx->error;
+        lmf_error_record before = *lmf_error_here(t->ctx);
         if (lmf_checkpoint_check(t->ctx, path, false)) {
-            t->ctx->error = before;
+            *lmf_error_here(t->ctx) = before;
             continue;
         }
         if (++kept > keep)

@@ -63,7 +63,7 @@ static lmf_status render(const lmf_chat *c, int turns, lmf_buf *out)
 lmf_status lmf_chat_find_turn_end(lmf_chat *c)
 {
     lmf_buf answered, asked;
-    lmf_error_record before = c->ctx->error;
+    lmf_error_record before = *lmf_error_here(c->ctx);
     int32_t id = -1, opens = -1;
     c->turn_end = -1;
     if (!c->source)
@@ -84,7 +84,7 @@ lmf_status lmf_chat_find_turn_end(lmf_chat *c)
     lmf_buf_clear(&answered);
     lmf_buf_clear(&asked);
     if (s && s != LMF_E_MEMORY) { /* a template that wants something else renders nothing here, which is no failure */
-        c->ctx->error = before;
+        *lmf_error_here(c->ctx) = before;
         s = LMF_OK;
     }
     return s;

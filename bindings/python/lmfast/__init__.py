@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LMFast: trains, runs and exports small language models. A thin layer over the C library liblmfast; no torch.
+
+    import lmfast
+
+    model = lmfast.load_model("SmolLM2-135M-Instruct.Q4_1.gguf")
+    for piece in model.stream("Name three colors."):
+        print(piece, end="", flush=True)
+
+Nothing is loaded before it is used: importing the package takes milliseconds."""
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# Where each name comes from.
+_HOME = {
+    "load_model": "model", "Model": "model", "ModelInfo": "model", "Tokenizer": "model",
+    "Chat": "model", "Answer": "model", "Stream": "model",
+    "train": "training.run", "Trainer": "training.run", "TrainStats": "training.run", "TrainResult": "training.run",
+    "export": "exporting", "ExportReport": "exporting",
+    "set_threads": "_native", "set_isa": "_native",
+    "LMFastError": "errors", "ArgumentError": "errors", "BusyError": "errors", "CancelledError": "errors", "DeviceError": "errors",
+    "ExistsError": "errors", "FormatError": "errors", "InternalError": "errors", "LimitError": "errors", "NotFoundError": "errors",
+    "OutOfMemoryError": "errors", "ShapeError": "errors", "SystemIOError": "errors", "UnsupportedError": "errors",
+}
+__all__ = [*_HOME, "__version__"]
+
+if TYPE_CHECKING:
+    from ._native import set_isa, set_threads
+    from .errors import (ArgumentError, BusyError, CancelledError, DeviceError, ExistsError, FormatError, InternalError, LimitError,
+                         LMFastError, NotFoundError, OutOfMemoryError, ShapeError, SystemIOError, UnsupportedError)
+    from .exporting import ExportReport, export
+    from .model import Answer, Chat, Model, ModelInfo, Stream, Tokenizer, load_model
+    from .training.run import Trainer, TrainResult, TrainStats, train
+    __version__: str
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from ._native import version
+        value: Any = version()
+    elif name in _HOME:
+        value = getattr(importlib.import_module("." + _HOME[name], __name__), name)
+    else:
+        raise AttributeError(f"module 'lmfast' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
