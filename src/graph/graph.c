@@ -191,6 +191,16 @@ lmf_tensor *lmf_graph_find(const lmf_graph *g, const char *name)
     return i < 0 ? NULL : g->tensors[i];
 }
 
+void lmf_graph_alias(lmf_graph *g, lmf_tensor *t, const char *name)
+{
+    char *copy = g->status || !t ? NULL : lmf_arena_strdup(&g->arena, name);
+    if (g->status || !t)
+        return;
+    lmf_status s = copy ? lmf_name_index_add(&g->names, copy, t->index) : no_memory(g);
+    if (s)
+        stick(g, s);
+}
+
 void lmf_graph_block(lmf_graph *g, int layer) { g->block = (uint16_t)(layer + 1); }
 
 const char *lmf_shape_text(const lmf_view *v, char *text, size_t n)

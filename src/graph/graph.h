@@ -111,6 +111,8 @@ lmf_tensor *lmf_graph_label(lmf_graph *g, lmf_tensor *t, const char *name);
  * parts that overlap are the caller's mistake. */
 lmf_tensor *lmf_graph_part(lmf_graph *g, lmf_tensor *owner, int64_t offset_bytes, const char *name, int n_dims, const int64_t *dim);
 lmf_tensor *lmf_graph_find(const lmf_graph *g, const char *name);  /* NULL when there is none */
+/* A further name under which t is found. */
+void        lmf_graph_alias(lmf_graph *g, lmf_tensor *t, const char *name);
 void        lmf_graph_block(lmf_graph *g, int layer);              /* -1: outside of all layers */
 
 /* For op builders: remembers the caller's line. #define lmf_add(g, ...) (lmf_add)(LMF_AT(g), __VA_ARGS__) */

@@ -38,6 +38,8 @@ static void name_params(lmf_graph *g, const lmf_params *ps)
         if (t)
             t->needs_grad = true;
     }
+    for (int i = 0; i < ps->n_alias && !g->status; i++)
+        lmf_graph_alias(g, lmf_graph_find(g, ps->items[ps->alias[i].item].name), ps->alias[i].name);
 }
 
 static lmf_tensor *find_weight(lmf_graph *g, const char *name)

@@ -19,10 +19,12 @@ typedef struct lmf_param {
     uint8_t     n_dims;
     bool        decay;           /* weight decay applies */
 } lmf_param;
+typedef struct lmf_param_alias { const char *name; int32_t item; } lmf_param_alias;
 typedef struct lmf_params {
     lmf_param *items; int32_t n;
     int64_t    n_total;          /* elements; those with decay lie first */
     int64_t    n_decay;
+    lmf_param_alias *alias; int32_t n_alias; /* further names: an A that the slices of a fused matrix share */
 } lmf_params;
 
 typedef struct lmf_nn {

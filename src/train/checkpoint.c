@@ -10,7 +10,6 @@
 #include <string.h>
 #include "base/output.h"
 #include "base/number.h"
-#include "format/adapter.h"
 #include "format/json.h"
 #include "format/safetensors.h"
 #include "train/params.h"
@@ -42,52 +41,30 @@ static lmf_status refuse_state(lmf_trainer *t, const char *name)
 }
 
 /* ---- adapter ---- */
-/* Names of the adapted modules, each once: "q_proj". */
-static int target_names(lmf_trainer *t, char names[32][64], const char **list)
+/* Where module i's A lies among the parameters; *b: its whole B. */
+static const lmf_param *pair_at(const lmf_trainer *t, int32_t i, const lmf_param **b)
 {
-    char path[256];
-    int n = 0;
-    for (int i = 0; i < t->params.n; i += 2) {
-        char role[160];
-        snprintf(role, sizeof role, "%.*s", (int)(strlen(t->params.items[i].name) - strlen(".lora_a")), t->params.items[i].name);
-        if (!lmf_lora_path(t->model, role, path, sizeof path))
-            continue;
-        const char *last = strrchr(path, '.') ? strrchr(path, '.') + 1 : path;
-        int k = 0;
-        while (k < n && strcmp(names[k], last))
-            k++;
-        if (k == n && n < 32) {
-            snprintf(names[n], sizeof names[n], "%.63s", last);
-            list[n] = names[n];
-            n++;
-        }
-    }
-    return n;
+    const lmf_param *p = t->params.items;
+    for (int32_t k = 0; k < i; k++)
+        p += 1 + t->modules.items[k].n_parts;
+    *b = p + 1;
+    return p;
 }
 
-static lmf_status save_entries(lmf_trainer *t, const char *dir, const char *base_name, const float *p)
+static lmf_status save_pairs(lmf_trainer *t, const char *dir, const char *base_name, const float *p)
 {
-    char names[32][64], path[256], role[160];
-    const char *list[32];
     lmf_arena a;
-    size_t n = (size_t)t->params.n / 2;
+    const lmf_param *pb;
+    size_t n = (size_t)t->modules.n;
     lmf_arena_init(&a, t->ctx, 1 << 26);
-    lmf_adapter_entry *e = lmf_arena_array(&a, n, sizeof *e);
-    lmf_status s = e ? LMF_OK : LMF_NO_MEMORY(t->ctx, n * sizeof *e, "the adapter");
-    for (size_t i = 0; !s && i < n; i++) {
-        const lmf_param *pa = &t->params.items[2 * i], *pb = pa + 1;
-        snprintf(role, sizeof role, "%.*s", (int)(strlen(pa->name) - strlen(".lora_a")), pa->name);
-        lmf_lora_path(t->model, role, path, sizeof path);
-        e[i] = (lmf_adapter_entry){ .path = lmf_arena_strdup(&a, path), .dtype = LMF_F32, .n_in = pa->dim[1], .n_out = pb->dim[0], .r = t->opts.lora_r,
-                                    .alpha = t->opts.lora_alpha, .a = p + pa->offset, .b = p + pb->offset };
-        if (!e[i].path)
-            s = LMF_NO_MEMORY(t->ctx, strlen(path), "the adapter");
+    lmf_trained_pair *pair = lmf_arena_array(&a, n, sizeof *pair);
+    for (int32_t i = 0; pair && i < t->modules.n; i++) {
+        const lmf_param *pa = pair_at(t, i, &pb);
+        pair[i] = (lmf_trained_pair){ &t->modules.items[i], p + pa->offset, p + pb->offset };
     }
     lmf_adapter_config c = { .r = t->opts.lora_r, .alpha = t->opts.lora_alpha, .use_rslora = t->opts.use_rslora, .base_model = base_name,
-                             .task_type = "CAUSAL_LM", .target = list };
-    c.n_targets = (size_t)target_names(t, names, list);
-    if (!s)
-        s = lmf_adapter_save(t->ctx, dir, &c, e, n);
+                             .task_type = "CAUSAL_LM" };
+    lmf_status s = pair ? lmf_model_adapter_save(t->ctx, dir, &c, pair, n) : LMF_NO_MEMORY(t->ctx, n * sizeof *pair, "the adapter");
     lmf_arena_clear(&a);
     return s;
 }
@@ -99,54 +76,48 @@ lmf_status lmf_trainer_save_adapter(lmf_trainer *t, const char *dir, const char 
     if (t->opts.full)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "all weights were trained: there is no adapter to save");
     LMF_TRY(read_flat(t, "train.p", &p, &bytes));
-    lmf_status s = lmf_floats_are_finite(LMF_F32, p, bytes) ? save_entries(t, dir, base_name, p) : refuse_state(t, "train.p");
+    lmf_status s = lmf_floats_are_finite(LMF_F32, p, bytes) ? save_pairs(t, dir, base_name, p) : refuse_state(t, "train.p");
     lmf_free(t->ctx, p, bytes);
     return s;
 }
 
-static const lmf_adapter_pair *find_pair(const lmf_adapter *a, const char *path)
+static lmf_status load_pairs(lmf_trainer *t, const char *dir, const lmf_model_adapter *a, float *p)
 {
-    for (size_t i = 0; i < lmf_adapter_n(a); i++)
-        if (strcmp(lmf_adapter_at(a, i)->path, path) == 0)
-            return lmf_adapter_at(a, i);
-    return NULL;
-}
-
-static lmf_status load_pairs(lmf_trainer *t, const char *dir, const lmf_adapter *a, float *p)
-{
-    char path[256], role[160];
-    if (lmf_adapter_n(a) > (size_t)t->params.n / 2)
-        return LMF_FAIL(t->ctx, LMF_E_ARG, "the adapter %s has %zu modules, this run trains %d: give its target modules", dir, lmf_adapter_n(a), t->params.n / 2);
-    for (int i = 0; i < t->params.n; i += 2) {
-        const lmf_param *pa = &t->params.items[i], *pb = pa + 1;
-        snprintf(role, sizeof role, "%.*s", (int)(strlen(pa->name) - strlen(".lora_a")), pa->name);
-        lmf_lora_path(t->model, role, path, sizeof path);
-        const lmf_adapter_pair *q = find_pair(a, path);
+    const lmf_param *pb;
+    if (lmf_adapter_n(a->file) > (size_t)t->modules.n)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "the adapter %s has %zu modules, this run trains %d: give its target modules", dir,
+                        lmf_adapter_n(a->file), t->modules.n);
+    for (int32_t i = 0; i < t->modules.n; i++) {
+        const lmf_module *module = &t->modules.items[i];
+        const lmf_param *pa = pair_at(t, i, &pb);
+        const lmf_adapter_pair *q = NULL;
+        for (int32_t k = 0; k < a->modules.n && !q; k++)
+            q = strcmp(a->modules.items[k].path, module->path) ? NULL : a->pair[k];
         if (!q)
-            return LMF_FAIL(t->ctx, LMF_E_NOT_FOUND, "the adapter %s has no weights for %s", dir, path);
-        if (q->a->dim[0] != pa->dim[0] || q->a->dim[1] != pa->dim[1] || q->b->dim[0] != pb->dim[0])
-            return LMF_FAIL(t->ctx, LMF_E_SHAPE, "the adapter %s has %s in rank %lld, this run trains rank %lld", dir, path, (long long)q->a->dim[0], (long long)pa->dim[0]);
+            return LMF_FAIL(t->ctx, LMF_E_NOT_FOUND, "the adapter %s has no weights for %s", dir, module->path);
+        if (q->r != pa->dim[0])
+            return LMF_FAIL(t->ctx, LMF_E_SHAPE, "the adapter %s has %s in rank %lld, this run trains rank %lld", dir, module->path,
+                            (long long)q->r, (long long)pa->dim[0]);
         if (fabs(q->scale - (double)t->nn.lora_scale) > 1e-6 * fabs(q->scale))
-            return LMF_FAIL(t->ctx, LMF_E_ARG, "the adapter %s scales %s by %g, this run by %g: give its alpha", dir, path, q->scale, (double)t->nn.lora_scale);
-        const lmf_format *f = lmf_format_get(t->ctx, q->a->dtype);
-        f->unpack(q->a->data, p + pa->offset, pa->count);
-        f->unpack(q->b->data, p + pb->offset, pb->count);
+            return LMF_FAIL(t->ctx, LMF_E_ARG, "the adapter %s scales %s by %g, this run by %g: give its alpha", dir, module->path, q->scale,
+                            (double)t->nn.lora_scale);
+        lmf_pair_read(t->ctx, q, &(lmf_module_part){ .n = module->n_out }, 1, p + pa->offset, p + pb->offset, q->r);
     }
     return LMF_OK;
 }
 
 lmf_status lmf_trainer_load_adapter(lmf_trainer *t, const char *dir)
 {
-    lmf_adapter *a;
+    lmf_model_adapter a;
     float *p = NULL;
     size_t bytes = 0;
     if (t->opts.full)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "all weights are trained: there is no adapter to start from");
-    LMF_TRY(lmf_adapter_open(t->ctx, dir, &a));
+    LMF_TRY(lmf_model_adapter_open(t->ctx, t->model, dir, &a));
     t->live->version++;
     lmf_status s = read_flat(t, "train.p", &p, &bytes);
     if (!s)
-        s = load_pairs(t, dir, a, p);
+        s = load_pairs(t, dir, &a, p);
     if (!s)
         s = lmf_plan_state_write(t->plan, "train.p", p, bytes);
     if (!s && t->objective->reference) { /* the run starts from these: what was made from others goes */
@@ -155,7 +126,7 @@ lmf_status lmf_trainer_load_adapter(lmf_trainer *t, const char *dir)
         p = NULL;
     }
     lmf_free(t->ctx, p, bytes);
-    lmf_adapter_close(a);
+    lmf_model_adapter_close(&a);
     return s;
 }
 

@@ -25,7 +25,7 @@ static inline void lmf_test_hf_name(const lmf_trainer *t, const lmf_param *p, ch
         return;
     }
     snprintf(role, sizeof role, "%.*s", (int)(len - strlen(".lora_a")), p->name);
-    assert_true(lmf_lora_path(t->model, role, text, n));
+    assert_true(lmf_module_path(t->model, role, text, n));
     len = strlen(text);
     snprintf(text + len, n - len, ".lora_%c.weight", p->name[strlen(p->name) - 1] == 'a' ? 'A' : 'B');
 }

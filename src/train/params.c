@@ -5,18 +5,6 @@
 #include <string.h>
 #include "base/philox.h"
 
-bool lmf_lora_path(const lmf_model *m, const char *role, char *text, size_t n)
-{
-    int layer;
-    const lmf_weight_row *row = lmf_model_row(m, role, &layer);
-    if (!row || !(row->flags & LMF_ROW_LORA_TARGET) || !row->hf || lmf_model_name(m->ctx, row->hf, layer, "", text, n))
-        return false;
-    size_t len = strlen(text), tail = strlen(".weight");
-    if (len > tail && strcmp(text + len - tail, ".weight") == 0)
-        text[len - tail] = 0;
-    return true;
-}
-
 /* Whether "q_proj" stands in "q_proj,v_proj". */
 static bool in_list(const char *list, const char *name)
 {
@@ -27,31 +15,25 @@ static bool in_list(const char *list, const char *name)
     return false;
 }
 
-static const char *last_part(const char *path)
+static lmf_status check_targets(lmf_ctx *ctx, const lmf_modules *all, const char *list)
 {
-    const char *dot = strrchr(path, '.');
-    return dot ? dot + 1 : path;
-}
-
-static lmf_status check_targets(const lmf_model *m, const char *list)
-{
-    char name[64], path[256], known[512] = "";
+    char name[64], known[512] = "";
     for (const char *p = list; *p; p += strcspn(p, ", "), p += strspn(p, ", ")) {
         size_t n = strcspn(p, ", ");
         bool found = false;
         snprintf(name, sizeof name, "%.*s", (int)n, p);
         known[0] = 0;
-        for (int i = 0; i < m->weights->n; i++)
-            if (lmf_lora_path(m, m->weights->items[i].name, path, sizeof path)) {
-                found |= strcmp(last_part(path), name) == 0;
-                size_t at = strlen(known);
-                if (!in_list(known, last_part(path)))
-                    snprintf(known + at, sizeof known - at, "%s%s", at ? "," : "", last_part(path));
-            }
+        for (int32_t i = 0; i < all->n; i++) {
+            const char *own = lmf_module_name(&all->items[i]);
+            size_t at = strlen(known);
+            found |= strcmp(own, name) == 0;
+            if (!in_list(known, own))
+                snprintf(known + at, sizeof known - at, "%s%s", at ? "," : "", own);
+        }
         if (!found)
-            return LMF_FAIL(m->ctx, LMF_E_ARG, "the model has no module \"%s\" to adapt; it has %s", name, known);
+            return LMF_FAIL(ctx, LMF_E_ARG, "the model has no module \"%s\" to adapt; it has %s", name, known);
     }
-    return list[0] ? LMF_OK : LMF_FAIL(m->ctx, LMF_E_ARG, "no target modules are named");
+    return list[0] ? LMF_OK : LMF_FAIL(ctx, LMF_E_ARG, "no target modules are named");
 }
 
 static void add(lmf_params *ps, const char *name, int n_dims, const int64_t *dim, bool decay)
@@ -64,25 +46,43 @@ static void add(lmf_params *ps, const char *name, int n_dims, const int64_t *dim
     ps->n_decay = decay ? ps->n_total : ps->n_decay;
 }
 
-lmf_status lmf_params_lora(lmf_arena *arena, const lmf_model *m, int32_t r, const char *target_modules, lmf_params *out)
+/* A module's A under the role of its first part, which the others share; and the rows of B of each part, one behind the other. */
+static lmf_status add_module(lmf_arena *arena, lmf_params *ps, const lmf_module *module, int32_t r)
 {
-    char path[256];
-    bool all = strcmp(target_modules, "all-linear") == 0;
-    *out = (lmf_params){ .items = lmf_arena_array(arena, 2 * (size_t)m->weights->n, sizeof *out->items) };
-    if (!out->items)
-        return LMF_NO_MEMORY(m->ctx, 2 * (size_t)m->weights->n * sizeof *out->items, "the adapter's parameters");
-    if (!all)
-        LMF_TRY(check_targets(m, target_modules));
-    for (int i = 0; i < m->weights->n; i++) {
-        const lmf_weight *w = &m->weights->items[i];
-        if (!lmf_lora_path(m, w->name, path, sizeof path) || !(all || in_list(target_modules, last_part(path))))
-            continue;
-        const char *a = lmf_arena_printf(arena, "%s.lora_a", w->name), *b = lmf_arena_printf(arena, "%s.lora_b", w->name);
+    int32_t i_a = ps->n;
+    for (int i = 0; i < module->n_parts; i++) {
+        const lmf_module_part *part = &module->part[i];
+        const char *a = lmf_arena_printf(arena, "%s.lora_a", part->role), *b = lmf_arena_printf(arena, "%s.lora_b", part->role);
         if (!a || !b)
-            return LMF_NO_MEMORY(m->ctx, strlen(w->name), "a parameter's name");
-        add(out, a, 2, (int64_t[]){ r, w->v.dim[1] }, true);
-        add(out, b, 2, (int64_t[]){ w->v.dim[0], r }, true);
+            return LMF_NO_MEMORY(arena->ctx, strlen(part->role), "a parameter's name");
+        if (i == 0)
+            add(ps, a, 2, (int64_t[]){ r, module->n_in }, true);
+        else
+            ps->alias[ps->n_alias++] = (lmf_param_alias){ a, i_a };
+        add(ps, b, 2, (int64_t[]){ part->n, r }, true);
     }
+    return LMF_OK;
+}
+
+lmf_status lmf_params_lora(lmf_arena *arena, const lmf_model *m, int32_t r, const char *target_modules, lmf_params *out,
+                           lmf_modules *chosen)
+{
+    bool all = strcmp(target_modules, "all-linear") == 0;
+    size_t n = (size_t)m->weights->n;
+    *out = (lmf_params){ .items = lmf_arena_array(arena, 2 * n, sizeof *out->items),
+                         .alias = lmf_arena_array(arena, n, sizeof *out->alias) };
+    if (!out->items || !out->alias)
+        return LMF_NO_MEMORY(m->ctx, 2 * n * sizeof *out->items, "the adapter's parameters");
+    LMF_TRY(lmf_modules_list(arena, m, chosen));
+    if (!all)
+        LMF_TRY(check_targets(m->ctx, chosen, target_modules));
+    int32_t n_all = chosen->n;
+    chosen->n = 0;
+    for (int32_t i = 0; i < n_all; i++)
+        if (all || in_list(target_modules, lmf_module_name(&chosen->items[i])))
+            chosen->items[chosen->n++] = chosen->items[i];
+    for (int32_t i = 0; i < chosen->n; i++)
+        LMF_TRY(add_module(arena, out, &chosen->items[i], r));
     return LMF_OK;
 }
 
@@ -97,7 +97,8 @@ lmf_status lmf_params_full(lmf_arena *arena, const lmf_model *m, lmf_params *out
             int layer;
             const lmf_weight_row *row = lmf_model_row(m, w->name, &layer);
             const lmf_weight *tied = row && row->tied ? lmf_weights_find(m->weights, row->tied) : NULL;
-            if ((tied && tied->v.data == w->v.data) || (row && (row->flags & LMF_ROW_OPTIONAL) && !strstr(w->name, "_bias")) || (w->v.n_dims > 1) != decay)
+            if ((tied && tied->v.data == w->v.data) || (row && (row->flags & LMF_ROW_OPTIONAL) && !strstr(w->name, "_bias")) ||
+                (w->v.n_dims > 1) != decay)
                 continue;
             add(out, w->name, w->v.n_dims, w->v.dim, decay);
         }

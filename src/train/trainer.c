@@ -189,6 +189,11 @@ static lmf_status make_live(lmf_trainer *t)
         const lmf_param *q = &t->params.items[i];
         LMF_TRY(lmf_weights_add(t->live, q->name, LMF_F32, q->n_dims, q->dim, p + q->offset * (int64_t)sizeof(float), false, NULL));
     }
+    for (int i = 0; i < t->params.n_alias; i++) {
+        const lmf_param *q = &t->params.items[t->params.alias[i].item];
+        LMF_TRY(lmf_weights_add(t->live, t->params.alias[i].name, LMF_F32, q->n_dims, q->dim, p + q->offset * (int64_t)sizeof(float), false,
+                                NULL));
+    }
     return LMF_OK;
 }
 
@@ -249,7 +254,7 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
     LMF_TRY(check_opts(t->ctx, o));
     LMF_TRY(open_objective(t, samples));
     LMF_TRY(o->full ? lmf_params_full(&t->arena, t->model, &t->params) :
-                      lmf_params_lora(&t->arena, t->model, o->lora_r, o->target_modules, &t->params));
+                      lmf_params_lora(&t->arena, t->model, o->lora_r, o->target_modules, &t->params, &t->modules));
     t->nn = (lmf_nn){ .weights = t->model->weights, .params = &t->params, .compute = o->compute,
                       .lora_scale = (float)(o->lora_alpha / (o->use_rslora ? sqrt(o->lora_r) : o->lora_r)) };
     LMF_TRY(lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, o->batch_size * o->grad_accum, o->micro_tok, o->epochs, o->max_steps));

@@ -2,6 +2,7 @@
 /* trainer_internal: what trainer.c, evaluate.c and checkpoint.c share. */
 #ifndef LMF_TRAIN_TRAINER_INTERNAL_H
 #define LMF_TRAIN_TRAINER_INTERNAL_H
+#include "models/adapter.h"
 #include "nn/nn.h"
 #include "train/batches.h"
 #include "train/objective.h"
@@ -24,6 +25,7 @@ struct lmf_trainer {
     lmf_reference   reference, eval_reference; /* of the samples trained on, and of those evaluated last */
     float          *start;           /* the parameters that an adapter was loaded into; NULL: the initial ones, or no reference is wanted */
     lmf_params      params;
+    lmf_modules     modules;         /* LoRA: what has a pair, in the order of params */
     lmf_nn          nn;
     lmf_batches     batches;
     lmf_graph      *graphs[2 * LMF_MAX_STEP_BUCKETS + 1]; /* step of each bucket, then evaluation of each, then the update */

@@ -88,7 +88,7 @@ static lmf_status hf_name(const lmf_trainer *t, const lmf_param *p, char *text, 
         return lmf_model_name(t->ctx, row->hf, layer, "", text, n);
     }
     snprintf(role, sizeof role, "%.*s", (int)(len - strlen(".lora_a")), p->name);
-    lmf_lora_path(t->model, role, text, n);
+    lmf_module_path(t->model, role, text, n);
     len = strlen(text);
     snprintf(text + len, n - len, ".lora_%c.weight", p->name[strlen(p->name) - 1] == 'a' ? 'A' : 'B');
     return LMF_OK;
