@@ -75,6 +75,7 @@ static inline lmf_status tiny_write(lmf_ctx *ctx, const char *path, const tiny_s
         lmf_gguf_put_text(w, "general.architecture", "llama");
         for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
             lmf_gguf_put_u32(w, ints[i].key, ints[i].v);
+        lmf_gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
         lmf_gguf_put_text(w, "tokenizer.ggml.model", "gpt2");
         lmf_gguf_put_text(w, "tokenizer.ggml.pre", "gpt-2");
         lmf_gguf_put_strings(w, "tokenizer.ggml.tokens", token, TINY_VOCAB);
@@ -140,6 +141,7 @@ static inline void tiny_logits(lmf_ctx *ctx, const lmf_model *m, const int32_t *
     int64_t two = 2;
     assert_ok(ctx, lmf_device_open(ctx, "cpu", &dev));
     assert_ok(ctx, lmf_graph_create(ctx, &g));
+    g->device = dev;
     g->config = m->config;
     g->user = &nn;
     lmf_batch in = { .token = lmf_graph_tensor(g, LMF_INPUT, "token", LMF_I32, 1, &n), .pos = lmf_graph_tensor(g, LMF_INPUT, "pos", LMF_I32, 1, &n),

@@ -297,7 +297,7 @@ static inline lmf_status model_logits(lmf_ctx *ctx, lmf_model *m, const int32_t 
     lmf_status s;
     LMF_TRY_TO(done, lmf_device_open(ctx, "cpu", &dev));
     LMF_TRY_TO(done, lmf_graph_create(ctx, &g));
-    g->config = m->config, g->user = &nn;
+    g->device = dev, g->config = m->config, g->user = &nn;
     lmf_batch in = { .token = lmf_graph_tensor(g, LMF_INPUT, "token", LMF_I32, 1, &n), .pos = lmf_graph_tensor(g, LMF_INPUT, "pos", LMF_I32, 1, &n),
                      .seq = lmf_graph_tensor(g, LMF_INPUT, "seq", LMF_I32, 1, &n), .q_start = lmf_graph_tensor(g, LMF_INPUT, "q_start", LMF_I32, 1, &two) };
     lmf_tensor *x = m->arch->body(g, &in, m->arch->embed(g, &in));

@@ -26,6 +26,7 @@ static lmf_status run_line(lmf_ctx *ctx, const lmf_model *m, int compute, const 
     lmf_status s = LMF_OK;
     LMF_TRY_TO(done, lmf_device_open(ctx, "cpu", &dev));
     LMF_TRY_TO(done, lmf_graph_create(ctx, &g));
+    g->device = dev;
     g->config = m->config;
     g->user = &nn;
     lmf_batch in = { .token = lmf_graph_tensor(g, LMF_INPUT, "token", LMF_I32, 1, &n), .pos = lmf_graph_tensor(g, LMF_INPUT, "pos", LMF_I32, 1, &n),

@@ -357,7 +357,7 @@ static void case_texts(void **state)
         { "x:i32[3]=1,2", "", "normal", "does not give 3" }, { "x:i32[1]=1,2", "", "normal", "does not give 1" },
         { "x:f32[2,4]/3", "", "normal", "at least the width" }, { "x:f32[-1]", "", "normal", "0 or more each" },
         { "x!:i32[2]<4", "", "normal", "marks a float" },    { "x:f32[2]", "b=1", "normal", "no attribute \"b\"" },
-        { "x:f32[2]", "a=one", "normal", "is no number" },   { "x:f32[2]", "a=1", "typical", "what is \"typical\"" },
+        { "x:f32[2]", "a=one", "normal", "is neither a number nor a format" },   { "x:f32[2]", "a=1", "typical", "what is \"typical\"" },
         { "x:f32[2]", "a=1", "refused:E_NOTHING", "no status" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
