@@ -150,8 +150,9 @@ lmf_tensor *(lmf_nn_norm_swiglu)(lmf_graph *g, lmf_tensor *x, const char *norm, 
     lmf_graph_at(g, file, line);
     if (l.plain)
         return (lmf_norm_swiglu)(g, x, w, l.w, l.bias, (lmf_norm_linear_attrs){ eps, lmf_nn_of(g)->compute });
-    lmf_tensor *h = (lmf_rms_norm)(g, x, w, eps), *z = (lmf_linear)(g, h, gate);
-    return (lmf_swiglu)(g, z, (lmf_linear)(lmf_graph_at(g, file, line), h, up));
+    /* up before gate: gradients of h are summed in this order, and their bits are kept from version to version */
+    lmf_tensor *h = (lmf_rms_norm)(g, x, w, eps), *u = (lmf_linear)(g, h, up);
+    return (lmf_swiglu)(g, (lmf_linear)(lmf_graph_at(g, file, line), h, gate), u);
 }
 
 static lmf_tensor *cache_tensor(lmf_graph *g, const lmf_batch *in, const char *role, int64_t width)

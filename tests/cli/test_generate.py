@@ -42,6 +42,7 @@ def write_gguf(path, template=True):
     string = lambda k, s: text(k) + struct.pack("<I", 8) + text(s)
     kv = [string("general.architecture", "llama"), string("general.name", "tiny"), u32("llama.block_count", LAYERS), u32("llama.embedding_length", WIDTH),
           u32("llama.context_length", CONTEXT), u32("llama.attention.head_count", HEADS), u32("llama.attention.head_count_kv", KV),
+          text("llama.attention.layer_norm_rms_epsilon") + struct.pack("<If", 6, 1e-5),
           u32("llama.feed_forward_length", FFN), u32("tokenizer.ggml.eos_token_id", v - 1), string("tokenizer.ggml.model", "gpt2"),
           string("tokenizer.ggml.pre", "gpt-2"),
           text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, v) + b"".join(map(text, tokens)),

@@ -83,7 +83,7 @@ def write_gguf(path, pairs, tensors):
 
 
 def tiny(path, layers, **more):
-    pairs = {"general.architecture": "llama", "llama.block_count": layers, "llama.embedding_length": 8, "llama.context_length": 64, "llama.attention.head_count": 2,
+    pairs = {"general.architecture": "llama", "llama.block_count": layers, "llama.embedding_length": 8, "llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.context_length": 64, "llama.attention.head_count": 2,
              "llama.feed_forward_length": 8, "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2",
              "tokenizer.ggml.tokens": [chr(b) if 33 <= b <= 126 or 161 <= b <= 172 or b >= 174 else chr(256 + i) for b, i in
                                        zip(range(256), [sum(not (33 <= x <= 126 or 161 <= x <= 172 or x >= 174) for x in range(b)) for b in range(256)])]}

@@ -137,8 +137,9 @@ static lmf_status expand(lmf_graph *g, const lmf_node *n, lmf_tensor **out)
 static lmf_status swiglu_expand(lmf_graph *g, const lmf_node *n, lmf_tensor **out)
 {
     const lmf_norm_linear_attrs *a = n->attrs;
-    lmf_tensor *h = (lmf_rms_norm)(g, n->in[X], n->in[W], a->eps), *gate = product(g, h, n->in[FIRST], input(n, FIRST + 2), a->compute);
-    out[0] = (lmf_swiglu)(g, gate, product(g, h, n->in[FIRST + 1], input(n, FIRST + 3), a->compute));
+    /* up before gate: gradients of h are summed in this order, and their bits are kept from version to version */
+    lmf_tensor *h = (lmf_rms_norm)(g, n->in[X], n->in[W], a->eps), *up = product(g, h, n->in[FIRST + 1], input(n, FIRST + 3), a->compute);
+    out[0] = (lmf_swiglu)(g, product(g, h, n->in[FIRST], input(n, FIRST + 2), a->compute), up);
     return g->status;
 }
 
