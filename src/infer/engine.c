@@ -68,7 +68,8 @@ static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
             tok = e->context;
     }
     int64_t n = (tok + e->page_size - 1) / e->page_size, most = (int64_t)e->max_seqs * e->seq_pages * 64;
-    return lmf__pages_init(&e->pages, e->ctx, (int32_t)(n < most ? n : most));
+    e->elastic = o->elastic;
+    return lmf__pages_init(&e->pages, e->ctx, (int32_t)(n < most ? n : most), e->page_size, e->elastic);
 }
 
 static lmf_status create(lmf_engine *e, const lmf_engine_opts *o)
@@ -137,6 +138,30 @@ void lmf_engine_destroy(lmf_engine *e)
 /* Tokens that are to be computed for s to be done or to sample: all but the last where nothing is sampled. */
 static int32_t target_kv(const lmf_session *s) { return s->end > s->n_tok ? s->n_tok : s->n_tok - 1; }
 
+static int32_t pages_for(const lmf_engine *e, int32_t n_tok) { return (n_tok + e->page_size - 1) / e->page_size; }
+
+/* Of prompts that are still being read. */
+static int32_t pages_missing(const lmf_engine *e)
+{
+    int32_t n = 0;
+    for (int i = 0; i < e->n_running; i++)
+        n += pages_for(e, e->running[i]->n_tok) - e->running[i]->n_pages;
+    return n;
+}
+
+static bool find_slot(lmf_engine *e, lmf_session *s)
+{
+    int32_t slot = 0;
+    while (slot < e->max_seqs && e->slot_used[slot])
+        slot++;
+    if (slot == e->max_seqs)
+        return false;
+    e->slot_used[slot] = true;
+    s->slot = slot;
+    s->marked = false;
+    return true;
+}
+
 static void admit(lmf_engine *e)
 {
     for (lmf_session *s = e->first_waiting, *next; s; s = next) {
@@ -149,19 +174,60 @@ static void admit(lmf_engine *e)
             lmf__session_end(e->running[i], LMF_FINISH_CANCELLED, LMF_OK);
     while (e->first_waiting && e->n_running < e->max_seqs) {
         lmf_session *s = e->first_waiting;
+        if (s->slot < 0 && !find_slot(e, s))
+            return; /* those that gave way hold them */
+        lmf__session_find_prefix(s);
+        if (e->elastic && e->n_running && pages_missing(e) + pages_for(e, s->n_tok) - s->n_pages > e->pages.n_free)
+            return; /* an answer that ends makes room */
         e->first_waiting = s->next_waiting;
         if (!e->first_waiting)
             e->last_waiting = NULL;
         e->n_waiting--;
         s->state = LMF_SESSION_RUNNING;
         e->running[e->n_running++] = s;
-        for (s->slot = 0; e->slot_used[s->slot]; s->slot++)
-            ;
-        e->slot_used[s->slot] = true;
-        s->marked = false;
         if (s->n_kv >= target_kv(s)) /* only read the prompt, and it is known */
             lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
     }
+}
+
+/* Pages of a session that does not run; it computes them again, or finds them kept. */
+static bool take_from_rest(lmf_engine *e)
+{
+    for (lmf_session *s = e->sessions; s; s = s->next)
+        if (s->state != LMF_SESSION_RUNNING && s->n_pages) {
+            lmf__session_drop_kv(s, 0);
+            return true;
+        }
+    return false;
+}
+
+/* Reserves what the next n rows of s need; younger sessions that are not in the step give way, then the rows become fewer. 0: s waits, or
+ * gave way itself where nothing else is left to do. */
+static int32_t make_room(lmf_engine *e, lmf_session *s, int32_t n)
+{
+    int32_t own = 0, need;
+    while (e->running[own] != s)
+        own++;
+    while ((need = pages_for(e, s->n_kv + n) - s->n_pages) > e->pages.n_free) {
+        if (take_from_rest(e))
+            continue;
+        int32_t i = e->n_running - 1;
+        while (i > own && e->running[i]->in_flight)
+            i--;
+        if (i > own) {
+            lmf__session_preempt(e->running[i]);
+            continue;
+        }
+        n = (s->n_pages + e->pages.n_free) * e->page_size - s->n_kv;
+        if (n > 0)
+            continue;
+        if (own == e->n_running - 1 && own > 0) /* the youngest */
+            lmf__session_preempt(s);
+        return 0;
+    }
+    if (need > 0 && lmf__pages_reserve(&e->pages, need))
+        s->n_reserved += need;
+    return n;
 }
 
 /* Puts up to room rows of s behind the batch's n_rows. */
@@ -174,6 +240,8 @@ static int32_t add_rows(lmf_engine *e, lmf_session *s, int32_t n_rows, int32_t r
     if (n == 0)
         return 0;
     e->n_extra -= s->gen.echo && s->n_scored < s->n_prompt ? n - 1 : 0;
+    if (e->elastic && (n = make_room(e, s, n)) <= 0)
+        return 0;
     while (s->n_pages * e->page_size < s->n_kv + n) {
         s->page[s->n_pages++] = lmf__pages_take(&e->pages);
         s->n_reserved--;
@@ -230,6 +298,10 @@ static int32_t gather(lmf_engine *e)
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < e->n_running && n_rows < e->max_rows; i++) {
             lmf_session *s = e->running[i];
+            if (s->in_flight)
+                continue;
+            if (pass == 1)
+                lmf__session_find_prefix(s);
             bool writes = s->n_kv >= s->n_prompt || target_kv(s) - s->n_kv == 1;
             if (!s->score && writes == (pass == 0))
                 n_rows += add_rows(e, s, n_rows, e->max_rows - n_rows);
@@ -422,6 +494,7 @@ static void land(lmf_engine *e, lmf_status status)
                 if (s->n_kv + k + 1 >= s->score_begin)
                     s->score[s->n_kv + k + 1 - s->score_begin] = e->io.score[s->step_begin + k];
         s->n_kv += s->step_rows;
+        lmf__session_keep_prefix(s);
         take_scores(e, s);
         e->n_prefill_tok += s->step_rows - (s->step_sample >= 0);
         if (s->step_sample >= 0)
@@ -552,6 +625,7 @@ lmf_status lmf_engine_refresh(lmf_engine *e)
         s = LMF_FAIL(e->ctx, LMF_E_BUSY, "%d sessions still work with the old weights; cancel them or step until they are done", e->n_running + e->n_waiting);
     else
         s = lmf_plan_update_weights(e->plan);
+    lmf__prefix_forget(&e->pages, LMF_PREFIX_ALL);
     for (lmf_session *k = e->sessions; !s && k; k = k->next)
         lmf__session_drop_kv(k, 0);
     pthread_mutex_unlock(&e->lock);
@@ -564,7 +638,8 @@ void lmf_engine_get_info(lmf_engine *e, lmf_engine_info *out)
     *out = (lmf_engine_info){ .max_seqs = e->max_seqs, .context = e->context, .page_size = e->page_size, .n_pages = e->pages.n, .vocab = e->vocab,
                               .n_pages_free = e->pages.n_free, .n_pages_reserved = e->pages.n_reserved, .n_running = e->n_running,
                               .n_waiting = e->n_waiting, .n_sessions = e->n_sessions, .n_prefill_tok = e->n_prefill_tok,
-                              .n_decode_tok = e->n_decode_tok, .n_forced_tok = e->n_forced_tok, .n_steps = e->n_steps };
+                              .n_decode_tok = e->n_decode_tok, .n_forced_tok = e->n_forced_tok,
+                              .n_cached_tok = e->n_cached_tok, .n_preempted = e->n_preempted, .n_steps = e->n_steps };
     for (int i = 0; i < e->adapters.n_slots; i++)
         out->n_adapters += e->adapters.name[i][0] != 0;
     pthread_mutex_unlock(&e->lock);

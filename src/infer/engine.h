@@ -64,6 +64,8 @@ typedef struct lmf_engine_opts {
     int32_t  max_adapters;       /* slots in all; more than n_adapters leaves room for lmf_engine_adapter; at most 64 */
     int32_t  max_rank;           /* of any adapter; 0: the largest of those given, or 64 where there is room for more */
     bool     need_invariant;     /* an answer's bits do not depend on what else is in the batch, nor on chunks; needs compute 0 */
+    bool     elastic;            /* pages are taken when they are needed, not reserved for the longest answer; they stay for prompts that
+                                    begin alike; where none is left, the youngest session gives its own up and computes them later again */
     bool     score;              /* lmf_session_score may be called: one more graph */
     bool     profile;            /* time each kernel: lmf_engine_profile */
     int32_t  max_samples;        /* rows a step that a token is looked at for; 0: max_seqs, at least that, at most 256. More make
@@ -102,6 +104,7 @@ lmf_gen_opts lmf_gen_opts_default(void);
 typedef struct lmf_session_opts {
     size_t   struct_bytes;       /* sizeof(lmf_session_opts) */
     int32_t  adapter;            /* slot; -1: the base alone, which NULL opts mean too */
+    uint64_t salt;               /* elastic: what was computed is shared among sessions with the same salt; default 0 */
 } lmf_session_opts;
 
 enum { LMF_FINISH_NONE, LMF_FINISH_STOP, LMF_FINISH_LENGTH, LMF_FINISH_CANCELLED };
@@ -118,6 +121,8 @@ typedef struct lmf_engine_info {
     int32_t n_pages_reserved;    /* of the free ones, promised to sessions that run */
     int32_t n_running, n_waiting, n_sessions;
     int64_t n_prefill_tok, n_decode_tok, n_forced_tok; /* since create: rows of prompts, tokens that were sampled, that were forced */
+    int64_t n_cached_tok;        /* of prompts, that were found computed */
+    int64_t n_preempted;         /* sessions that gave way */
     int64_t n_steps;             /* with rows */
 } lmf_engine_info;
 
@@ -174,6 +179,7 @@ lmf_status lmf_session_fork(lmf_session *s, lmf_session **child);
 /* Forgets all but the first n_tok tokens; *n_kept (optional): how many of those need not be computed again. LMF_E_BUSY: it runs. */
 lmf_status lmf_session_rewind(lmf_session *s, int n_tok, int *n_kept);
 void       lmf_session_cancel(lmf_session *s);                     /* ends at the next step with LMF_FINISH_CANCELLED */
+int        lmf_session_n_cached(lmf_session *s);                   /* tokens before the last answer that another session had computed */
 bool       lmf_session_is_busy(lmf_session *s);                    /* waiting or running */
 int        lmf_session_n_tok(lmf_session *s);
 int        lmf_session_tokens(lmf_session *s, int32_t *tok, int cap); /* copies the first cap of them; returns the number copied */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of infer/ share. Not for others.
  *
- * Rule: a page that two sessions hold is never written. A session writes from position n_kv on, so its pages from n_kv on are its
- * own: fork shares full pages alone, and drop_kv lets go of a shared page that would have to be written. Every page that a running
- * session can still need is reserved when it is queued, so a step never lacks one. */
+ * Rule: a page that two sessions hold, or that is kept for others, is never written. A session writes from position n_kv on, so its pages
+ * from n_kv on are its own: fork shares full pages alone, and drop_kv lets go of such a page that would have to be written. Every page that
+ * a running session can still need is reserved when it is queued, so a step never lacks one; in an elastic engine nothing is reserved, and
+ * the youngest session gives way. */
 #ifndef LMF_INFER_ENGINE_IMPL_H
 #define LMF_INFER_ENGINE_IMPL_H
 #include <pthread.h>
@@ -16,17 +17,37 @@ enum { LMF_MAX_ROW_BUCKETS = 14, LMF_MAX_SAMPLE_BUCKETS = 9, LMF_MAX_ENGINE_GRAP
        LMF_ADAPTER_NAME_BYTES = 256, LMF_MAX_SLOTS = 64 };
 
 /* ---- cache.c: pages by number; their bytes are the plan's ---- */
+typedef struct lmf_prefix_space { int32_t adapter; uint64_t salt; } lmf_prefix_space; /* prompts of one are not seen by another */
+typedef struct lmf_kept_page {
+    uint64_t hash;
+    lmf_prefix_space space;
+    int32_t  parent, next;       /* page before it, -1: it is the first; the next with the hash's bucket */
+    int32_t  older, newer;       /* of those that nobody holds */
+    bool     is;
+} lmf_kept_page;
 typedef struct lmf_pages {
     int32_t *free_list, *refs;   /* [n] */
-    int32_t  n, n_free, n_reserved;
+    int32_t  n, n_free, n_reserved, n_list; /* n_list: free and not kept */
+    int32_t  size;               /* tokens a page */
+    lmf_kept_page *kept;         /* [n]; NULL: nothing is kept */
+    int32_t *tok;                /* [n, size] of kept pages */
+    int32_t *bucket, n_bucket;   /* power of two */
+    int32_t  oldest, newest;     /* of kept pages that nobody holds; -1: none */
 } lmf_pages;
-lmf_status lmf__pages_init(lmf_pages *p, lmf_ctx *ctx, int32_t n);
+enum { LMF_PREFIX_ALL = INT32_MIN };
+lmf_status lmf__pages_init(lmf_pages *p, lmf_ctx *ctx, int32_t n, int32_t page_size, bool keep);
 void       lmf__pages_clear(lmf_pages *p, lmf_ctx *ctx);
 bool       lmf__pages_reserve(lmf_pages *p, int32_t n);           /* false: not that many free and unpromised */
 void       lmf__pages_unreserve(lmf_pages *p, int32_t n);
 int32_t    lmf__pages_take(lmf_pages *p);                         /* one of the reserved */
-void       lmf__pages_retain(lmf_pages *p, int32_t page);
+void       lmf__pages_retain(lmf_pages *p, int32_t page);         /* one that is held, or kept */
 void       lmf__pages_release(lmf_pages *p, int32_t page);
+bool       lmf__page_is_kept(const lmf_pages *p, int32_t page);   /* so it must not be written */
+/* The page with just these tokens behind the page parent (-1: at the start); -1: none. */
+int32_t    lmf__prefix_find(const lmf_pages *p, lmf_prefix_space space, int32_t parent, const int32_t *tok);
+/* Keeps a page that the caller holds and has computed whole; returns the page to hold instead: it, or one that was kept before. */
+int32_t    lmf__prefix_keep(lmf_pages *p, lmf_prefix_space space, int32_t parent, int32_t page, const int32_t *tok);
+void       lmf__prefix_forget(lmf_pages *p, int32_t adapter);     /* LMF_PREFIX_ALL: of all */
 
 typedef enum session_state { LMF_SESSION_IDLE, LMF_SESSION_WAITING, LMF_SESSION_RUNNING } session_state;
 
@@ -38,6 +59,9 @@ struct lmf_session {
     float       *logp;           /* [context], of tokens that were written here */
     int32_t     *page;           /* [pages a session] */
     int32_t      n_tok, n_kv;    /* tokens; of them computed */
+    int32_t      n_kept;         /* of its pages, from the first on, those that are kept for others */
+    int32_t      n_cached;       /* tokens of the answer's prompt that were found computed */
+    uint64_t     salt;
     int32_t      n_pages, n_reserved, n_again; /* n_again: pages to reserve again, while it forgets */
     int32_t      n_prompt;       /* tokens when the answer began */
     int32_t      n_scored;       /* with echo: tokens whose log-probability is known */
@@ -56,7 +80,7 @@ struct lmf_session {
     int32_t     *top;            /* [n_top_tok, gen.n_top] from generate on, or NULL: likeliest tokens of each token from top_begin on */
     float       *top_logp;
     int32_t      top_begin, n_top_tok; /* first token that has them; room for how many */
-    int32_t      slot;           /* while it runs: its row of the tensor seen */
+    int32_t      slot;           /* its row of the tensor seen, from when it first runs to its end; -1: none */
     bool         marked;         /* its prompt is in there */
     float       *score;          /* caller's, or NULL: generating */
     int32_t      score_begin;    /* index of the first scored token */
@@ -110,7 +134,7 @@ struct lmf_engine {
     int32_t         max_samples, n_extra; /* rows of the sample graph; of them free for more than one a session, in this step */
     int32_t         max_seqs, context, page_size, seq_pages, max_rows, vocab, compute;
     uint16_t        cache_dtype;
-    bool            need_invariant, profile;
+    bool            need_invariant, profile, elastic;
     lmf_mask_fn     make_mask;   /* NULL: none */
     lmf_force_fn    force;       /* NULL: none */
     void           *mask_user;
@@ -129,7 +153,7 @@ struct lmf_engine {
     lmf_session   **running;     /* [max_seqs], oldest first */
     lmf_session   **batch;       /* [max_seqs], of the step in progress */
     int32_t         n_running, n_waiting, n_sessions, n_batch;
-    int64_t         n_prefill_tok, n_decode_tok, n_forced_tok, n_steps;
+    int64_t         n_prefill_tok, n_decode_tok, n_forced_tok, n_cached_tok, n_preempted, n_steps;
 };
 
 lmf_status lmf__graphs_create(lmf_engine *e, bool score); /* graphs.c: builds, plans, binds, fills io */
@@ -140,6 +164,9 @@ const struct timespec *lmf__deadline(struct timespec *t, int timeout_ms); /* NUL
 /* under the lock */
 void lmf__session_end(lmf_session *s, int32_t finish, lmf_status failure); /* running or waiting to idle */
 void lmf__session_drop_kv(lmf_session *s, int32_t n);     /* computed tokens become at most n */
+void lmf__session_find_prefix(lmf_session *s);            /* takes pages that others have computed */
+void lmf__session_keep_prefix(lmf_session *s);            /* offers its full pages to others */
+void lmf__session_preempt(lmf_session *s);                /* running to the front of those that wait, without its pages */
 /* What was computed with an adapter is computed again, in the middle of an answer, too; a session for which the cache has no room any
  * more ends. */
 void lmf__sessions_forget(lmf_engine *e, int32_t adapter);

@@ -11,6 +11,7 @@ struct lmf_job {
     lmf_scheduler   *owner;
     lmf_job         *next;        /* in the queue */
     int32_t         *prompt, n_prompt, adapter, n;
+    uint64_t         salt;
     lmf_gen_opts     gen;
     void            *grammar[LMF_JOB_MAX_ANSWERS];
     void            *user;
@@ -92,7 +93,7 @@ static lmf_status start(lmf_scheduler *s, lmf_job *j, int32_t answer)
     lmf_gen_opts gen = j->gen;
     gen.seed += (uint64_t)answer;
     gen.grammar = j->grammar[answer];
-    LMF_TRY(lmf_session_create(s->engine, &(lmf_session_opts){ sizeof(lmf_session_opts), j->adapter }, &session));
+    LMF_TRY(lmf_session_create(s->engine, &(lmf_session_opts){ sizeof(lmf_session_opts), j->adapter, j->salt }, &session));
     lmf_status status = lmf_session_append(session, j->prompt, j->n_prompt, NULL);
     if (!status)
         status = lmf_session_generate(session, &gen);
@@ -183,7 +184,7 @@ static bool read_one(lmf_scheduler *s, int32_t i)
             return true;
         }
         for (int k = 0; k < n; k++) {
-            lmf_job_event ev = { .user = l.job->user, .answer = l.answer, .token = tok[k] };
+            lmf_job_event ev = { .user = l.job->user, .answer = l.answer, .token = tok[k], .n_cached = lmf_session_n_cached(l.session) };
             if (tok[k].id >= 0 && l.job->gen.n_top)
                 ev.n_top = lmf_session_top(l.session, tok[k].i_tok, ev.top, ev.top_logp, LMF_JOB_MAX_TOP);
             if (tok[k].finish) {
@@ -315,7 +316,8 @@ lmf_status lmf_scheduler_submit(lmf_scheduler *s, const lmf_job_opts *opts, lmf_
     lmf_job *j = lmf_new(s->ctx, lmf_job);
     if (!j)
         return LMF_NO_MEMORY(s->ctx, sizeof *j, "a job");
-    *j = (lmf_job){ .ctx = s->ctx, .owner = s, .n_prompt = o.n_prompt, .adapter = o.adapter, .n = o.n, .gen = o.gen, .user = o.user };
+    *j = (lmf_job){ .ctx = s->ctx, .owner = s, .n_prompt = o.n_prompt, .adapter = o.adapter, .salt = o.salt, .n = o.n,
+                    .gen = o.gen, .user = o.user };
     for (int32_t i = 0; i < o.n; i++)
         j->grammar[i] = o.grammar ? o.grammar[i] : o.gen.grammar;
     j->prompt = lmf_alloc(s->ctx, (size_t)o.n_prompt * sizeof *j->prompt);

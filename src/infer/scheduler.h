@@ -26,6 +26,7 @@ typedef struct lmf_job_event {
     int32_t    answer;           /* which of the job's */
     bool       last;             /* nothing more comes of this job */
     lmf_token  token;            /* finish CANCELLED with id -1: it was ended from outside */
+    int32_t    n_cached;         /* tokens of the prompt that were found computed */
     int32_t    n_top;
     int32_t    top[LMF_JOB_MAX_TOP];      /* likeliest tokens at its place, likeliest first */
     float      top_logp[LMF_JOB_MAX_TOP];
@@ -46,6 +47,7 @@ typedef struct lmf_job_opts {
     size_t struct_bytes;         /* sizeof(lmf_job_opts) */
     const int32_t *prompt; int32_t n_prompt; /* copied */
     int32_t adapter;             /* slot; -1: the base alone */
+    uint64_t salt;               /* what is computed is shared among jobs of the same salt (lmf_session_opts) */
     int32_t n;                   /* answers, 1 to LMF_JOB_MAX_ANSWERS; answer i has the seed gen.seed + i */
     void *const *grammar;        /* [n], of each answer, instead of gen.grammar; NULL: none. Each must live until the last event */
     lmf_gen_opts gen;

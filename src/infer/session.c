@@ -40,18 +40,74 @@ void lmf__session_drop_kv(lmf_session *s, int32_t n)
     int32_t size = s->e->page_size;
     if (n >= s->n_kv)
         return;
-    if (n % size && p->refs[s->page[n / size]] > 1)
+    if (n % size && (p->refs[s->page[n / size]] > 1 || lmf__page_is_kept(p, s->page[n / size])))
         n -= n % size; /* would have to be written, and another session reads it */
     s->n_kv = n;
+    s->n_kept = s->n_kept < n / size ? s->n_kept : n / size;
     while (s->n_pages > pages_for(s->e, n))
         lmf__pages_release(p, s->page[--s->n_pages]);
 }
 
+static lmf_prefix_space space_of(const lmf_session *s) { return (lmf_prefix_space){ s->adapter, s->salt }; }
+
+void lmf__session_find_prefix(lmf_session *s)
+{
+    lmf_pages *p = &s->e->pages;
+    if (!p->kept || s->score || s->n_scored < s->n_prompt)
+        return;
+    while (s->n_kv == s->n_kept * p->size && s->n_pages == s->n_kept && s->n_kv + p->size < s->n_tok) {
+        int32_t page = lmf__prefix_find(p, space_of(s), s->n_kept ? s->page[s->n_kept - 1] : -1, s->tok + s->n_kv);
+        if (page < 0)
+            break;
+        lmf__pages_retain(p, page);
+        s->page[s->n_pages++] = page;
+        s->n_kept++;
+        s->n_kv += p->size;
+        if (s->n_tok == s->n_prompt) /* not after it gave way */
+            s->n_cached += p->size, s->e->n_cached_tok += p->size;
+    }
+}
+
+void lmf__session_keep_prefix(lmf_session *s)
+{
+    lmf_pages *p = &s->e->pages;
+    for (; p->kept && (s->n_kept + 1) * p->size <= s->n_kv; s->n_kept++)
+        s->page[s->n_kept] = lmf__prefix_keep(p, space_of(s), s->n_kept ? s->page[s->n_kept - 1] : -1, s->page[s->n_kept],
+                                              s->tok + s->n_kept * p->size);
+}
+
+static void leave_running(lmf_session *s)
+{
+    lmf_engine *e = s->e;
+    int i = 0;
+    while (e->running[i] != s)
+        i++;
+    memmove(e->running + i, e->running + i + 1, (size_t)(e->n_running - i - 1) * sizeof *e->running);
+    e->n_running--;
+}
+
+void lmf__session_preempt(lmf_session *s)
+{
+    lmf_engine *e = s->e;
+    leave_running(s);
+    while (s->n_pages) /* from the last: see cache.c */
+        lmf__pages_release(&e->pages, s->page[--s->n_pages]);
+    s->n_kv = s->n_kept = 0;
+    s->state = LMF_SESSION_WAITING;
+    s->next_waiting = e->first_waiting;
+    e->first_waiting = s;
+    if (!e->last_waiting)
+        e->last_waiting = s;
+    e->n_waiting++;
+    e->n_preempted++;
+}
+
 void lmf__sessions_forget(lmf_engine *e, int32_t adapter)
 {
+    lmf__prefix_forget(&e->pages, adapter);
     for (lmf_session *s = e->sessions; s; s = s->next)
         if (s->adapter == adapter) {
-            s->n_again = s->state == LMF_SESSION_IDLE ? 0 : s->n_pages;
+            s->n_again = s->state == LMF_SESSION_IDLE || e->elastic ? 0 : s->n_pages;
             lmf__session_drop_kv(s, 0);
             s->n_again -= s->n_again ? s->n_pages : 0;
         }
@@ -71,13 +127,11 @@ void lmf__sessions_forget(lmf_engine *e, int32_t adapter)
 void lmf__session_end(lmf_session *s, int32_t finish, lmf_status failure)
 {
     lmf_engine *e = s->e;
-    if (s->state == LMF_SESSION_RUNNING) {
-        int i = 0;
-        while (e->running[i] != s)
-            i++;
-        memmove(e->running + i, e->running + i + 1, (size_t)(e->n_running - i - 1) * sizeof *e->running);
-        e->n_running--;
+    if (s->slot >= 0)
         e->slot_used[s->slot] = false;
+    s->slot = -1;
+    if (s->state == LMF_SESSION_RUNNING) {
+        leave_running(s);
     } else if (s->state == LMF_SESSION_WAITING) {
         lmf_session **at = &e->first_waiting, *before = NULL;
         for (; *at != s; at = &(*at)->next_waiting)
@@ -101,7 +155,7 @@ void lmf__session_end(lmf_session *s, int32_t finish, lmf_status failure)
 lmf_status lmf_session_create(lmf_engine *e, const lmf_session_opts *opts, lmf_session **out)
 {
     *out = NULL;
-    lmf_session_opts o = { sizeof o, -1 };
+    lmf_session_opts o = { sizeof o, -1, 0 };
     LMF_TRY(lmf_opts_take(e->ctx, "lmf_session_opts", &o, opts, sizeof o));
     int32_t adapter = o.adapter;
     if (adapter < -1 || adapter >= (e->adapters.set ? e->adapters.n_slots : 0) || (adapter >= 0 && !e->adapters.name[adapter][0]))
@@ -110,7 +164,9 @@ lmf_status lmf_session_create(lmf_engine *e, const lmf_session_opts *opts, lmf_s
     if (!s)
         return LMF_NO_MEMORY(e->ctx, sizeof *s, "a session");
     s->e = e;
+    s->slot = -1;
     s->adapter = adapter;
+    s->salt = o.salt;
     lmf__cond_init(&s->news);
     s->tok = lmf_alloc(e->ctx, (size_t)e->context * sizeof *s->tok);
     s->logp = lmf_alloc(e->ctx, (size_t)e->context * sizeof *s->logp);
@@ -206,7 +262,7 @@ static lmf_status enqueue(lmf_session *s, int32_t n_computed)
     if (need > e->pages.n)
         return LMF_FAIL(e->ctx, LMF_E_LIMIT, "%d tokens need %d pages, the cache has %d", n_computed, need, e->pages.n);
     lmf__session_drop_kv(s, s->n_tok - 1); /* the last token's row is what the next one is read from */
-    need = need > s->n_pages ? need - s->n_pages : 0;
+    need = e->elastic ? 0 : need > s->n_pages ? need - s->n_pages : 0;
     if (!lmf__pages_reserve(&e->pages, need))
         return LMF_FAIL(e->ctx, LMF_E_BUSY, "the cache is full: %d pages are needed, %d are free; destroy or finish other sessions first", need,
                         e->pages.n_free - e->pages.n_reserved);
@@ -301,6 +357,8 @@ static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
     s->n_asked = -1;
     s->n_scored = o.echo ? 1 : s->n_tok;
     s->logp[0] = o.echo ? 0 : s->logp[0];
+    s->n_cached = 0;
+    lmf__session_find_prefix(s);
     s->n_read = o.echo ? 0 : s->n_tok;
     return LMF_OK;
 }
@@ -406,13 +464,14 @@ lmf_status lmf_session_fork(lmf_session *s, lmf_session **child)
 {
     lmf_engine *e = s->e;
     lmf_session *c;
-    LMF_TRY(lmf_session_create(e, &(lmf_session_opts){ sizeof(lmf_session_opts), s->adapter }, child));
+    LMF_TRY(lmf_session_create(e, &(lmf_session_opts){ sizeof(lmf_session_opts), s->adapter, s->salt }, child));
     c = *child;
     pthread_mutex_lock(&e->lock);
     memcpy(c->tok, s->tok, (size_t)s->n_tok * sizeof *s->tok);
     c->n_tok = c->n_read = s->n_tok;
     c->n_pages = s->n_kv / e->page_size;
     c->n_kv = c->n_pages * e->page_size;
+    c->n_kept = s->n_kept < c->n_pages ? s->n_kept : c->n_pages;
     for (int32_t i = 0; i < c->n_pages; i++) {
         c->page[i] = s->page[i];
         lmf__pages_retain(&e->pages, c->page[i]);
@@ -442,6 +501,14 @@ lmf_status lmf_session_rewind(lmf_session *s, int n_tok, int *n_kept)
 }
 
 void lmf_session_cancel(lmf_session *s) { atomic_store(&s->cancelled, true); }
+
+int lmf_session_n_cached(lmf_session *s)
+{
+    pthread_mutex_lock(&s->e->lock);
+    int n = s->n_cached;
+    pthread_mutex_unlock(&s->e->lock);
+    return n;
+}
 
 bool lmf_session_is_busy(lmf_session *s)
 {

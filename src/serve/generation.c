@@ -210,14 +210,16 @@ static void on_gone(void *user)
 
 static json_t *usage(const lmf_generation *g)
 {
-    json_int_t prompt = 0, answer = 0;
-    for (int32_t i = 0; i < g->n_parts; i++)
+    json_int_t prompt = 0, answer = 0, cached = 0;
+    for (int32_t i = 0; i < g->n_parts; i++) {
         prompt += g->part[i].n_prompt;
+        cached += g->part[i].n_cached;
+    }
     for (int32_t i = 0; i < g->n_choices; i++)
         answer += g->choice[i].n_tok;
     return json_pack("{s:I, s:I, s:I, s:{s:i}, s:{s:i}}", "prompt_tokens", prompt, "completion_tokens", answer, "total_tokens",
         prompt + answer,
-                     "prompt_tokens_details", "cached_tokens", 0, "completion_tokens_details", "reasoning_tokens", 0);
+                     "prompt_tokens_details", "cached_tokens", (int)cached, "completion_tokens_details", "reasoning_tokens", 0);
 }
 
 /* Takes choices. */
@@ -461,6 +463,7 @@ void lmf__generation_take(lmf_part *part, const lmf_job_event *ev)
 {
     lmf_generation *g = part->g;
     lmf_candidate *c = &g->choice[(part - g->part) * g->r.n + ev->answer];
+    part->n_cached = ev->answer == 0 && ev->n_cached > part->n_cached ? ev->n_cached : part->n_cached;
     if (g->x && !c->finish) {
         bool over = ev->failure || ev->token.finish == LMF_FINISH_CANCELLED;
         lmf_status status = over ? LMF_OK : take_token(c, ev);

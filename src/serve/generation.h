@@ -48,7 +48,7 @@ typedef struct lmf_shape {           /* how an endpoint spells its answers */
 typedef struct lmf_part {
     lmf_generation *g;
     lmf_job *job;
-    int32_t *prompt, n_prompt;
+    int32_t *prompt, n_prompt, n_cached; /* n_cached: of the prompt's tokens those that were known, for the first answer */
     bool     bos_added;              /* the first token is of no text */
 } lmf_part;
 

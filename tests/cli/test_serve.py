@@ -131,7 +131,7 @@ def test_openai_client(lmfast, model, server):
         stream_options={"include_usage": True}))
     assert "".join(k.choices[0].delta.content or "" for k in chunks if k.choices) == want["text"]
     assert chunks[0].choices[0].delta.role == "assistant" and chunks[-2].choices[0].finish_reason == want["finish"]
-    assert chunks[-1].choices == [] and chunks[-1].usage == r.usage and all(k.usage is None for k in chunks[:-1])
+    assert chunks[-1].choices == [] and chunks[-1].usage.total_tokens == r.usage.total_tokens and all(k.usage is None for k in chunks[:-1])
     with pytest.raises(openai.NotFoundError) as e:
         c.chat.completions.create(model="other", messages=messages())
     assert e.value.code == "model_not_found"
@@ -276,6 +276,35 @@ def test_openapi(server, tmp_path):
 
 def byte_ids():
     return list(range(256))
+
+
+def test_prefix_cache(lmfast, model, server):
+    c = server.client()
+    text = "".join(random.Random(9).choice("abcdefgh") for _ in range(200))
+    ask = lambda **k: c.chat.completions.create(**body(messages=messages(text), max_tokens=24, **k))
+    first, again = ask(), ask()
+    want = alone(lmfast, model, text, 24)["text"]
+    assert first.choices[0].message.content == again.choices[0].message.content == want
+    assert first.usage.prompt_tokens_details.cached_tokens == 0
+    assert again.usage.prompt_tokens - 17 < again.usage.prompt_tokens_details.cached_tokens < again.usage.prompt_tokens
+    chunks = list(ask(stream=True, stream_options={"include_usage": True}))
+    assert chunks[-1].usage == again.usage
+    talk = messages(text) + [{"role": "assistant", "content": want}, {"role": "user", "content": "more"}]  # its answer is known, too
+    more = c.chat.completions.create(**body(messages=talk)).usage
+    assert more.prompt_tokens_details.cached_tokens >= again.usage.prompt_tokens_details.cached_tokens
+
+
+def test_small_cache(lmfast, model):
+    """Answers give way to each other in a cache that holds one and a bit: all come, and as they would alone."""
+    s = Server(lmfast, "-m", model, "--name", "tiny", "--compute", "f32", "--cache-tokens", 540, "--max-queue", 64)
+    prompts = [f"{random.Random(i).getrandbits(64):x}" * 5 for i in range(10)]
+    ask = lambda p: s.client().chat.completions.create(**body(messages=messages(p), max_tokens=100)).choices[0].message.content
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        got = list(pool.map(ask, prompts))
+    assert got == [alone(lmfast, model, p, 100)["text"] for p in prompts]
+    m = s.settles(slots_free=8, requests_active=0)
+    assert m["engine_preemptions_total"] > 0 and m["cache_tokens_free"] == m["cache_tokens"]
+    assert s.stop() == 0
 
 
 def test_stop(server):
