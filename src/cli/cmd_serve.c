@@ -7,7 +7,7 @@
 
 typedef struct serve_args {
     const char *model, *name, *adapter, *host, *api_key, *chat_template, *control, *compute;
-    int64_t     port, slots, context, queue, connections, drain_seconds, cache_tokens;
+    int64_t     port, speculate, slots, context, queue, connections, drain_seconds, cache_tokens;
 } serve_args;
 
 #define AT(member) offsetof(serve_args, member)
@@ -26,6 +26,8 @@ static const lmf_flag flags[] = {
         .help = "tokens of prompt and answer at most; 0: the model's, at most 4096" },
     { "cache-tokens", 0, LMF_FLAG_INT, AT(cache_tokens), 0, 1 << 30, "0",
         .help = "tokens of all answers together; 0: a context each, up to 1 GiB" },
+    { "speculate", 0, LMF_FLAG_INT, AT(speculate), 0, 15, "0",
+        .help = "tokens that an answer may guess ahead from what came before; good for answers that repeat their prompt" },
     { "max-connections", 0, LMF_FLAG_INT, AT(connections), 1, 1 << 20, "1024", .help = "open connections" },
     { "drain-seconds", 0, LMF_FLAG_INT, AT(drain_seconds), 0, 86400, "30", .help = "how long begun answers are waited for at the end" },
     LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
@@ -107,6 +109,7 @@ static lmf_status start_engine(lmf_cli *cli, const serve_args *args, const lmf_m
     o.max_seqs = (int32_t)args->slots;
     o.context = args->context ? (int32_t)args->context : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
     o.cache_tok = args->cache_tokens;
+    o.max_draft = (int32_t)args->speculate;
     o.compute = strcmp(args->compute, "f32") != 0;
     o.adapters = list->dir;
     o.n_adapters = list->n;

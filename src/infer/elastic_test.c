@@ -271,6 +271,50 @@ static void echoes(void **state)
     teardown(&f);
 }
 
+/* Answers that repeat (a model whose logits hang on little but the last token) and such that don't, several at once, with and without room:
+ * the same tokens and log-probabilities, in fewer steps where they repeat. */
+static void drafts(void **state)
+{
+    (void)state;
+    lmf_token right[4][NEW + 1];
+    int64_t steps[3];
+    for (int turn = 0; turn < 3; turn++) {
+        fixture f = { .ctx = lmf_test_ctx() };
+        lmf_engine_opts o = lmf_engine_opts_default();
+        f.m = tiny_open(f.ctx, "tiny.gguf", NULL);
+        o.max_seqs = 4, o.prefill_chunk = 32, o.page_size = PAGE, o.compute = 0, o.max_samples = 20, o.max_draft = turn ? 7 : 0;
+        o.elastic = turn == 2, o.cache_tok = turn == 2 ? TINY_CONTEXT : 0;
+        assert_ok(f.ctx, lmf_engine_create(f.ctx, f.m, &o, &f.e));
+        lmf_session *s[4];
+        for (int i = 0; i < 4; i++) {
+            int32_t tok[PROMPT];
+            lmf_gen_opts gen = lmf_gen_opts_default();
+            gen.max_tok = NEW, gen.ignore_eos = true, gen.n_top = i, gen.temperature = i == 3 ? 1 : 0;
+            tiny_prompt(tok, i, PROMPT);
+            for (int k = 30; k < PROMPT; k++) /* a prompt that repeats itself */
+                tok[k] = tok[k - 30];
+            assert_ok(f.ctx, lmf_session_create(f.e, NULL, &s[i]));
+            assert_ok(f.ctx, lmf_session_append(s[i], tok, PROMPT, NULL));
+            assert_ok(f.ctx, lmf_session_generate(s[i], &gen));
+        }
+        run_all(f.ctx, f.e);
+        for (int i = 0; i < 4; i++) {
+            lmf_token got[NEW + 1];
+            assert_int_equal(read_all(f.ctx, s[i], turn ? got : right[i], NEW + 1), NEW);
+            if (turn)
+                assert_same(got, right[i], NEW);
+            lmf_session_destroy(s[i]);
+        }
+        lmf_engine_info now = info(&f);
+        steps[turn] = now.n_steps;
+        assert_true((now.n_draft_tok > 0) == (turn > 0) && now.n_accepted_tok <= now.n_draft_tok && now.n_decode_tok == 4 * NEW);
+        if (turn)
+            assert_true(now.n_accepted_tok > 0);
+        teardown(&f);
+    }
+    assert_true(steps[1] <= steps[0]);
+}
+
 /* ---- what must come ---- */
 
 typedef struct script { int n_prompt, n_asked; bool ends; } script; /* after each token that is 0 mod 4: 1 2 3, or the end */
@@ -350,4 +394,5 @@ static void forced(void **state)
 LMF_TESTS(elastic) = { { "prompts that begin alike are computed once", prefixes }, { "salts and weights are kept apart", apart },
     { "what is kept is not written", rewound }, { "the youngest gives way, and loses nothing", gives_way },
     { "penalties survive", penalties_survive }, { "any order of coming and going", any_order },
-    { "a prompt's own log-probabilities", echoes }, { "what must come is appended", forced }, { 0 } };
+    { "a prompt's own log-probabilities", echoes }, { "drafts change nothing but the number of steps", drafts },
+    { "what must come is appended", forced }, { 0 } };

@@ -6,7 +6,7 @@
 #include "infer/engine_impl.h"
 #include "ops/sample/sample.h"
 
-enum { DEFAULT_CONTEXT = 2048, MAX_CHUNK = 4096, MAX_PAGE = 1024 };
+enum { DEFAULT_CONTEXT = 2048, MAX_CHUNK = 4096, MAX_PAGE = 1024, DRAFT_ROWS = 16 };
 
 /* ---- create ---- */
 
@@ -24,7 +24,7 @@ static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
         { "max_seqs", o->max_seqs, 1, LMF_MAX_SEQS }, { "context", o->context, 0, c->context }, { "page_size", o->page_size, 1, MAX_PAGE },
         { "cache_tok", o->cache_tok, 0, INT32_MAX }, { "prefill_chunk", o->prefill_chunk, 1, MAX_CHUNK }, { "compute", o->compute, 0, 1 },
         { "n_adapters", o->n_adapters, 0, LMF_MAX_SLOTS }, { "max_adapters", o->max_adapters, 0, LMF_MAX_SLOTS }, { "max_rank", o->max_rank, 0, 4096 },
-        { "max_samples", o->max_samples, 0, LMF_MAX_SEQS } };
+        { "max_samples", o->max_samples, 0, LMF_MAX_SEQS }, { "max_draft", o->max_draft, 0, LMF_MAX_DRAFT } };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (ranges[i].value < ranges[i].lo || ranges[i].value > ranges[i].hi)
             return LMF_FAIL(ctx, LMF_E_ARG, "%s is %lld, it must lie from %lld to %lld%s", ranges[i].name, (long long)ranges[i].value,
@@ -69,6 +69,7 @@ static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
     }
     int64_t n = (tok + e->page_size - 1) / e->page_size, most = (int64_t)e->max_seqs * e->seq_pages * 64;
     e->elastic = o->elastic;
+    e->max_draft = o->max_draft;
     return lmf__pages_init(&e->pages, e->ctx, (int32_t)(n < most ? n : most), e->page_size, e->elastic);
 }
 
@@ -190,6 +191,34 @@ static void admit(lmf_engine *e)
     }
 }
 
+static bool is_penalized(const lmf_gen_opts *o)
+{
+    return o->repetition_penalty != 1.0f || o->presence_penalty != 0 || o->frequency_penalty != 0;
+}
+
+/* Masks and penalties of the token behind a draft's would hang on the draft's. */
+static bool may_draft(const lmf_engine *e, const lmf_session *s)
+{
+    return e->max_draft && !s->score && !s->gen.grammar && !is_penalized(&s->gen) && s->n_tok > s->n_prompt && s->end > s->n_tok;
+}
+
+/* Rows for a draft behind the n that s has in this step, where there are pages for them. A step of few rows is to stay one. */
+static int32_t draft(lmf_engine *e, lmf_session *s, int32_t n, int32_t room)
+{
+    int32_t most = DRAFT_ROWS - e->n_running - e->n_draft_rows, held = s->n_pages + s->n_reserved;
+    most = most < e->max_draft ? most : e->max_draft;
+    most = most < e->n_extra ? most : e->n_extra;
+    lmf__session_draft(s, most < room ? most : room);
+    int32_t need = pages_for(e, s->n_kv + n + s->n_draft) - held;
+    if (need > 0 && lmf__pages_reserve(&e->pages, need))
+        s->n_reserved += need;
+    else if (need > 0)
+        s->n_draft = held * e->page_size - s->n_kv - n;
+    e->n_extra -= s->n_draft;
+    e->n_draft_rows += s->n_draft;
+    return s->n_draft;
+}
+
 /* Pages of a session that does not run; it computes them again, or finds them kept. */
 static bool take_from_rest(lmf_engine *e)
 {
@@ -242,12 +271,15 @@ static int32_t add_rows(lmf_engine *e, lmf_session *s, int32_t n_rows, int32_t r
     e->n_extra -= s->gen.echo && s->n_scored < s->n_prompt ? n - 1 : 0;
     if (e->elastic && (n = make_room(e, s, n)) <= 0)
         return 0;
+    s->n_draft = 0;
+    if (may_draft(e, s) && n == left)
+        n += draft(e, s, n, room - n);
     while (s->n_pages * e->page_size < s->n_kv + n) {
         s->page[s->n_pages++] = lmf__pages_take(&e->pages);
         s->n_reserved--;
     }
     for (int32_t i = 0; i < n; i++) {
-        io->token[n_rows + i] = s->tok[s->n_kv + i];
+        io->token[n_rows + i] = i < n - s->n_draft ? s->tok[s->n_kv + i] : s->draft[i - (n - s->n_draft)];
         io->pos[n_rows + i] = s->n_kv + i;
         io->seq[n_rows + i] = i_seq;
     }
@@ -257,7 +289,7 @@ static int32_t add_rows(lmf_engine *e, lmf_session *s, int32_t n_rows, int32_t r
     if (io->adapter)
         io->adapter[i_seq] = s->adapter;
     s->step_begin = n_rows;
-    s->step_rows = n;
+    s->step_rows = n - s->n_draft;
     s->step_sample = -1;
     s->n_step_score = 0;
     s->in_flight = true;
@@ -295,6 +327,7 @@ static int32_t gather(lmf_engine *e)
     int32_t n_rows = 0;
     e->n_batch = 0;
     e->n_extra = e->max_samples - e->n_running;
+    e->n_draft_rows = 0;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < e->n_running && n_rows < e->max_rows; i++) {
             lmf_session *s = e->running[i];
@@ -308,8 +341,6 @@ static int32_t gather(lmf_engine *e)
         }
     return n_rows;
 }
-
-static bool is_penalized(const lmf_gen_opts *o) { return o->repetition_penalty != 1.0f || o->presence_penalty != 0 || o->frequency_penalty != 0; }
 
 /* Row n of the sample graph: the token behind i_row, at place pos of s. */
 static void sample_row(lmf_engine *e, const lmf_session *s, int32_t n, int32_t i_row, int32_t pos)
@@ -359,8 +390,9 @@ static int32_t prepare_sample(lmf_engine *e)
         s->n_step_score = n - s->step_score;
         if (s->end == s->n_tok || s->n_kv + s->step_rows < s->n_tok)
             continue;
-        sample_row(e, s, n, s->step_begin + s->step_rows - 1, s->n_tok);
-        s->step_sample = n++;
+        s->step_sample = n;
+        for (int32_t k = 0; k <= s->n_draft; k++)
+            sample_row(e, s, n++, s->step_begin + s->step_rows - 1 + k, s->n_tok + k);
     }
     return n;
 }
@@ -450,33 +482,43 @@ static void take_scores(lmf_engine *e, lmf_session *s)
         pthread_cond_signal(&s->news);
 }
 
-static void take_token(lmf_engine *e, lmf_session *s)
+/* The pick of row i_sample; false: the answer has ended. */
+static bool take_token(lmf_engine *e, lmf_session *s, int32_t i_sample)
 {
-    const int32_t *next = e->io.next + (size_t)s->step_sample * LMF_SAMPLE_WIDTH;
-    const float *logp = e->io.next_logp + (size_t)s->step_sample * LMF_SAMPLE_WIDTH;
-    int32_t id = next[0];
+    int32_t id = e->io.next[(size_t)i_sample * LMF_SAMPLE_WIDTH];
     if (s->gen.grammar && s->step_mask) {
         fail(s, s->step_mask, s->step_mask == LMF_E_LIMIT ?
              "the grammar's mask could not be made: its automaton has become too large" : "the grammar's mask could not be made");
-        return;
+        return false;
     }
     if (id == LMF_SAMPLE_NONE_ALLOWED) {
         fail(s, LMF_E_ARG, "the mask allows no token that can follow; the grammar has come to a dead end");
-        return;
+        return false;
     }
     if (id < 0 || id >= e->vocab) {
         fail(s, LMF_E_INTERNAL, "the model gave logits that are not numbers; its weights or the adapter's are damaged");
-        return;
+        return false;
     }
-    take_tops(e, s, s->step_sample, s->n_tok);
+    take_tops(e, s, i_sample, s->n_tok);
     s->tok[s->n_tok] = id;
-    s->logp[s->n_tok++] = logp[0];
+    s->logp[s->n_tok++] = e->io.next_logp[(size_t)i_sample * LMF_SAMPLE_WIDTH];
     pthread_cond_signal(&s->news);
     e->n_decode_tok++;
     if (!s->gen.ignore_eos && lmf_chat_is_eos(&e->model->chat, id))
         lmf__session_end(s, LMF_FINISH_STOP, LMF_OK);
     else if (s->n_tok == s->end)
         lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
+    return s->state == LMF_SESSION_RUNNING;
+}
+
+/* The next token, and those behind it as far as the draft was right. */
+static void take_tokens(lmf_engine *e, lmf_session *s)
+{
+    int32_t n_right = 0;
+    while (take_token(e, s, s->step_sample + n_right) && n_right < s->n_draft && s->tok[s->n_tok - 1] == s->draft[n_right])
+        s->n_kv++, n_right++;
+    if (s->n_draft)
+        lmf__session_judge(s, n_right);
 }
 
 /* Results into sessions; after a failure every session of the batch ends with it. */
@@ -494,13 +536,13 @@ static void land(lmf_engine *e, lmf_status status)
                 if (s->n_kv + k + 1 >= s->score_begin)
                     s->score[s->n_kv + k + 1 - s->score_begin] = e->io.score[s->step_begin + k];
         s->n_kv += s->step_rows;
-        lmf__session_keep_prefix(s);
         take_scores(e, s);
         e->n_prefill_tok += s->step_rows - (s->step_sample >= 0);
         if (s->step_sample >= 0)
-            take_token(e, s);
+            take_tokens(e, s);
         else if (s->n_kv == target_kv(s) && s->end == s->n_tok)
             lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
+        lmf__session_keep_prefix(s);
     }
     e->n_steps += e->n_batch > 0;
     e->n_batch = 0;
@@ -639,7 +681,8 @@ void lmf_engine_get_info(lmf_engine *e, lmf_engine_info *out)
                               .n_pages_free = e->pages.n_free, .n_pages_reserved = e->pages.n_reserved, .n_running = e->n_running,
                               .n_waiting = e->n_waiting, .n_sessions = e->n_sessions, .n_prefill_tok = e->n_prefill_tok,
                               .n_decode_tok = e->n_decode_tok, .n_forced_tok = e->n_forced_tok,
-                              .n_cached_tok = e->n_cached_tok, .n_preempted = e->n_preempted, .n_steps = e->n_steps };
+                              .n_cached_tok = e->n_cached_tok, .n_preempted = e->n_preempted,
+                              .n_draft_tok = e->n_draft_tok, .n_accepted_tok = e->n_accepted_tok, .n_steps = e->n_steps };
     for (int i = 0; i < e->adapters.n_slots; i++)
         out->n_adapters += e->adapters.name[i][0] != 0;
     pthread_mutex_unlock(&e->lock);

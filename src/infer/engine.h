@@ -70,6 +70,8 @@ typedef struct lmf_engine_opts {
     bool     profile;            /* time each kernel: lmf_engine_profile */
     int32_t  max_samples;        /* rows a step that a token is looked at for; 0: max_seqs, at least that, at most 256. More make
                                     lmf_gen_opts.echo faster */
+    int32_t  max_draft;          /* tokens a session may guess ahead from what it holds, checked in one step; 0 (default) to 15; needs
+                                    max_samples. Answers stay as they are; those that repeat their prompt come faster */
     lmf_force_fn force;          /* of sessions with a grammar; gets mask_user; NULL: nothing is forced */
     lmf_mask_fn mask; void *mask_user; /* NULL: sessions with a grammar are refused */
     /* An open device to share, instead of one of its own by name: weights that are there already are borrowed. It must outlive the
@@ -123,6 +125,7 @@ typedef struct lmf_engine_info {
     int64_t n_prefill_tok, n_decode_tok, n_forced_tok; /* since create: rows of prompts, tokens that were sampled, that were forced */
     int64_t n_cached_tok;        /* of prompts, that were found computed */
     int64_t n_preempted;         /* sessions that gave way */
+    int64_t n_draft_tok, n_accepted_tok; /* tokens that were guessed, and that were right */
     int64_t n_steps;             /* with rows */
 } lmf_engine_info;
 

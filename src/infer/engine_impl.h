@@ -13,7 +13,7 @@
 #include "infer/engine.h"
 #include "nn/nn.h"
 
-enum { LMF_MAX_ROW_BUCKETS = 14, LMF_MAX_SAMPLE_BUCKETS = 9, LMF_MAX_ENGINE_GRAPHS = LMF_MAX_ROW_BUCKETS + LMF_MAX_SAMPLE_BUCKETS + 2, LMF_MAX_SEQS = 256,
+enum { LMF_MAX_ROW_BUCKETS = 14, LMF_MAX_SAMPLE_BUCKETS = 9, LMF_MAX_ENGINE_GRAPHS = LMF_MAX_ROW_BUCKETS + LMF_MAX_SAMPLE_BUCKETS + 2, LMF_MAX_SEQS = 256, LMF_MAX_DRAFT = 15,
        LMF_ADAPTER_NAME_BYTES = 256, LMF_MAX_SLOTS = 64 };
 
 /* ---- cache.c: pages by number; their bytes are the plan's ---- */
@@ -84,7 +84,9 @@ struct lmf_session {
     bool         marked;         /* its prompt is in there */
     float       *score;          /* caller's, or NULL: generating */
     int32_t      score_begin;    /* index of the first scored token */
+    int32_t      draft_trust, draft_back, draft_wait; /* draft.c: more of a draft, steps to wait after a failure, steps still to wait */
     /* of the step in progress */
+    int32_t      draft[LMF_MAX_DRAFT], n_draft; /* rows behind step_rows, each sampled from like step_sample */
     int32_t      step_begin, step_rows, step_sample; /* first row, rows, row of the sample graph or -1 */
     int32_t      step_score, n_step_score; /* rows of the sample graph for tokens n_scored ... of the prompt */
     lmf_status   step_mask;      /* what the mask's maker said */
@@ -135,6 +137,7 @@ struct lmf_engine {
     int32_t         max_seqs, context, page_size, seq_pages, max_rows, vocab, compute;
     uint16_t        cache_dtype;
     bool            need_invariant, profile, elastic;
+    int32_t         max_draft, n_draft_rows; /* n_draft_rows: of all drafts in this step */
     lmf_mask_fn     make_mask;   /* NULL: none */
     lmf_force_fn    force;       /* NULL: none */
     void           *mask_user;
@@ -153,9 +156,11 @@ struct lmf_engine {
     lmf_session   **running;     /* [max_seqs], oldest first */
     lmf_session   **batch;       /* [max_seqs], of the step in progress */
     int32_t         n_running, n_waiting, n_sessions, n_batch;
-    int64_t         n_prefill_tok, n_decode_tok, n_forced_tok, n_cached_tok, n_preempted, n_steps;
+    int64_t         n_prefill_tok, n_decode_tok, n_forced_tok, n_cached_tok, n_preempted, n_draft_tok, n_accepted_tok, n_steps;
 };
 
+void lmf__session_draft(lmf_session *s, int32_t most);    /* draft.c: fills draft with at most that many */
+void lmf__session_judge(lmf_session *s, int32_t n_right); /* so many of the draft came */
 lmf_status lmf__graphs_create(lmf_engine *e, bool score); /* graphs.c: builds, plans, binds, fills io */
 /* session.c */
 void lmf__cond_init(pthread_cond_t *c);                   /* on the monotonic clock */

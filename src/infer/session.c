@@ -358,6 +358,7 @@ static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
     s->n_scored = o.echo ? 1 : s->n_tok;
     s->logp[0] = o.echo ? 0 : s->logp[0];
     s->n_cached = 0;
+    s->draft_trust = s->draft_back = s->draft_wait = 0;
     lmf__session_find_prefix(s);
     s->n_read = o.echo ? 0 : s->n_tok;
     return LMF_OK;

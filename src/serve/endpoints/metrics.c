@@ -43,6 +43,8 @@ static void run(lmf_exchange *x)
     put(&b, "engine_prefill_tokens_total", "counter", "Prompt tokens that were computed.", e.n_prefill_tok);
     put(&b, "engine_decode_tokens_total", "counter", "Answer tokens that were computed.", e.n_decode_tok);
     put(&b, "engine_cached_tokens_total", "counter", "Prompt tokens that were found computed.", e.n_cached_tok);
+    put(&b, "engine_draft_tokens_total", "counter", "Answer tokens that were guessed ahead.", e.n_draft_tok);
+    put(&b, "engine_draft_accepted_tokens_total", "counter", "Of them, those that were right.", e.n_accepted_tok);
     put(&b, "engine_preemptions_total", "counter", "Answers that gave their room in the cache up, to be computed again.", e.n_preempted);
     put(&b, "engine_forced_tokens_total", "counter", "Answer tokens that a form left no choice for.", e.n_forced_tok);
     put(&b, "engine_steps_total", "counter", "Steps of the engine.", e.n_steps);
