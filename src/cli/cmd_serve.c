@@ -6,8 +6,8 @@
 #include "serve/serve.h"
 
 typedef struct serve_args {
-    const char *model, *name, *adapter, *host, *api_key, *chat_template, *control, *compute;
-    int64_t     port, speculate, slots, context, queue, connections, drain_seconds, cache_tokens;
+    const char *model, *name, *adapter, *host, *api_key, *api_keys, *chat_template, *control, *compute;
+    int64_t     port, speculate, per_peer, slots, context, queue, connections, drain_seconds, cache_tokens;
 } serve_args;
 
 #define AT(member) offsetof(serve_args, member)
@@ -16,9 +16,11 @@ static const lmf_flag flags[] = {
     { "name", 0, LMF_FLAG_STRING, AT(name), .help = "what clients call the model; its file's name if left out" },
     { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapters as models of their own: name=DIR, more behind commas" },
     { "host", 0, LMF_FLAG_STRING, AT(host), .fallback = "127.0.0.1",
-        .help = "address to bind; one that other machines reach needs --api-key" },
+        .help = "address to bind; one that other machines reach needs --api-key or --api-keys" },
     { "port", 0, LMF_FLAG_INT, AT(port), 0, 65535, "8000", .help = "0: any free one" },
     { "api-key", 0, LMF_FLAG_STRING, AT(api_key), .help = "the key that clients must send; the variable LMFAST_API_KEY does the same" },
+    { "api-keys", 0, LMF_FLAG_STRING, AT(api_keys),
+      .help = "file of several keys' hashes, with what each may use; serve/tenant.h shows one" },
     { "max-sequences", 0, LMF_FLAG_INT, AT(slots), 1, 256, "8", .help = "answers that are written at once" },
     { "max-queue", 0, LMF_FLAG_INT, AT(queue), 0, 1 << 20, "0",
         .help = "answers that may wait, further ones are refused with 429; 0: 4 a sequence" },
@@ -29,6 +31,8 @@ static const lmf_flag flags[] = {
     { "speculate", 0, LMF_FLAG_INT, AT(speculate), 0, 15, "0",
         .help = "tokens that an answer may guess ahead from what came before; good for answers that repeat their prompt" },
     { "max-connections", 0, LMF_FLAG_INT, AT(connections), 1, 1 << 20, "1024", .help = "open connections" },
+    { "max-per-peer", 0, LMF_FLAG_INT, AT(per_peer), 1, 1 << 20, "64",
+        .help = "open connections of one address; 127.0.0.1 and ::1 are not counted" },
     { "drain-seconds", 0, LMF_FLAG_INT, AT(drain_seconds), 0, 86400, "30", .help = "how long begun answers are waited for at the end" },
     LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
     LMF_CONTROL_FLAG(AT(control)),
@@ -137,8 +141,10 @@ static lmf_status serve(lmf_cli *cli, const serve_args *args, lmf_arena *a, lmf_
     m->chat.control = lmf__conversation_control(args->control);
     if (!m->tokenizer)
         return LMF_FAIL(cli->ctx, LMF_E_UNSUPPORTED, "%s: the model has no tokenizer", args->model);
-    o.host = args->host, o.port = (int32_t)args->port, o.api_key = args->api_key ? args->api_key : getenv("LMFAST_API_KEY");
+    o.host = args->host, o.port = (int32_t)args->port, o.api_keys = args->api_keys;
+    o.api_key = args->api_key ? args->api_key : args->api_keys ? NULL : getenv("LMFAST_API_KEY");
     o.adapter_names = list.name, o.n_adapters = list.n;
+    o.max_per_peer = (int32_t)args->per_peer;
     o.max_connections = (int32_t)args->connections, o.max_queue = (int32_t)args->queue, o.drain_seconds = (int32_t)args->drain_seconds;
     o.should_stop = should_stop, o.ready = ready, o.user = cli;
     LMF_TRY(lmf_serve_check(cli->ctx, &o)); /* before the engine takes its time */

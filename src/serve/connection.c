@@ -3,6 +3,7 @@
  * there; after lmf__connection_close nothing of it is touched. */
 #include <stdio.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <event2/buffer.h>
 #include "format/json.h"
@@ -65,7 +66,7 @@ static void head(lmf_exchange *x, int status, const char *type)
         evbuffer_add_printf(out(x), "Connection: close\r\n");
     }
     if (status == 429 || status == 503)
-        evbuffer_add_printf(out(x), "Retry-After: 1\r\n");
+        evbuffer_add_printf(out(x), "Retry-After: %d\r\n", x->retry_s > 1 ? x->retry_s : 1);
     if (status == 401)
         evbuffer_add_printf(out(x), "WWW-Authenticate: Bearer\r\n");
 }
@@ -111,7 +112,11 @@ json_t *lmf__fault_json(const lmf_fault *f)
                      f->param[0] ? f->param : NULL, "code", f->code);
 }
 
-void lmf__reply_fault(lmf_exchange *x, const lmf_fault *f) { lmf__reply_json(x, f->status, lmf__fault_json(f)); }
+void lmf__reply_fault(lmf_exchange *x, const lmf_fault *f)
+{
+    x->retry_s = f->retry_s;
+    lmf__reply_json(x, f->status, lmf__fault_json(f));
+}
 
 void lmf__stream_begin(lmf_exchange *x)
 {
@@ -226,6 +231,8 @@ static void flushed(lmf_connection *c)
     }
     lmf_http_reset(&c->http);
     c->exchange.streams = false;
+    c->exchange.tenant = NULL;
+    c->exchange.retry_s = 0;
     set_deadline(c, LMF_PHASE_IDLE);
     if (evbuffer_get_length(bufferevent_get_input(c->bev))) /* not from here: the stack would grow with each request in the input */
         bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
@@ -268,9 +275,38 @@ static void on_deadline(evutil_socket_t fd, short what, void *p)
     }
 }
 
-void lmf__connection_open(lmf_server *s, evutil_socket_t fd)
+/* An address of IPv4 as IPv6 writes it. */
+static void address_of(const struct sockaddr *from, unsigned char out[16])
 {
-    lmf_connection *c = s->n_connections < s->o.max_connections ? lmf_new(s->ctx, lmf_connection) : NULL;
+    static const unsigned char v4[12] = { [10] = 0xff, [11] = 0xff };
+    memset(out, 0, 16);
+    if (from->sa_family == AF_INET6)
+        memcpy(out, &((const struct sockaddr_in6 *)(const void *)from)->sin6_addr, 16);
+    else if (from->sa_family == AF_INET) {
+        memcpy(out, v4, 12);
+        memcpy(out + 12, &((const struct sockaddr_in *)(const void *)from)->sin_addr, 4);
+    }
+}
+
+/* Whether one more connection may come from there. */
+static bool has_room(const lmf_server *s, const unsigned char peer[16])
+{
+    static const unsigned char near[2][16] = { { [15] = 1 }, { [10] = 0xff, [11] = 0xff, [12] = 127, [15] = 1 } };
+    int32_t n = 0;
+    if (s->n_connections >= s->o.max_connections)
+        return false;
+    if (memcmp(peer, near[0], 16) == 0 || memcmp(peer, near[1], 16) == 0)
+        return true;
+    for (const lmf_connection *c = s->connections; c; c = c->next)
+        n += memcmp(c->peer, peer, 16) == 0;
+    return n < s->o.max_per_peer;
+}
+
+void lmf__connection_open(lmf_server *s, evutil_socket_t fd, const struct sockaddr *from)
+{
+    unsigned char peer[16];
+    address_of(from, peer);
+    lmf_connection *c = has_room(s, peer) ? lmf_new(s->ctx, lmf_connection) : NULL;
     if (!c) {
         static const char full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
         s->n_responses[503]++;
@@ -280,6 +316,7 @@ void lmf__connection_open(lmf_server *s, evutil_socket_t fd)
         return;
     }
     *c = (lmf_connection){ .server = s };
+    memcpy(c->peer, peer, sizeof peer);
     c->bev = bufferevent_socket_new(s->base, fd, BEV_OPT_CLOSE_ON_FREE);
     c->deadline = c->bev ? event_new(s->base, -1, 0, on_deadline, c) : NULL;
     if (!c->deadline) {

@@ -19,8 +19,10 @@ typedef struct lmf_exchange {
     lmf_server     *server;
     lmf_connection *connection;
     const lmf_http *http;
+    struct lmf_tenant *tenant;        /* whose key came; never NULL in an endpoint that is not open */
     const char     *path_rest;        /* what follows path where the endpoint takes_rest */
     bool            streams;
+    int             retry_s;          /* of a fault that is being replied */
     void          (*on_gone)(void *user); /* the client went away before the answer's end; x is not to be used any more */
     void           *user;
 } lmf_exchange;
@@ -42,6 +44,7 @@ const lmf_endpoint *const *lmf__endpoints(void); /* generated, NULL-ended */
 /* What is wrong with a request, before it is told. */
 typedef struct lmf_fault {
     int         status;
+    int         retry_s;              /* 429 and 503: when to come again; 0: 1 */
     char        param[64];            /* "": none */
     const char *code;                 /* "model_not_found"; NULL: none */
     char        message[768];

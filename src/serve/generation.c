@@ -30,7 +30,8 @@ lmf_generation *lmf__generation_create(lmf_exchange *x, const lmf_shape *shape, 
         lmf__refuse(f, 503, NULL, NULL, "there is no memory for the request");
         return NULL;
     }
-    *g = (lmf_generation){ .server = s, .x = x, .shape = shape, .body = body, .created = (int64_t)time(NULL), .begun_us = lmf__now_us() };
+    *g = (lmf_generation){ .server = s, .x = x, .tenant = x->tenant, .shape = shape, .body = body, .created = (int64_t)time(NULL),
+                            .begun_us = lmf__now_us() };
     g->next = s->generations;
     if (g->next)
         g->next->prev = g;
@@ -60,6 +61,8 @@ void lmf__generation_destroy(lmf_generation *g)
         json_decref(c->calls);
     }
     lmf_free(s->ctx, g->choice, (size_t)g->n_choices * sizeof *g->choice);
+    if (g->counted)
+        lmf__tenant_end(g->tenant);
     lmf__constraints_drop(&s->constraints, g->compiled);
     lmf__request_clear(&g->r);
     json_decref(g->body);
@@ -156,17 +159,23 @@ bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
     lmf_server *s = g->server;
     if (!lmf__request_finish(&g->r, f))
         return false;
+    if (!lmf__tenant_may_use(g->tenant, g->r.model))
+        return lmf__refuse(f, 404, "model", "model_not_found",
+                           "the model \"%.100s\" is not served to this key; GET /v1/models lists those that "
+                           "are", g->r.model);
     lmf_gen_opts gen = lmf__request_gen(&g->r, s);
     bool ruled = g->r.only.n + g->r.banned.n > 0 || lmf__wish_is_any(&g->r.wish);
     void *rule[LMF_REQUEST_MAX_N];
-    if (!make_choices(g, f) || !constrain(g, f))
+    if (!make_choices(g, f) || !constrain(g, f) || !lmf__tenant_begin(g->tenant, g->begun_us, g->created, f))
         return false;
+    g->counted = true;
     for (int32_t i = 0; i < g->n_parts; i++) {
         lmf_part *p = &g->part[i];
         lmf_job_opts o = lmf_job_opts_default();
         for (int32_t k = 0; k < g->r.n; k++)
             rule[k] = &g->choice[i * g->r.n + k].rule;
-        o.prompt = p->prompt, o.n_prompt = p->n_prompt, o.adapter = g->r.adapter, o.n = (int32_t)g->r.n, o.gen = gen, o.user = p;
+        o.prompt = p->prompt, o.n_prompt = p->n_prompt, o.adapter = g->r.adapter, o.salt = g->tenant->salt, o.n = (int32_t)g->r.n,
+            o.gen = gen, o.user = p;
         o.grammar = ruled ? rule : NULL;
         lmf_status status = lmf_scheduler_submit(s->scheduler, &o, &p->job);
         if (status) {
@@ -177,6 +186,7 @@ bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
         }
         g->n_jobs++;
         s->n_prompt_tok += p->n_prompt;
+        lmf__tenant_count(g->tenant, g->created, p->n_prompt, 0);
     }
     for (int32_t i = 0; g->r.echo && !g->r.logprobs && i < g->n_choices; i++)
         for (int32_t k = 0; k < g->part[i / g->r.n].n_prompt; k++)
@@ -445,6 +455,7 @@ static lmf_status take_token(lmf_candidate *c, const lmf_job_event *ev)
         c->last_us = now;
         c->n_tok++;
         s->n_answer_tok++;
+        lmf__tenant_count(c->g->tenant, c->g->created, 0, 1);
         if (c->pending && t->finish != LMF_FINISH_STOP)
             note_logprob(c, ev);
         if (t->finish != LMF_FINISH_STOP)

@@ -55,6 +55,8 @@ typedef struct lmf_part {
 struct lmf_generation {
     lmf_server      *server;
     lmf_generation  *prev, *next;
+    lmf_tenant      *tenant;
+    bool             counted;        /* among the tenant's requests that run */
     lmf_exchange    *x;              /* NULL: the reply is complete, or nobody waits for it */
     const lmf_shape *shape;
     json_t          *body;

@@ -7,7 +7,9 @@ bool lmf__param_int(const json_t *v, const char *name, int64_t lo, int64_t hi, i
     if (!json_is_number(v) || (json_is_real(v) && json_real_value(v) != floor(json_real_value(v))))
         return lmf__refuse(f, 400, name, NULL, "%s must be a whole number", name);
     double size = json_number_value(v);
-    if (size < (double)lo || size > (double)hi)
+    json_int_t whole = json_integer_value(v);
+    bool inside = json_is_integer(v) ? whole >= lo && whole <= hi : size >= (double)lo && size <= (double)hi;
+    if (!inside)
         return lmf__refuse(f, 400, name, NULL, "%s is %.17g, but must be from %lld to %lld", name, size, (long long)lo, (long long)hi);
     *out = json_is_integer(v) ? json_integer_value(v) : (int64_t)size;
     return true;

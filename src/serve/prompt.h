@@ -7,18 +7,20 @@
 
 enum { LMF_PROMPT_MAX_TOK = 1 << 20 };
 
+/* Members of bodies, for /openapi.json. */
 #define LMF_PROMPT_MEMBERS \
     "\"messages\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"type\":\"object\",\"required\":[\"role\"]," \
-    "\"properties\":{\"role\":{\"enum\":[\"system\",\"developer\",\"user\",\"assistant\",\"tool\"]},\"content\":{\"type\":[" \
-    "\"string\",\"array\",\"null\"]},\"tool_calls\":{\"type\":\"array\"},\"tool_call_id\":{\"type\":\"string\"}}}}," \
-    "\"tools\":{\"type\":[\"array\",\"null\"],\"maxItems\":128,\"items\":{\"type\":\"object\",\"required\":[\"type\"," \
-    "\"function\"],\"properties\":{\"type\":{\"const\":\"function\"},\"function\":{\"type\":\"object\",\"required\":[" \
-    "\"name\"],\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":256},\"description\":{" \
-    "\"type\":\"string\"},\"parameters\":{\"type\":\"object\"}}}}}},\"tool_choice\":{\"anyOf\":[{\"enum\":[\"none\"," \
-    "\"auto\",\"required\",null]},{\"type\":\"object\",\"required\":[\"type\",\"function\"],\"properties\":{\"type\":{" \
-    "\"const\":\"function\"}}}]},\"parallel_tool_calls\":{\"type\":[\"boolean\",\"null\"]},\"chat_template_kwargs\":{" \
-    "\"type\":[\"object\",\"null\"]}" /* for /openapi.json */
-
+    "\"properties\":{\"role\":{\"enum\":[\"system\",\"developer\",\"user\",\"assistant\",\"tool\"]},\"content\":{" \
+    "\"type\":[\"string\",\"array\",\"null\"]},\"tool_calls\":{\"type\":\"array\"},\"tool_call_id\":{" \
+    "\"type\":\"string\"}}}},\"tools\":{\"type\":[\"array\",\"null\"],\"maxItems\":128,\"items\":{\"type\":\"object\"," \
+    "\"required\":[\"type\",\"function\"],\"properties\":{\"type\":{\"const\":\"function\"},\"function\":{" \
+    "\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":{\"type\":\"string\",\"minLength\":1," \
+    "\"maxLength\":256},\"description\":{\"type\":\"string\"},\"parameters\":{\"type\":\"object\"}}}}}}," \
+    "\"chat_template_kwargs\":{\"type\":[\"object\",\"null\"]}"
+#define LMF_CALL_MEMBERS \
+    "\"tool_choice\":{\"anyOf\":[{\"enum\":[\"none\",\"auto\",\"required\",null]},{\"type\":\"object\",\"required\":[" \
+    "\"type\",\"function\"],\"properties\":{\"type\":{\"const\":\"function\"}}}]},\"parallel_tool_calls\":{\"type\":[" \
+    "\"boolean\",\"null\"]}"
 /* The body's messages, with its tools where they count, through the model's template. Messages become one form before, as rows for training
  * do (data/rows.h). */
 bool lmf__prompt_chat(lmf_server *s, const json_t *body, bool with_tools, lmf_ids *ids, lmf_fault *f);

@@ -15,12 +15,14 @@
 
 typedef struct lmf_serve_opts {
     size_t      struct_bytes;      /* sizeof(lmf_serve_opts) */
-    const char *host;              /* address to bind, default "127.0.0.1"; one that is not the machine's own needs api_key */
+    const char *host;              /* address to bind, default "127.0.0.1"; one that is not the machine's own needs a key */
     int32_t     port;              /* 0: any free one; default 8000 */
     const char *api_key;           /* NULL: none is asked for */
+    const char *api_keys;          /* file of keys with what each may (serve/tenant.h), instead of api_key; or NULL */
     const char *model_name;        /* what clients call the model */
     const char *const *adapter_names; int32_t n_adapters; /* of the engine's slots 0, 1, ... */
     int32_t     max_connections;   /* default 1024 */
+    int32_t     max_per_peer;      /* of one address, but 127.0.0.1 and ::1, behind which proxies stand; default 64 */
     int32_t     max_queue;         /* answers that wait; 0: 4 times those at once */
     int32_t     drain_seconds;     /* how long begun answers are waited for; default 30 */
     int32_t     head_seconds, body_seconds, idle_seconds, write_seconds; /* deadlines: 10, 30, 60, 30 */

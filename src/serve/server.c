@@ -18,6 +18,7 @@ enum { BACKLOG = 1024, TICK_MS = 100, SAMPLES = 32 };
 lmf_serve_opts lmf_serve_opts_default(void)
 {
     return (lmf_serve_opts){ .struct_bytes = sizeof(lmf_serve_opts), .host = "127.0.0.1", .port = 8000, .max_connections = 1024,
+        .max_per_peer = 64,
         .drain_seconds = 30,
                              .head_seconds = 10, .body_seconds = 30, .idle_seconds = 60, .write_seconds = 30 };
 }
@@ -107,6 +108,16 @@ static bool find(lmf_exchange *x, const lmf_endpoint **out, lmf_fault *f)
     return lmf__refuse(f, 404, NULL, NULL, "there is nothing at this path");
 }
 
+static bool find_tenant(lmf_exchange *x, lmf_fault *f)
+{
+    lmf_tenants *all = &x->server->tenants;
+    const char *key = all->has_keys ? lmf_guard_find_key(x->http, f) : NULL;
+    if (all->has_keys && !key)
+        return false;
+    x->tenant = key ? lmf__tenants_find(all, key) : &all->of[0];
+    return x->tenant || lmf__refuse(f, 401, NULL, "invalid_api_key", "the key is wrong");
+}
+
 void lmf__dispatch(lmf_exchange *x)
 {
     lmf_server *s = x->server;
@@ -115,7 +126,7 @@ void lmf__dispatch(lmf_exchange *x)
     bool good = lmf_guard_check_origin(&s->guard, x->http, &f) && find(x, &e, &f);
     if (!(good && e->open)) {
         lmf_fault key;
-        if ((good || f.status != 403) && !lmf_guard_check_key(&s->guard, s->ctx, x->http, &key)) /* what there is is nobody's business */
+        if ((good || f.status != 403) && !find_tenant(x, &key)) /* what there is is nobody's business */
             good = false, f = key;
     }
     if (good && strcmp(e->method, "POST") == 0)
@@ -203,10 +214,10 @@ static void close_outbox(lmf_server *s)
 
 static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from, int n, void *p)
 {
-    (void)l, (void)from, (void)n;
+    (void)l, (void)n;
     evutil_make_socket_nonblocking(fd);
     evutil_make_socket_closeonexec(fd);
-    lmf__connection_open(p, fd);
+    lmf__connection_open(p, fd, from);
 }
 
 static void on_accept_error(struct evconnlistener *l, void *p)
@@ -325,9 +336,9 @@ static void stop(lmf_server *s)
 
 lmf_status lmf_serve_check(lmf_ctx *ctx, const lmf_serve_opts *o)
 {
-    if (!o->host || !o->model_name || o->port < 0 || o->port > 65535 || o->max_connections < 1 || o->max_queue < 0)
+    if (!o->host || !o->model_name || o->port < 0 || o->port > 65535 || o->max_connections < 1 || o->max_per_peer < 1 || o->max_queue < 0)
         return LMF_FAIL(ctx, LMF_E_ARG, "an option of the server is missing or out of range");
-    if (!o->api_key && !lmf_guard_is_loopback(o->host))
+    if (!o->api_key && !o->api_keys && !lmf_guard_is_loopback(o->host))
         return LMF_FAIL(ctx, LMF_E_ARG,
             "%s can be reached from other machines, where anybody could use the model: give a key that clients must send", o->host);
     return LMF_OK;
@@ -348,7 +359,9 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
     s->salt = lmf__server_random(s);
     lmf_status status = open_outbox(s);
     if (!status)
-        status = lmf_guard_init(&s->guard, ctx, o.host, o.api_key);
+        status = lmf__tenants_open(&s->tenants, ctx, o.api_key, o.api_keys);
+    if (!status)
+        status = lmf_guard_init(&s->guard, ctx, o.host, s->tenants.has_keys);
     if (!status)
         status = lmf_chat_find_forms(&s->chat, &s->forms);
     if (!status)
@@ -362,6 +375,7 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
     }
     stop(s);
     lmf__constraints_clear(&s->constraints);
+    lmf__tenants_close(&s->tenants);
     lmf_delete(ctx, s);
     return status;
 }

@@ -11,6 +11,7 @@
 #include "serve/guard.h"
 #include "serve/histogram.h"
 #include "serve/serve.h"
+#include "serve/tenant.h"
 #include "serve/tool_form.h"
 
 enum { LMF_OUTBOX_EVENTS = 1024, LMF_MAX_STATUS = 600 };
@@ -34,6 +35,7 @@ struct lmf_connection {
     lmf_http            http;
     lmf_exchange        exchange;
     lmf_phase           phase;
+    unsigned char       peer[16];    /* its address, as of IPv6 */
     bool                closes;      /* after this answer */
 };
 
@@ -52,6 +54,7 @@ struct lmf_server {
     bool              own_tools;     /* the template knows no tools: they are described in the system message */
     lmf_constraints   constraints;
     lmf_guard         guard;
+    lmf_tenants       tenants;
     struct event_base *base;
     struct evconnlistener *listener;
     struct event     *tick, *news;
@@ -69,7 +72,7 @@ struct lmf_server {
 };
 
 /* connection.c */
-void lmf__connection_open(lmf_server *s, evutil_socket_t fd);
+void lmf__connection_open(lmf_server *s, evutil_socket_t fd, const struct sockaddr *from);
 void lmf__connection_close(lmf_connection *c);
 /* server.c */
 void lmf__dispatch(lmf_exchange *x);

@@ -113,4 +113,4 @@ static void run(lmf_exchange *x)
 static const lmf_param *const params[] = { lmf__request_params, own, NULL };
 
 const lmf_endpoint lmf_endpoint_chat = { "POST", "/v1/chat/completions", run, "The next message of a conversation", .params = params,
-    .required = "messages", .members = LMF_REQUEST_MEMBERS "," LMF_PROMPT_MEMBERS };
+    .required = "messages", .members = LMF_REQUEST_MEMBERS "," LMF_PROMPT_MEMBERS "," LMF_CALL_MEMBERS };

@@ -8,13 +8,28 @@ static void put(lmf_buf *b, const char *name, const char *kind, const char *help
     lmf_buf_printf(b, "# HELP lmfast_%s %s\n# TYPE lmfast_%s %s\nlmfast_%s %lld\n", name, help, name, kind, name, (long long)value);
 }
 
+/* A counter of each key. */
+static void put_tenants(lmf_buf *b, const lmf_tenants *all, const char *name, const char *help, size_t offset)
+{
+    lmf_buf_printf(b, "# HELP lmfast_%s %s\n# TYPE lmfast_%s counter\n", name, help, name);
+    for (int32_t i = 0; i < all->n; i++)
+        lmf_buf_printf(b, "lmfast_%s{key=\"%s\"} %lld\n", name, all->of[i].name,
+                       (long long)*(const int64_t *)(const void *)((const char *)&all->of[i] + offset));
+}
+
 static void run(lmf_exchange *x)
 {
     lmf_server *s = x->server;
+    lmf_fault f;
+    if (!x->tenant->metrics) {
+        lmf__refuse(&f, 403, NULL, NULL, "this key may not read the counters");
+        lmf__reply_fault(x, &f);
+        return;
+    }
     lmf_scheduler_info q;
     lmf_engine_info e;
     lmf_buf b;
-    lmf_buf_init(&b, s->ctx, (size_t)1 << 16);
+    lmf_buf_init(&b, s->ctx, (size_t)16 << 20);
     lmf_scheduler_get_info(s->scheduler, &q);
     lmf_engine_get_info(s->engine, &e);
     lmf_buf_puts(&b,
@@ -48,6 +63,12 @@ static void run(lmf_exchange *x)
     put(&b, "engine_preemptions_total", "counter", "Answers that gave their room in the cache up, to be computed again.", e.n_preempted);
     put(&b, "engine_forced_tokens_total", "counter", "Answer tokens that a form left no choice for.", e.n_forced_tok);
     put(&b, "engine_steps_total", "counter", "Steps of the engine.", e.n_steps);
+    if (s->tenants.has_keys) {
+        put_tenants(&b, &s->tenants, "key_requests_total", "Requests that were begun, by key.", offsetof(lmf_tenant, n_requests));
+        put_tenants(&b, &s->tenants, "key_refused_total", "Requests beyond what the key may.", offsetof(lmf_tenant, n_refused));
+        put_tenants(&b, &s->tenants, "key_prompt_tokens_total", "Tokens of prompts, by key.", offsetof(lmf_tenant, n_prompt_tok));
+        put_tenants(&b, &s->tenants, "key_completion_tokens_total", "Tokens of answers, by key.", offsetof(lmf_tenant, n_answer_tok));
+    }
     lmf_histogram_print(&s->first_token, "time_to_first_token_seconds", "From the request to an answer's first token.", &b);
     lmf_histogram_print(&s->next_token, "time_per_token_seconds", "From one token of an answer to the next.", &b);
     lmf_histogram_print(&s->whole, "request_seconds", "From the request to the end of its reply.", &b);

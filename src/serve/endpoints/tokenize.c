@@ -26,9 +26,12 @@ static json_t *tokens_form(const lmf_server *s, const lmf_ids *ids, bool strings
 
 static bool encode(lmf_server *s, json_t *body, bool specials, lmf_ids *ids, lmf_fault *f)
 {
-    const json_t *prompt = json_object_get(body, "prompt");
-    if (json_object_get(body, "messages"))
-        return lmf__prompt_chat(s, body, json_array_size(json_object_get(body, "tools")) > 0, ids, f);
+    const json_t *prompt = json_object_get(body, "prompt"), *messages = json_object_get(body, "messages"), *tools = json_object_get(body,
+        "tools");
+    if (tools && !json_is_null(tools) && !json_is_array(tools))
+        return lmf__refuse(f, 400, "tools", NULL, "tools must be a list");
+    if (messages && !json_is_null(messages))
+        return lmf__prompt_chat(s, body, json_array_size(tools) > 0, ids, f);
     if (!json_is_string(prompt))
         return lmf__refuse(f, 400, "prompt", NULL, "prompt must be a text; or give messages");
     return lmf__prompt_text(s, prompt, specials, ids, NULL, f);
