@@ -20,7 +20,13 @@ endif()
 file(GLOB_RECURSE LMF_SERVE_SOURCES CONFIGURE_DEPENDS src/serve/*.c)
 list(FILTER LMF_SERVE_SOURCES EXCLUDE REGEX "_test\\.c$")
 set_source_files_properties(${CMAKE_CURRENT_BINARY_DIR}/gen/lmf_endpoints.c PROPERTIES GENERATED TRUE)
-add_library(lmf_serve OBJECT ${LMF_SERVE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/gen/lmf_endpoints.c)
+# The chat page goes into the program as it is.
+add_custom_command(OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/gen/lmf_page.c
+  COMMAND ${CMAKE_COMMAND} -DFROM=${CMAKE_CURRENT_SOURCE_DIR}/web/chat.html -DOUT=${CMAKE_CURRENT_BINARY_DIR}/gen/lmf_page.c
+          -DNAME=lmf__page -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/embed.cmake
+  DEPENDS web/chat.html cmake/embed.cmake VERBATIM)
+add_library(lmf_serve OBJECT ${LMF_SERVE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/gen/lmf_endpoints.c
+            ${CMAKE_CURRENT_BINARY_DIR}/gen/lmf_page.c)
 target_compile_definitions(lmf_serve PRIVATE ${LMF_DEFS} LMF_VERSION="${PROJECT_VERSION}")
 target_include_directories(lmf_serve PRIVATE src include ${CMAKE_CURRENT_BINARY_DIR}/gen)
 target_link_libraries(lmf_serve PUBLIC PkgConfig::LIBS PkgConfig::LIBEVENT)

@@ -65,6 +65,9 @@ static void head(lmf_exchange *x, int status, const char *type)
         x->connection->closes = true;
         evbuffer_add_printf(out(x), "Connection: close\r\n");
     }
+    if (x->policy)
+        evbuffer_add_printf(out(x), "Content-Security-Policy: %s\r\nReferrer-Policy: no-referrer\r\n", x->policy);
+    x->policy = NULL;
     if (status == 429 || status == 503)
         evbuffer_add_printf(out(x), "Retry-After: %d\r\n", x->retry_s > 1 ? x->retry_s : 1);
     if (status == 401)

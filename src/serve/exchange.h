@@ -22,6 +22,7 @@ typedef struct lmf_exchange {
     struct lmf_tenant *tenant;        /* whose key came; never NULL in an endpoint that is not open */
     const char     *path_rest;        /* what follows path where the endpoint takes_rest */
     bool            streams;
+    const char     *policy;           /* Content-Security-Policy of this reply, or NULL */
     int             retry_s;          /* of a fault that is being replied */
     void          (*on_gone)(void *user); /* the client went away before the answer's end; x is not to be used any more */
     void           *user;

@@ -295,14 +295,13 @@ def test_prefix_cache(lmfast, model, server):
     assert more.prompt_tokens_details.cached_tokens >= again.usage.prompt_tokens_details.cached_tokens
 
 
-def test_small_cache(lmfast, model):
-    """Answers give way to each other in a cache that holds one and a bit: all come, and as they would alone."""
-    s = Server(lmfast, "-m", model, "--name", "tiny", "--compute", "f32", "--cache-tokens", 540, "--max-queue", 64)
-    prompts = [f"{random.Random(i).getrandbits(64):x}" * 5 for i in range(10)]
-    ask = lambda p: s.client().chat.completions.create(**body(messages=messages(p), max_tokens=100)).choices[0].message.content
-    with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        got = list(pool.map(ask, prompts))
-    assert got == [alone(lmfast, model, p, 100)["text"] for p in prompts]
+def test_small_cache(lmfast, model, server):
+    """Answers give way to each other in a cache that holds one and a bit: all come, as they come where there is room."""
+    s = Server(lmfast, "-m", model, "--name", "tiny", "--compute", "f32", "--cache-tokens", 540)
+    ask = lambda at: [k.message.content for k in at.client().chat.completions.create(**body(max_tokens=300, n=6, seed=3, temperature=1,
+        extra_body={"ignore_eos": True})).choices]
+    got = ask(s)
+    assert len(set(got)) == 6 and got == ask(server)
     m = s.settles(slots_free=8, requests_active=0)
     assert m["engine_preemptions_total"] > 0 and m["cache_tokens_free"] == m["cache_tokens"]
     assert s.stop() == 0
