@@ -146,14 +146,15 @@ static lmf_status print_plan(lmf_cli *cli, const char *what, const lmf_memory *m
 }
 
 /* n rows whose sequences are all as long as they may be. */
-static lmf_status even_samples(lmf_cli *cli, int64_t n, int32_t group_size, int32_t len, lmf_samples **out)
+static lmf_status even_samples(lmf_cli *cli, int64_t n, const lmf_objective *o, int32_t len, lmf_samples **out)
 {
+    int32_t group_size = o->group_size;
     lmf_samples *s = lmf_new(cli->ctx, lmf_samples);
     *out = s;
     if (!s)
         return LMF_NO_MEMORY(cli->ctx, sizeof *s, "samples");
     s->ctx = cli->ctx;
-    s->group_size = group_size;
+    s->group_size = group_size, s->n_measured = o->n_measured;
     n *= group_size;
     lmf_arena_init(&s->arena, cli->ctx, (size_t)1 << 36);
     int32_t *id = lmf_arena_array(&s->arena, (size_t)len, sizeof *id);
@@ -163,8 +164,8 @@ static lmf_status even_samples(lmf_cli *cli, int64_t n, int32_t group_size, int3
         return LMF_NO_MEMORY(cli->ctx, (size_t)n * sizeof *s->items, "samples");
     learn[len - 1] = 1;
     for (int64_t i = 0; i < n; i++)
-        s->items[i] = (lmf_sample){ id, learn, len, 1, i / group_size + 1 };
-    s->n = n, s->n_tok = n * len, s->n_learn = n, s->longest = len;
+        s->items[i] = (lmf_sample){ .id = id, .learn = learn, .n = len, .n_learn = 1, .line = i / group_size + 1 };
+    s->n = n, s->n_tok = n / group_size * lmf_samples_n_trained(s) * len, s->n_learn = n, s->longest = len;
     return LMF_OK;
 }
 
@@ -173,7 +174,7 @@ static lmf_status load_samples(lmf_cli *cli, const plan_args *a, const lmf_model
     lmf_rows rows;
     int32_t longest = (int32_t)(a->seq_len < lmf_model_config(m)->context ? a->seq_len : lmf_model_config(m)->context);
     if (a->rows)
-        return even_samples(cli, a->rows, o->group_size, longest, out);
+        return even_samples(cli, a->rows, o, longest, out);
     lmf_too_long policy = !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP :
                           !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE : LMF_LONG_ERROR;
     lmf_status s = lmf_rows_open(cli->ctx, a->data, &rows);

@@ -415,6 +415,8 @@ static lmf_status load_samples(lmf_cli *cli, const train_args *a, const lmf_mode
     if (!cli->quiet && !cli->json)
         fprintf(stderr, "%s: %lld rows, %lld tokens, %lld of them learned\n", name, (long long)lmf_samples_n_groups(*out),
                 (long long)(*out)->n_tok, (long long)(*out)->n_learn);
+    if ((*out)->n_measured && !cli->quiet && !cli->json)
+        fprintf(stderr, "%s: %lld good answers, %lld bad ones\n", name, (long long)(*out)->n_label[1], (long long)(*out)->n_label[0]);
     lmf__conversation_report(name, *out);
     if ((*out)->n_skipped || (*out)->n_truncated)
         fprintf(stderr, "%s: %lld rows were too long and left out, %lld were cut\n", name, (long long)(*out)->n_skipped, (long long)(*out)->n_truncated);

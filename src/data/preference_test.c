@@ -181,5 +181,66 @@ static void refusals(void **state)
     teardown(&f);
 }
 
+#define L(prompt, completion, label) "{\"prompt\": \"" prompt "\", \"completion\": \"" completion "\", \"label\": " label "}\n"
+
+/* What is measured: the prompt with the answer of the nearest row before it that has another prompt, the last standing before the first. */
+static void labelled(void **state)
+{
+    (void)state;
+    fixture f = setup(NULL);
+    static const char rows[] = L("one", "a", "true") L("one", "b", "false") L("two", "c", "1") L("one", "d", "0")
+        "{\"messages\": [" U("u") ", " A("w") ", " U("x") ", " A("y") "], \"label\": true}\n"
+        "{\"prompt\": [" U("two") "], \"completion\": [" A("z") "], \"label\": false, \"score\": 3}\n";
+    static const struct { const char *prompt, *own, *other; int label; } want[] = {
+        { "one", "a", "z", 1 }, { "one", "b", "z", -1 }, { "two", "c", "b", 1 }, { "one", "d", "c", -1 },
+        { USER("u") "w<|im_end|>\n" USER("x"), "y", "d", 1 }, { USER("two"), "z", "y", -1 } };
+    char text[128];
+    assert_ok(f.ctx, make(&f, rows, LMF_TAKES_LABELLED, 512, LMF_LONG_ERROR));
+    assert_true(f.s->n == 12 && f.s->group_size == 2 && f.s->n_measured == 1 && lmf_samples_n_trained(f.s) == 1);
+    assert_true(f.s->n_label[0] == 3 && f.s->n_label[1] == 3 && f.s->n_learn == 12);
+    for (int i = 0; i < 6; i++)
+        for (int k = 0; k < 2; k++) {
+            assert_int_equal(f.s->items[2 * i + k].label, want[i].label);
+            assert_text(&f, 2 * i + k, 0, want[i].prompt);
+            snprintf(text, sizeof text, "%s<|im_end|>", k ? want[i].other : want[i].own);
+            assert_text(&f, 2 * i + k, 1, text);
+        }
+    int32_t first = f.s->items[0].n;
+    assert_true(lmf_samples_group_tok(f.s, 0) == first && lmf_samples_longest_group(f.s) == f.s->items[8].n);
+    /* what is measured fits as well, at the cost of its end */
+    static const char uneven[] = L("abcdef", "g", "true") L("a", "bcdefg", "false");
+    assert_ok(f.ctx, make(&f, uneven, LMF_TAKES_LABELLED, 8, LMF_LONG_ERROR));
+    assert_text(&f, 1, 1, "bc");
+    assert_text(&f, 3, 1, "g<|im_end|>");
+    /* labels are part of what data are */
+    char sha[65], other[65];
+    assert_ok(f.ctx, lmf_samples_sha256(f.s, f.ctx, sha));
+    f.s->items[0].label = -1;
+    assert_ok(f.ctx, lmf_samples_sha256(f.s, f.ctx, other));
+    assert_string_not_equal(sha, other);
+    teardown(&f);
+}
+
+static void labels_refused(void **state)
+{
+    (void)state;
+    fixture f = setup(NULL);
+    static const char *const cases[][2] = {
+        { L("a", "b", "true") L("c", "d", "true"), "rows.jsonl: all 2 rows have the label true: there is nothing to tell apart" },
+        { L("a", "b", "false"), "all 1 rows have the label false" },
+        { L("a", "b", "true") L("a", "c", "false"), "all rows have the same prompt" },
+        { L("a", "b", "\"good\""), "line 1: \"label\" is neither true nor false" },
+        { L("a", "b", "2"), "line 1: \"label\" is neither" }, { L("a", "b", "null"), "line 1: \"label\" is neither" },
+        { L("", "b", "true"), "line 1: \"prompt\" is empty" },
+        { "{\"prompt\": \"a\", \"completion\": \"b\"}", "line 1: rows with \"prompt\", \"completion\" and \"label\" are wanted here" } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_refused(f.ctx, LMF_E_FORMAT, cases[i][1], make(&f, cases[i][0], LMF_TAKES_LABELLED, 512, LMF_LONG_ERROR));
+    assert_refused(f.ctx, LMF_E_ARG, "stand alone", make(&f, cases[0][0], LMF_TAKES_LABELLED | LMF_TAKES_PREFERENCE, 512, LMF_LONG_ERROR));
+    assert_refused(f.ctx, LMF_E_LIMIT, "tokens, more than the 4",
+                   make(&f, L("abcdef", "b", "true"), LMF_TAKES_LABELLED, 4, LMF_LONG_ERROR));
+    teardown(&f);
+}
+
 LMF_TESTS(preference) = { { "messages in every form", messages }, { "turns of the prompt are not learned", turns },
-                          { "texts, and what they share", texts }, { "too long", too_long }, { "refusals", refusals }, { 0 } };
+                          { "texts, and what they share", texts }, { "too long", too_long }, { "refusals", refusals },
+                          { "labelled rows", labelled }, { "labels refused", labels_refused }, { 0 } };

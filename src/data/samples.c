@@ -370,6 +370,78 @@ static lmf_status make_one(maker *m, lmf_samples *all, int64_t i, json_t *row, s
     return keep(all, m, i, max_tok, policy);
 }
 
+/* The row's answer as a sample; the place of the one that is measured behind it. */
+static lmf_status make_labelled(maker *m, lmf_samples *all, int64_t i, json_t *row, int32_t max_tok, lmf_too_long policy)
+{
+    const json_t *label = json_object_get(row, "label");
+    int64_t before = all->n, number = json_is_integer(label) ? json_integer_value(label) : -1;
+    if (json_is_boolean(label))
+        number = json_is_true(label);
+    if (number != 0 && number != 1)
+        return refuse(m, "\"label\" is neither true nor false");
+    if (json_is_string(json_object_get(row, "prompt")) && !json_string_length(json_object_get(row, "prompt")))
+        return refuse(m, "\"prompt\" is empty: there is nothing to answer");
+    LMF_TRY(make_one(m, all, i, row, json_object_get(row, "messages") ? lmf_row_last_answer(row) : 0, max_tok, policy));
+    if (all->n == before)
+        return LMF_OK;
+    all->items[before].label = number ? 1 : -1;
+    all->n_label[number]++;
+    all->items[all->n++] = (lmf_sample){ .line = all->items[before].line, .i_row = i };
+    return LMF_OK;
+}
+
+static int32_t n_prompt_of(const lmf_sample *s)
+{
+    int32_t n = 0;
+    while (n < s->n && !s->learn[n])
+        n++;
+    return n;
+}
+
+/* Prompt of a, answer of b, cut to max_tok. */
+static lmf_status make_mismatch(lmf_samples *all, const lmf_sample *a, const lmf_sample *b, int32_t max_tok, lmf_sample *out)
+{
+    int32_t n_prompt = n_prompt_of(a), from = n_prompt_of(b), n = n_prompt + b->n - from;
+    n = n < max_tok ? n : max_tok;
+    int32_t *id = lmf_arena_array(&all->arena, (size_t)n, sizeof *id);
+    uint8_t *learn = lmf_arena_alloc(&all->arena, (size_t)n);
+    if (!id || !learn)
+        return LMF_NO_MEMORY(all->ctx, (size_t)n * sizeof *id, "a sample");
+    memcpy(id, a->id, (size_t)n_prompt * sizeof *id);
+    memset(learn, 0, (size_t)n_prompt);
+    memcpy(id + n_prompt, b->id + from, (size_t)(n - n_prompt) * sizeof *id);
+    memcpy(learn + n_prompt, b->learn + from, (size_t)(n - n_prompt));
+    out->id = id, out->learn = learn, out->n = n, out->label = a->label;
+    for (int32_t k = n_prompt; k < n; k++)
+        out->n_learn += learn[k];
+    all->longest = n > all->longest ? n : all->longest;
+    return LMF_OK;
+}
+
+static bool same_prompt(const lmf_sample *a, const lmf_sample *b)
+{
+    int32_t n = n_prompt_of(a);
+    return n == n_prompt_of(b) && memcmp(a->id, b->id, (size_t)n * sizeof *a->id) == 0;
+}
+
+static lmf_status make_mismatches(lmf_samples *all, int32_t max_tok)
+{
+    if (!all->n_label[0] || !all->n_label[1])
+        return LMF_FAIL(all->ctx, LMF_E_FORMAT, "all %lld rows have the label %s: there is nothing to tell apart", (long long)all->n / 2,
+                        all->n_label[1] ? "true" : "false");
+    for (int64_t i = 0; i < all->n; i += 2) {
+        int64_t k = i;
+        do
+            k = k ? k - 2 : all->n - 2;
+        while (k != i && same_prompt(&all->items[i], &all->items[k]));
+        if (k == i)
+            return LMF_FAIL(all->ctx, LMF_E_FORMAT, "all rows have the same prompt: how far the model has moved is measured by prompts "
+                            "with the answers of others");
+        LMF_TRY(make_mismatch(all, &all->items[i], &all->items[k], max_tok, &all->items[i + 1]));
+    }
+    return LMF_OK;
+}
+
 static lmf_status make_pair(maker *m, lmf_samples *all, int64_t i, const json_t *row, int32_t max_tok, lmf_too_long policy)
 {
     lmf__preference pair;
@@ -395,15 +467,17 @@ static uint32_t form_of(const json_t *row, uint32_t takes)
     holds |= completion ? LMF_TAKES_COMPLETION : 0;
     holds |= json_is_string(json_object_get(row, "text")) ? LMF_TAKES_TEXT : 0;
     holds |= lmf__row_is_preference(row) ? LMF_TAKES_PREFERENCE : 0;
+    holds |= json_object_get(row, "label") && (completion || json_object_get(row, "messages")) ? LMF_TAKES_LABELLED : 0;
     holds &= takes;
     return holds & (~holds + 1);
 }
 
 static lmf_status refuse_form(const maker *m, uint32_t takes)
 {
-    static const char *const names[] = { "\"messages\"", "\"prompt\" and \"completion\"", "\"text\"", "\"chosen\" and \"rejected\"" };
-    char text[128] = "";
-    for (int i = 0, n = 0; i < 4; i++)
+    static const char *const names[] = { "\"messages\"", "\"prompt\" and \"completion\"", "\"text\"", "\"chosen\" and \"rejected\"",
+                                         "\"prompt\", \"completion\" and \"label\"" };
+    char text[160] = "";
+    for (int i = 0, n = 0; i < 5; i++)
         if (takes >> i & 1)
             n += snprintf(text + n, sizeof text - (size_t)n, "%s%s", n ? ", or " : "", names[i]);
     return LMF_FAIL(m->chat->ctx, LMF_E_FORMAT, "rows with %s are wanted here, and this one has nothing of the kind", text);
@@ -418,6 +492,7 @@ static lmf_status add_row(maker *m, int64_t i, uint32_t takes, int32_t max_tok, 
     LMF_TRY(lmf_row_get(m->rows, i, &row));
     uint32_t form = form_of(row, takes);
     lmf_status s = !form ? refuse_form(m, takes) : form == LMF_TAKES_PREFERENCE ? make_pair(m, all, i, row, max_tok, policy)
+                 : form == LMF_TAKES_LABELLED ? make_labelled(m, all, i, row, max_tok, policy)
                                                                                 : make_one(m, all, i, row, 0, max_tok, policy);
     json_decref(row);
     if (s || all->n - before.n != all->group_size) {
@@ -462,15 +537,17 @@ lmf_status lmf_samples_create_of(const lmf_rows *rows, const lmf_chat *chat, uin
     lmf_ctx *ctx = chat->ctx;
     maker m = { .rows = rows, .chat = chat, .foreign = { .ctx = ctx }, .spare = { .ctx = ctx } };
     *out = NULL;
-    if (!takes || ((takes & LMF_TAKES_PREFERENCE) && takes != LMF_TAKES_PREFERENCE))
-        return LMF_FAIL(ctx, LMF_E_ARG, "pairs of answers stand alone: no other rows beside them");
+    uint32_t alone = takes & (LMF_TAKES_PREFERENCE | LMF_TAKES_LABELLED);
+    if (!takes || (alone && takes != LMF_TAKES_PREFERENCE && takes != LMF_TAKES_LABELLED))
+        return LMF_FAIL(ctx, LMF_E_ARG, "pairs of answers, and answers with labels, stand alone: no other rows beside them");
     LMF_TRY(lmf_chat_find_forms(chat, &m.forms));
     lmf_samples *all = lmf_new(ctx, lmf_samples);
     if (!all)
         return LMF_NO_MEMORY(ctx, sizeof *all, "samples");
     all->ctx = ctx;
     all->n_bad = rows->n_bad;
-    all->group_size = takes & LMF_TAKES_PREFERENCE ? 2 : 1;
+    all->group_size = alone ? 2 : 1;
+    all->n_measured = takes == LMF_TAKES_LABELLED;
     lmf_arena_init(&all->arena, ctx, (size_t)1 << 36);
     lmf_buf_init(&m.text, ctx, ROW_MAX_BYTES);
     lmf_buf_init(&m.prefix, ctx, ROW_MAX_BYTES);
@@ -480,6 +557,8 @@ lmf_status lmf_samples_create_of(const lmf_rows *rows, const lmf_chat *chat, uin
     size_t n = (size_t)rows->n * (size_t)all->group_size;
     all->items = lmf_arena_array(&all->arena, n, sizeof *all->items);
     lmf_status s = all->items ? make_all(&m, takes, max_tok, policy, all) : LMF_NO_MEMORY(ctx, n * sizeof *all->items, "samples");
+    if (!s && takes == LMF_TAKES_LABELLED && (s = make_mismatches(all, max_tok)))
+        s = lmf_fail_prefix(ctx, s, "%s", rows->path);
     maker_clear(&m);
     if (s)
         lmf_samples_destroy(all);
@@ -496,7 +575,7 @@ lmf_status lmf_samples_create(const lmf_rows *rows, const lmf_chat *chat, int32_
 int32_t lmf_samples_group_tok(const lmf_samples *s, int64_t g)
 {
     int32_t size = lmf_samples_group_size(s), n = 0;
-    for (int32_t k = 0; k < size; k++)
+    for (int32_t k = 0; k < lmf_samples_n_trained(s); k++)
         n += s->items[g * size + k].n;
     return n;
 }
@@ -505,7 +584,9 @@ int32_t lmf_samples_longest_group(const lmf_samples *s)
 {
     int32_t longest = 0;
     for (int64_t g = 0; g < lmf_samples_n_groups(s); g++) {
-        int32_t n = lmf_samples_group_tok(s, g);
+        int32_t n = lmf_samples_group_tok(s, g), size = lmf_samples_group_size(s);
+        for (int32_t k = lmf_samples_n_trained(s); k < size; k++)
+            n = s->items[g * size + k].n > n ? s->items[g * size + k].n : n;
         longest = n > longest ? n : longest;
     }
     return longest;
@@ -520,6 +601,8 @@ lmf_status lmf_samples_sha256(const lmf_samples *sm, lmf_ctx *ctx, char hex[65])
         lmf_buf_append(&ids, sm->items[i].id, (size_t)sm->items[i].n * sizeof(int32_t));
         lmf_buf_append(&ids, sm->items[i].learn, (size_t)sm->items[i].n);
     }
+    for (int64_t i = 0; i < sm->n && sm->n_measured; i++)
+        lmf_buf_append(&ids, &sm->items[i].label, 1);
     if (lmf_samples_group_size(sm) > 1)
         lmf_buf_append(&ids, &sm->group_size, sizeof sm->group_size);
     lmf_status s = ids.status ? ids.status : lmf_sha256_hex(ctx, lmf_buf_str(&ids), ids.n, hex);

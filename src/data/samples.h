@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* samples: rows as token ids with a loss mask, and their packing into steps. Sequences that are trained on together, in one micro-batch,
- * are a group: most rows give a group of one; a row with a chosen and a rejected answer gives a pair.
+ * are a group: most rows give a group of one; a row with a chosen and a rejected answer gives a pair. A row whose answer has a label gives
+ * two, of which the second is only measured: its prompt with the answer of another row, the nearest one before it with another prompt.
  *
  * The mask comes from the template: where it marks {% generation %} blocks, from those; else an assistant's turn is what the
  * template adds behind its own generation prompt (behind what that has in common with
@@ -20,10 +21,12 @@ typedef struct lmf_sample {
     int32_t        n, n_learn;
     int64_t        line;      /* of its row */
     int64_t        i_row;     /* among lmf_rows.items */
+    int8_t         label;     /* 1 a good answer, -1 a bad one; 0: rows without labels */
 } lmf_sample;
 
-/* What a row may hold; who makes samples says which of these are taken. PREFERENCE stands alone: its groups are pairs, chosen first. */
-enum { LMF_TAKES_MESSAGES = 1, LMF_TAKES_COMPLETION = 2, LMF_TAKES_TEXT = 4, LMF_TAKES_PREFERENCE = 8,
+/* What a row may hold; who makes samples says which of these are taken. PREFERENCE stands alone: its groups are pairs, chosen first. So
+ * does LABELLED, an answer with "label" true or false: messages, of which the last answer counts, or prompt and completion. */
+enum { LMF_TAKES_MESSAGES = 1, LMF_TAKES_COMPLETION = 2, LMF_TAKES_TEXT = 4, LMF_TAKES_PREFERENCE = 8, LMF_TAKES_LABELLED = 16,
        LMF_TAKES_SINGLE = LMF_TAKES_MESSAGES | LMF_TAKES_COMPLETION | LMF_TAKES_TEXT };
 
 typedef enum lmf_too_long { LMF_LONG_ERROR, LMF_LONG_SKIP, LMF_LONG_TRUNCATE } lmf_too_long;
@@ -33,19 +36,22 @@ typedef struct lmf_samples {
     lmf_sample *items;         /* those of a group side by side */
     int64_t     n;             /* sequences */
     int32_t     group_size;    /* sequences a group; 0 stands for 1 */
+    int32_t     n_measured;    /* the last of them, which are not trained on */
     int64_t     n_skipped, n_truncated; /* rows */
     int64_t     n_bad;            /* rows left out because they can't be used (lmf_rows.skip_bad), those of the file included */
     char        first_bad[512];   /* why the first of them was */
     int64_t     n_unlearned;      /* turns before the last that the template shows otherwise once more follow: not learned */
     int64_t     n_endless;        /* rows with an answer that is learned without an end of turn */
     char        first_endless[200];
-    int64_t     n_tok, n_learn;
+    int64_t     n_tok, n_learn;   /* of those trained on */
+    int64_t     n_label[2];       /* rows with the label false, true */
     int32_t     longest;
 } lmf_samples;
 
 static inline int32_t lmf_samples_group_size(const lmf_samples *s) { return s->group_size ? s->group_size : 1; }
+static inline int32_t lmf_samples_n_trained(const lmf_samples *s) { return lmf_samples_group_size(s) - s->n_measured; }
 static inline int64_t lmf_samples_n_groups(const lmf_samples *s) { return s->n / lmf_samples_group_size(s); }
-/* Tokens of group g, and of the longest. */
+/* Tokens of group g that are trained on; the most of a group, or of a single sequence that is measured. */
 int32_t    lmf_samples_group_tok(const lmf_samples *s, int64_t g);
 int32_t    lmf_samples_longest_group(const lmf_samples *s);
 
@@ -57,7 +63,7 @@ lmf_status lmf_samples_create(const lmf_rows *rows, const lmf_chat *chat, int32_
 lmf_status lmf_samples_create_of(const lmf_rows *rows, const lmf_chat *chat, uint32_t takes, int32_t max_tok, lmf_too_long policy,
                                  lmf_samples **out);
 void       lmf_samples_destroy(lmf_samples *s);
-/* Of token ids, masks and groups, in order. */
+/* Of token ids, masks, labels and groups, in order. */
 lmf_status lmf_samples_sha256(const lmf_samples *s, lmf_ctx *ctx, char hex[65]);
 
 /* Prompt of one test row: messages up to the last assistant turn, then the generation prompt. */

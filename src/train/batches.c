@@ -39,7 +39,7 @@ lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out)
         drawn[i] = b->order[first + i];
         len[i] = lmf_samples_group_tok(b->samples, drawn[i]);
         out->n_tok += len[i];
-        for (int32_t k = 0; k < b->group_size; k++)
+        for (int32_t k = 0; k < b->n_trained; k++)
             out->n_learn += b->samples->items[drawn[i] * b->group_size + k].n_learn;
     }
     out->n_micro = lmf_pack(len, n, b->cap_tok, bin, scratch);
@@ -114,7 +114,7 @@ static lmf_status survey(lmf_batches *b)
         for (int k = 0; !s && k < plan->n_micro; k++) {
             int32_t t = (plan->micro[k].n_tok + ROUND_TOK - 1) / ROUND_TOK * ROUND_TOK;
             largest = t > largest ? t : largest;
-            int32_t seqs = (plan->micro[k].n_groups + 1) * b->group_size;
+            int32_t seqs = (plan->micro[k].n_groups + 1) * b->n_trained;
             b->max_seqs = seqs > b->max_seqs ? seqs : b->max_seqs;
             if (n < 512)
                 size[n++] = t;
@@ -127,7 +127,7 @@ static lmf_status survey(lmf_batches *b)
     }
     if (!s && n_steps < b->n_steps) { /* steps that were not looked at may fill a micro-batch */
         b->bucket[b->n_buckets - 1] = b->cap_tok;
-        b->max_seqs = (b->step_rows + 1) * b->group_size;
+        b->max_seqs = (b->step_rows + 1) * b->n_trained;
     }
     lmf_free(b->ctx, size, bytes);
     return s;
@@ -137,7 +137,8 @@ lmf_status lmf_batches_init(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *sam
                             int32_t micro_tok, double epochs, int64_t n_steps)
 {
     *b = (lmf_batches){ .ctx = ctx, .samples = samples, .seed = seed, .shuffle = shuffle, .step_rows = step_rows,
-                        .group_size = lmf_samples_group_size(samples), .n_groups = lmf_samples_n_groups(samples) };
+                        .group_size = lmf_samples_group_size(samples), .n_trained = lmf_samples_n_trained(samples),
+                        .n_groups = lmf_samples_n_groups(samples) };
     if (step_rows < 1 || step_rows > LMF_MAX_STEP_ROWS)
         return LMF_FAIL(ctx, LMF_E_ARG, "a step of %d rows: 1 to %d are possible (batch size times accumulation)", step_rows, LMF_MAX_STEP_ROWS);
     b->steps_per_epoch = (b->n_groups + step_rows - 1) / step_rows;

@@ -13,7 +13,7 @@ typedef struct lmf_batches {
     const lmf_samples *samples;
     uint64_t seed;
     bool     shuffle;
-    int32_t  group_size;                 /* samples a group */
+    int32_t  group_size, n_trained;      /* samples a group, and how many of them are laid into a micro-batch */
     int64_t  n_groups;                   /* in the data */
     int32_t  step_rows;                  /* groups an optimizer step */
     int32_t  cap_tok;                    /* most tokens of a micro-batch */

@@ -12,8 +12,9 @@ static lmf_status check(lmf_ctx *ctx, const lmf_objective *o)
     for (const lmf_objective_input *i = o->inputs; i->name; i++, n++)
         if (n == LMF_MAX_OBJECTIVE_INPUTS || i->per > LMF_PER_GROUP || !i->value || (i->dtype != LMF_F32 && i->dtype != LMF_I32))
             return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" has an input \"%s\" that nothing fills", o->name, i->name);
-    bool pairs = o->takes == LMF_TAKES_PREFERENCE;
-    if (o->group_size != (pairs ? 2 : 1) || lmf_objective_n_reports(o) > LMF_MAX_REPORTS)
+    bool labelled = o->takes == LMF_TAKES_LABELLED, two = labelled || o->takes == LMF_TAKES_PREFERENCE;
+    if (o->group_size != (two ? 2 : 1) || o->n_measured != labelled || !o->measure != !labelled ||
+        lmf_objective_n_reports(o) > LMF_MAX_REPORTS)
         return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" wants groups that its rows don't give, or reports too much", o->name);
     return LMF_OK;
 }
@@ -50,6 +51,8 @@ lmf_totals lmf_totals_of(const lmf_samples *samples, const int64_t *group, int64
         const lmf_sample *s = &samples->items[(group ? group[i / size] : i / size) * size + i % size];
         t.n_learn[i % size] += s->n_learn;
         t.n_next[i % size] += s->n ? s->n - 1 : 0;
+        if (i % size == 0 && s->label)
+            t.n_label[s->label > 0]++;
     }
     return t;
 }

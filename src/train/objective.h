@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* objective: what a trainer minimizes, one file src/train/objectives/<name>.c with one descriptor; the build finds it. It says as data
  * which rows it takes, how many sequences are trained on together (a group), what its graph is fed with, which options it has and which
- * numbers it reports; and it writes two graphs. Trainer, batches, samples and commands know none by name.
+ * numbers it reports; and it writes its graph. Trainer, batches, samples and commands know none by name.
  *
  *     enum { TARGET, WEIGHT };
  *     static const lmf_objective_input inputs[] = { { "target", LMF_PER_TOKEN, LMF_I32, lmf_value_target },
@@ -11,7 +11,8 @@
  *
  * Groups of a step lie in micro-batches whose gradients are summed: a loss is a sum over groups or tokens of weight times something, and
  * the weights are inputs made from what the whole step holds (lmf_totals), so that it is the same however they lie. Of a group's sequences
- * the graph has group_size behind each other, in order; behind the last group lie padding and dead groups, whose inputs are all 0. */
+ * the graph has those that are trained on behind each other, in order; behind the last group lie padding and dead groups, whose inputs are
+ * all 0. Samples that are only measured are scored before the step, with the weights as they are, for a number that the whole step uses. */
 #ifndef LMF_TRAIN_OBJECTIVE_H
 #define LMF_TRAIN_OBJECTIVE_H
 #include "data/samples.h"
@@ -27,6 +28,8 @@ typedef struct lmf_totals {
     int64_t n_groups;
     int64_t n_learn[LMF_MAX_GROUP];   /* learned tokens */
     int64_t n_next[LMF_MAX_GROUP];    /* tokens that have one before them */
+    int64_t n_label[2];               /* groups with the label -1, 1 */
+    double  measured;                 /* what the objective's measure made of the samples that are only measured; 0 without one */
 } lmf_totals;
 /* One element of an input: what its value is made from. Of a group the sample is its first. */
 typedef struct lmf_place {
@@ -87,7 +90,11 @@ typedef struct lmf_loss_in { /* what a graph is made from */
 
 typedef struct lmf_objective {
     const char *name, *summary;  /* "sft", for --help */
-    int32_t     group_size;      /* sequences a group: 1 single, 2 a pair, n */
+    int32_t     group_size;      /* sequences a group: 1 single, 2 a pair, n; as the rows give them */
+    int32_t     n_measured;      /* the last of these: not in the graph, only measured */
+    /* totals->measured from the log-probabilities of the n measured samples of a step or an evaluation, and those under the weights that
+     * the run started from (0 without a reference). */
+    void        (*measure)(const float *logp, const float *reference, int64_t n, lmf_totals *totals);
     uint32_t    takes;           /* rows: LMF_TAKES_* */
     const lmf_objective_option *options; size_t opts_bytes; /* NULL, 0: none */
     const lmf_objective_input *inputs;

@@ -32,18 +32,23 @@ static inline lmf_status open_samples(lmf_ctx *ctx, const lmf_model *m, const ch
     return s;
 }
 
-/* Pairs of tests/parity/dpo_rows.jsonl, a trainer for them. */
-static inline fixture setup_pairs(const char *model, const lmf_train_opts *o)
+/* Rows in groups of two, a trainer for them. */
+static inline fixture setup_rows(const char *model, const char *path, uint32_t takes, const lmf_train_opts *o)
 {
     lmf_rows rows;
     fixture f = { .ctx = lmf_test_ctx() };
     assert_ok(f.ctx, lmf_model_open(f.ctx, model, &f.m));
-    assert_ok(f.ctx, lmf_rows_open(f.ctx, lmf_test_source_path("tests/parity/dpo_rows.jsonl"), &rows));
-    assert_ok(f.ctx, lmf_samples_create_of(&rows, &f.m->chat, LMF_TAKES_PREFERENCE, 512, LMF_LONG_ERROR, &f.samples));
+    assert_ok(f.ctx, lmf_rows_open(f.ctx, lmf_test_source_path(path), &rows));
+    assert_ok(f.ctx, lmf_samples_create_of(&rows, &f.m->chat, takes, 512, LMF_LONG_ERROR, &f.samples));
     lmf_rows_close(&rows);
     if (o)
         assert_ok(f.ctx, lmf_trainer_create(f.ctx, "cpu", f.m, f.samples, o, &f.t));
     return f;
+}
+
+static inline fixture setup_pairs(const char *model, const lmf_train_opts *o)
+{
+    return setup_rows(model, "tests/parity/dpo_rows.jsonl", LMF_TAKES_PREFERENCE, o);
 }
 
 static inline fixture setup_at(const char *model, const lmf_train_opts *o)

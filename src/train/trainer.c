@@ -31,7 +31,7 @@ int lmf_train_between(const char *name)
 /* Elements of an input in a graph of T rows: tokens, sequences or groups that it has room for. */
 static int64_t n_places(const lmf_trainer *t, int per, int64_t T)
 {
-    return per == LMF_PER_TOKEN ? T : per == LMF_PER_SEQUENCE ? t->batches.max_seqs : t->batches.max_seqs / t->objective->group_size;
+    return per == LMF_PER_TOKEN ? T : per == LMF_PER_SEQUENCE ? t->batches.max_seqs : t->batches.max_seqs / t->batches.n_trained;
 }
 
 /* One bucket of T rows up to the hidden states, and the inputs of the objective; then its loss, which is returned, or its score. */
@@ -227,9 +227,12 @@ static lmf_status open_objective(lmf_trainer *t, const lmf_samples *samples)
     LMF_TRY(lmf_objective_defaults(t->ctx, t->objective, t->objective_opts));
     for (int i = 0; i < o->n_objective_values; i++)
         LMF_TRY(lmf_objective_set(t->ctx, t->objective, t->objective_opts, o->objective_values[i].name, o->objective_values[i].value));
-    if (lmf_samples_group_size(samples) != t->objective->group_size)
-        return LMF_FAIL(t->ctx, LMF_E_ARG, "the objective \"%s\" takes samples in groups of %d, these are in groups of %d",
-                        t->objective->name, t->objective->group_size, lmf_samples_group_size(samples));
+    if (lmf_samples_group_size(samples) != t->objective->group_size || samples->n_measured != t->objective->n_measured)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "the objective \"%s\" takes samples in groups of %d, these are in groups of %d%s",
+                        t->objective->name, t->objective->group_size, lmf_samples_group_size(samples),
+                        samples->n_measured == t->objective->n_measured ? "" : samples->n_measured ? " with labels" : " without labels");
+    int32_t longest = samples->n_measured ? lmf_samples_longest_group(samples) : 0; /* what is measured runs in evaluation's graphs */
+    t->opts.eval_tok = longest > t->opts.eval_tok ? longest : t->opts.eval_tok;
     t->opts.objective_values = NULL, t->opts.n_objective_values = 0; /* the caller's */
     return LMF_OK;
 }
@@ -258,6 +261,9 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
     t->nn = (lmf_nn){ .weights = t->model->weights, .params = &t->params, .compute = o->compute,
                       .lora_scale = (float)(o->lora_alpha / (o->use_rslora ? sqrt(o->lora_r) : o->lora_r)) };
     LMF_TRY(lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, o->batch_size * o->grad_accum, o->micro_tok, o->epochs, o->max_steps));
+    size_t n_measured = (size_t)t->batches.step_rows * (size_t)t->objective->n_measured;
+    if (n_measured && !(t->measured = lmf_arena_array(&t->arena, 2 * n_measured, sizeof *t->measured)))
+        return LMF_NO_MEMORY(t->ctx, 2 * n_measured * sizeof *t->measured, "log-probabilities");
     LMF_TRY(set_warmup(t));
     LMF_TRY(lmf_device_open(t->ctx, device, &t->dev));
     LMF_TRY(build(t));
@@ -307,15 +313,15 @@ void lmf_trainer_destroy(lmf_trainer *t)
 
 /* An input of the objective, all its places. */
 static void fill_input(lmf_trainer *t, int i_graph, int64_t T, const lmf_objective_input *in, const lmf_laid *laid, const int64_t *group,
-                       int n)
+                       int n, lmf_members of)
 {
     void *io = lmf_plan_io(t->plan, i_graph, in->name);
-    int64_t at = 0, size = t->objective->group_size, n_io = n_places(t, in->per, T);
+    int64_t at = 0, size = t->batches.group_size, n_io = n_places(t, in->per, T);
     lmf_place p = { .totals = laid->totals, .opts = t->objective_opts };
-    for (int64_t k = 0; k < n * size; k++) {
-        int64_t i_item = group[k / size] * size + k % size;
+    for (int64_t k = 0; k < n * of.n; k++) {
+        int64_t i_item = group[k / of.n] * size + of.first + k % of.n;
         p.sample = &laid->samples->items[i_item];
-        p.member = (int32_t)(k % size);
+        p.member = (int32_t)(k % of.n);
         p.reference = laid->reference ? laid->reference[i_item] : 0;
         int32_t n_values = in->per == LMF_PER_TOKEN ? p.sample->n : in->per == LMF_PER_SEQUENCE || p.member == 0;
         for (p.i_tok = 0; p.i_tok < n_values; p.i_tok++, at++) {
@@ -329,13 +335,13 @@ static void fill_input(lmf_trainer *t, int i_graph, int64_t T, const lmf_objecti
     memset((float *)io + at, 0, (size_t)(n_io - at) * sizeof(float)); /* padding and dead places; i32 has the same size */
 }
 
-void lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_laid *laid, const int64_t *group, int n)
+void lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_laid *laid, const int64_t *group, int n, lmf_members of)
 {
     int32_t *token = lmf_plan_io(t->plan, i_graph, "token"), *pos = lmf_plan_io(t->plan, i_graph, "pos"), *seq = lmf_plan_io(t->plan, i_graph, "seq");
     int32_t *q_start = lmf_plan_io(t->plan, i_graph, "q_start");
-    int64_t at = 0, size = t->objective->group_size, n_seqs = n * size;
+    int64_t at = 0, n_seqs = n * of.n;
     for (int64_t k = 0; k < n_seqs; k++) {
-        const lmf_sample *s = &laid->samples->items[group[k / size] * size + k % size];
+        const lmf_sample *s = &laid->samples->items[group[k / of.n] * t->batches.group_size + of.first + k % of.n];
         q_start[k] = (int32_t)at;
         for (int32_t i = 0; i < s->n; i++, at++) {
             token[at] = s->id[i];
@@ -348,7 +354,7 @@ void lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_laid *l
     for (int32_t i = 0; at < T; at++, i++) /* padding: a segment of its own without loss */
         token[at] = 0, pos[at] = i, seq[at] = (int32_t)n_seqs;
     for (const lmf_objective_input *in = t->objective->inputs; in->name; in++)
-        fill_input(t, i_graph, T, in, laid, group, n);
+        fill_input(t, i_graph, T, in, laid, group, n, of);
 }
 
 void lmf__trainer_take_reports(const lmf_trainer *t, int i_graph, double *report)
@@ -419,12 +425,13 @@ lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
     LMF_TRY(lmf_batches_step(b, t->step, &t->now));
     lmf_totals totals = lmf_totals_of(b->samples, group, t->now.n_groups);
     lmf_laid laid = { b->samples, &totals, t->reference.logp };
+    LMF_TRY(lmf__trainer_measure(t, &laid, group, t->now.n_groups, &totals, t->measured));
     for (int k = 0; k < t->now.n_micro; k++) {
         const lmf_micro *m = &t->now.micro[k];
         if (k >= n_slots)
             LMF_TRY(take_micro(t, k - n_slots, &loss, report));
         LMF_TRY(lmf_plan_take_slot(t->plan, k % n_slots));
-        lmf__trainer_fill(t, m->i_bucket, b->bucket[m->i_bucket], &laid, group, m->n_groups);
+        lmf__trainer_fill(t, m->i_bucket, b->bucket[m->i_bucket], &laid, group, m->n_groups, (lmf_members){ 0, b->n_trained });
         *(float *)lmf_plan_io(t->plan, m->i_bucket, "keep") = k > 0;
         LMF_TRY(lmf_plan_run(t->plan, m->i_bucket));
         group += m->n_groups;

@@ -23,6 +23,7 @@ struct lmf_trainer {
     const lmf_objective *objective;
     void           *objective_opts;
     lmf_reference   reference, eval_reference; /* of the samples trained on, and of those evaluated last */
+    float          *measured;        /* room for a step's samples that are only measured */
     float          *start;           /* the parameters that an adapter was loaded into; NULL: the initial ones, or no reference is wanted */
     lmf_params      params;
     lmf_modules     modules;         /* LoRA: what has a pair, in the order of params */
@@ -41,8 +42,11 @@ struct lmf_trainer {
 
 /* Samples, what all of them that count together hold, and their reference or NULL. */
 typedef struct lmf_laid { const lmf_samples *samples; const lmf_totals *totals; const float *reference; } lmf_laid;
-/* Lays groups of samples into the inputs of a graph of T rows. */
-void       lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_laid *laid, const int64_t *group, int n);
+typedef struct lmf_members { int32_t first, n; } lmf_members; /* of each group */
+/* Lays members of groups of samples into the inputs of a graph of T rows. */
+void       lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_laid *laid, const int64_t *group, int n, lmf_members of);
+/* Scores what is measured of n groups (NULL: all) for the objective's measure. room: two numbers a sample that is measured. */
+lmf_status lmf__trainer_measure(lmf_trainer *t, const lmf_laid *laid, const int64_t *group, int64_t n, lmf_totals *totals, float *room);
 /* Adds what a graph that has run reports. */
 void       lmf__trainer_take_reports(const lmf_trainer *t, int i_graph, double *report);
 int64_t    lmf__trainer_eval_size(const lmf_trainer *t, int i_bucket); /* tokens of an evaluation graph */

@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tools" / "golden"))
 import formula  # noqa: E402
 
 ROWS, PAIRS = ROOT / "tests" / "parity" / "train_rows.jsonl", ROOT / "tests" / "parity" / "dpo_rows.jsonl"
+LABELLED = ROOT / "tests" / "parity" / "kto_rows.jsonl"
 REPORTS = ["rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected"]
 
 
@@ -96,6 +97,37 @@ def test_align(lmfast, model, tmp_path, method, more):
     assert r.returncode == 0 and digest(tmp_path / "t") == digest(tmp_path / "a"), r.stderr
 
 
+def test_labels(lmfast, model, tmp_path):
+    """Good answers win over bad ones, each for itself; cut and resumed, the same bits."""
+    flags = ["--method", "kto", "--quiet", "--eval-data", LABELLED, "--eval-steps", 4, "--undesirable-weight", "1.3"]
+    r = lmfast("align", *args(model, tmp_path / "a", *flags, data=LABELLED, steps=10)[1:])
+    assert r.returncode == 0, r.stderr
+    lines = metrics(tmp_path / "a")
+    assert lines[7]["eval_rewards/margins"] > lines[3]["eval_rewards/margins"] > 0 and lines[7]["eval_loss"] < lines[3]["eval_loss"]
+    assert lines[0]["kl"] == 0 and max(x["kl"] for x in lines) > 0
+    out = tmp_path / "cut"
+    assert lmfast("align", *args(model, out, *flags, data=LABELLED, steps=10)[1:]).returncode == 0
+    (out / "adapter_model.safetensors").unlink()
+    state = out / "checkpoint-8" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    r = lmfast("align", *args(model, out, *flags, "--resume", "last", data=LABELLED, steps=10)[1:])
+    assert r.returncode == 0 and digest(out) == digest(tmp_path / "a"), r.stderr
+    r = lmfast("align", *args(model, tmp_path / "b", "--method", "kto", data=LABELLED, steps=1)[1:])
+    assert "7 rows" in r.stderr and "4 good answers, 3 bad ones" in r.stderr, r.stderr
+
+
+@pytest.mark.parametrize("rows, words", [
+    ([{"prompt": "a", "completion": "b", "label": True}] * 2, "all 2 rows have the label true"),
+    ([{"prompt": "a", "completion": "b", "label": "x"}], '"label" is neither true nor false'),
+    ([{"prompt": "a", "completion": "b"}], 'rows with "prompt", "completion" and "label" are wanted'),
+    ([{"prompt": "", "completion": "b", "label": True}], '"prompt" is empty'),
+])
+def test_bad_labels(lmfast, model, tmp_path, rows, words):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    r = lmfast("align", *args(model, tmp_path / "o", "--method", "kto", data=tmp_path / "rows.jsonl")[1:])
+    assert r.returncode == 1 and "--data: " in r.stderr and words in r.stderr, r.stderr
+
+
 def test_align_is_saved_and_read(lmfast, model, tmp_path):
     """The saved configuration is train's, and does the same run from either; another method than align's is refused."""
     run = ["align", *args(model, tmp_path / "a", "--method", "cpo", "--loss-type", "hinge", "--quiet", steps=2)[1:]]
@@ -118,7 +150,7 @@ def test_prompt_counts_where_asked(lmfast, model, tmp_path):
 def test_help_of_align(lmfast):
     flags = {f["name"]: f for f in json.loads(lmfast("help", "align", "--json").stdout)["flags"]}
     assert flags["method"]["default"] == "orpo" and "sft" not in flags["method"]["choices"].split("|") and "objective" not in flags
-    assert set(flags["method"]["choices"].split("|")) >= {"orpo", "dpo", "ipo", "simpo", "cpo"}
+    assert set(flags["method"]["choices"].split("|")) >= {"orpo", "dpo", "ipo", "simpo", "cpo", "kto"}
     assert flags["loss-type"]["choices"] == "sigmoid|hinge|robust" and flags["nll-on-prompt"]["kind"] == "bool"
     assert {f["name"] for f in json.loads(lmfast("help", "train", "--json").stdout)["flags"]} - set(flags) == {"objective"}
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training on preferences by TRL's own trainers, on a formula model with an adapter: what tests/parity/align_*.json hold.
 
-    python tools/golden/preferences.py            # writes them again; needs torch, transformers, peft, trl
+    python tools/golden/preferences.py [CASE ...]     # writes them again; needs torch, transformers, peft, trl
 
 Tests in src/train/objectives/ train the same model in C and compare; tools/oracle/preferences.py compares live, over more steps. TRL
 takes the token ids and masks of tools/golden/dpo.py, in order; its loop, its optimizer, its padding and its logs are its own."""
@@ -19,10 +19,12 @@ os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 import dpo as pairs_of  # noqa: E402
 import gradients as golden  # noqa: E402
 
-OPTS = {"batch": 3, "steps": 5, "lr": 2e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "wd": 0.1, "clip": 1.0}
+OPTS = {"batch": 3, "steps": 5, "lr": 2e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-6, "wd": 0.1, "clip": 1.0}
 PAIR_REPORTS = ["rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins", "logps/chosen", "logps/rejected"]
 ORPO_REPORTS = [*PAIR_REPORTS, "log_odds_ratio", "log_odds_chosen", "nll_loss"]
 CPO_REPORTS = [*PAIR_REPORTS, "nll_loss"]
+KTO_REPORTS = ["rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected", "kl"]
+KTO_ROWS = ROOT / "tests" / "parity" / "kto_rows.jsonl"
 # name of the case: objective, its options as LMFast has them, TRL's trainer and options, what both report
 CASES = {
     "orpo": ("orpo", {"beta": 0.3}, "orpo-answer", {"beta": 0.3}, ORPO_REPORTS),
@@ -40,8 +42,46 @@ CASES = {
               PAIR_REPORTS),
     "simpo_cpo": ("simpo", {"beta": 1.5, "simpo-gamma": 0.3, "cpo-alpha": 0.6, "label-smoothing": 0.1}, "cpo",
                   {"beta": 1.5, "simpo_gamma": 0.3, "loss_type": "simpo", "cpo_alpha": 0.6, "label_smoothing": 0.1}, CPO_REPORTS),
+    "kto": ("kto", {"beta": 0.3}, "kto", {"beta": 0.3}, KTO_REPORTS),
+    "kto_weights": ("kto", {"beta": 0.8, "desirable-weight": 1.5, "undesirable-weight": 0.7}, "kto",
+                    {"beta": 0.8, "desirable_weight": 1.5, "undesirable_weight": 0.7}, KTO_REPORTS),
 }
-RECORDED = ["orpo", "orpo_prompt", "ipo", "dpo_hinge", "dpo_robust", "dpo_rpo", "cpo", "simpo"]
+RECORDED = ["orpo", "orpo_prompt", "ipo", "dpo_hinge", "dpo_robust", "dpo_rpo", "cpo", "simpo", "kto_weights"]
+
+
+def rows_of(case):
+    return KTO_ROWS if CASES[case][2] == "kto" else pairs_of.ROWS
+
+
+def labelled(tokenizer):
+    """[[(ids, learn), (ids, learn)] ...]: a row, and its prompt with the answer of the nearest row before it that has another prompt."""
+    encode = lambda text: tokenizer.encode(text, add_special_tokens=False)
+    made = []
+    for row in map(json.loads, KTO_ROWS.read_text().splitlines()):
+        if isinstance(row.get("prompt"), str):
+            made.append((encode(row["prompt"]), encode(row["completion"]) + [tokenizer.eos_token_id]))
+            continue
+        messages = row["messages"] if "messages" in row else row["prompt"] + row["completion"]
+        head = tokenizer.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
+        whole = tokenizer.apply_chat_template(messages, tokenize=False)
+        assert whole.startswith(head)
+        made.append((encode(head), encode(whole[len(head):whole.rindex("<|im_end|>") + len("<|im_end|>")])))
+    sample = lambda p, a: (p + a, [0] * len(p) + [1] * len(a))
+    out = []
+    for i, (prompt, answer) in enumerate(made):
+        other = next(made[k] for k in range(i - 1, i - len(made), -1) if made[k][0] != prompt)
+        out.append([sample(prompt, answer), sample(prompt, other[1])])
+    return out
+
+
+def as_kto_takes_it(pairs):
+    labels = [json.loads(line)["label"] for line in KTO_ROWS.read_text().splitlines()]
+    rows = []
+    for (own, measured), label in zip(pairs, labels, strict=True):
+        (prompt, a), (same, b) = split(own), split(measured)
+        assert prompt == same
+        rows.append({"prompt_ids": prompt, "completion_ids": a, "KL_completion_ids": b, "label": label})
+    return rows
 
 
 def split(sample):
@@ -80,6 +120,9 @@ def classes(kind):
     if kind == "dpo":
         from trl import DPOConfig, DPOTrainer
         return DPOTrainer, DPOConfig, as_dpo_takes_it
+    if kind == "kto":
+        from trl import KTOConfig, KTOTrainer
+        return KTOTrainer, KTOConfig, as_kto_takes_it
     if kind == "cpo":
         from trl.experimental.cpo import CPOConfig, CPOTrainer
         return CPOTrainer, CPOConfig, as_cpo_takes_it
@@ -124,7 +167,8 @@ def train(case, folder, adapter, pairs, opts, out):
                           logging_steps=1, report_to=[], save_strategy="no", disable_tqdm=True, remove_unused_columns=False, **own)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    placeholder = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}] * len(pairs))
+    row = {"prompt": "a", "completion": "b"} if kind == "kto" else {"prompt": "a", "chosen": "b", "rejected": "c"}
+    placeholder = Dataset.from_list([row | ({"label": i % 2 == 0} if kind == "kto" else {}) for i in range(len(pairs))])
     t = InOrder(model=golden.load(folder, adapter), args=config, processing_class=tokenizer, train_dataset=placeholder)
     t.remove_callback(PrinterCallback)
     t.train_dataset = Dataset.from_list(take(pairs))
@@ -141,15 +185,17 @@ def main():
     import trl
     with tempfile.TemporaryDirectory() as work:
         folder, adapter = golden.folders("llama_lora", work)
-        data = pairs_of.pairs(transformers.AutoTokenizer.from_pretrained(folder))
-        for case in RECORDED:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        for case in sys.argv[1:] or RECORDED:
+            data = labelled(tokenizer) if rows_of(case) == KTO_ROWS else pairs_of.pairs(tokenizer)
             objective, options, kind, own, reports = CASES[case]
             recipe = {"made by": "tools/golden/preferences.py", "trl": trl.__version__, "torch": torch.__version__,
-                      "transformers": transformers.__version__, "peft": peft.__version__, "seed": 1, "rows": "tests/parity/dpo_rows.jsonl",
+                      "transformers": transformers.__version__, "peft": peft.__version__, "seed": 1,
+                      "rows": str(rows_of(case).relative_to(ROOT)),
                       "trl trainer": kind, "trl options": own, "objective": objective, "options": options, "opts": OPTS, "r": golden.R,
                       "alpha": golden.ALPHA}
             logs, grads = train(case, folder, adapter, data, OPTS, pathlib.Path(work) / "out")
-            lines = [{k: float(x[k]) for k in ["loss", "grad_norm", *reports]} for x in logs]
+            lines = [{k: float(x[k]) for k in ["loss", "grad_norm", *reports] if k in x} for x in logs]
             text = json.dumps({"recipe": recipe, "steps": lines, "gradients": {n: golden.digest(g) for n, g in grads.items()}})
             text = text.replace('"model.', '\n"model.').replace('"lm_head', '\n"lm_head').replace('{"loss', '\n{"loss')
             (ROOT / "tests" / "parity" / f"align_{case}.json").write_text(text + "\n")

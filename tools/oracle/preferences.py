@@ -20,7 +20,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "golden"))
 import preferences as golden  # noqa: E402
 import gradients  # noqa: E402
-import dpo as pairs_of  # noqa: E402
 
 OPTS = dict(golden.OPTS, steps=20)
 EXACT_STEPS = 5  # behind these, roundings of both sides have grown
@@ -28,8 +27,10 @@ EXACT_STEPS = 5  # behind these, roundings of both sides have grown
 
 def ours(build, folder, adapter, case, grads):
     objective, options = golden.CASES[case][:2]
-    keys = {"model": folder, "init": adapter, "data": pairs_of.ROWS, "objective": objective, "r": gradients.R, "alpha": gradients.ALPHA,
-            "batch": OPTS["batch"], "steps": OPTS["steps"], "lr": OPTS["lr"], "wd": OPTS["wd"], "clip": OPTS["clip"], "grads": grads}
+    keys = {"model": folder, "init": adapter, "data": golden.rows_of(case), "objective": objective, "r": gradients.R,
+            "alpha": gradients.ALPHA,
+            "batch": OPTS["batch"], "steps": OPTS["steps"], "lr": OPTS["lr"], "wd": OPTS["wd"], "eps": OPTS["eps"], "clip": OPTS["clip"],
+            "grads": grads}
     keys |= {f"opt.{k}": v for k, v in options.items()}
     run = subprocess.run([str(pathlib.Path(build) / "driver_train_steps"), *(f"{k}={v}" for k, v in keys.items())],
                          stdout=subprocess.PIPE, text=True)
@@ -50,6 +51,8 @@ def compare(case, mine, theirs, grads, their_grads):
         for name in ["loss", "grad_norm", *golden.CASES[case][4]]:
             if name == "rewards/accuracies" and a["step"] == 1 and golden.CASES[case][2] == "dpo":
                 continue  # every margin is zero there but for rounding
+            if name not in b:
+                continue  # of a kind that the step has none of
             off = abs(a[name] - float(b[name])) / max(1, abs(float(b[name])))
             if off > worst:
                 worst, where = off, f"{name} of step {a['step']}: {a[name]:.6g}, TRL has {float(b[name]):.6g}"
