@@ -40,7 +40,7 @@ static __device__ __forceinline__ void rope16(const __nv_bfloat16 *x, const int 
     double p = (double)pos[t];
     for (int k = lane; k < half; k += 32) {
         float s, c;
-        sine_cosine(p * (double)freq[k], &s, &c);
+        lmf_sine_cosine(p * (double)freq[k], &s, &c);
         turn[k] = make_float2(c * scale, s * (inverse ? -scale : scale));
     }
     __syncwarp();
