@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What belongs together is there: an op has contract, descriptor and test; a block format has its test; a fuzz target has
+"""What belongs together is there: an op has contract, descriptor and test; a block format has its test; an architecture its
+oracle's cases and goldens; a fuzz target has
 its seeds; a command has an example; a test file has a table that the build can find."""
 import re
 
@@ -41,6 +42,17 @@ def fuzz(root):
             yield f"fuzz/{path.name}: no seeds in fuzz/corpus/{seeds.name}"
 
 
+def families(root):
+    for path in sorted((root / "src/models").glob("*.c")):
+        source = tree.text(path)
+        if not re.search(rf"^const lmf_arch lmf_arch_{path.stem}\b", source, re.M):
+            continue
+        if "oracle: {" not in source:
+            yield f"src/models/{path.name}: no line \"oracle: {{...}}\" names a case of transformers"
+        if not (root / f"tests/parity/family_{path.stem}_0.json").is_file():
+            yield f"src/models/{path.name}: no golden; tools/golden/families.py {path.stem} makes it"
+
+
 def commands(root):
     for path in sorted((root / "src/cli").glob("cmd_*.c")):
         verb, source = path.stem[len("cmd_"):], tree.text(path)
@@ -64,7 +76,7 @@ def tests(root):
 
 def main():
     args = tree.arguments(__doc__)
-    faults = [f for part in (ops, quants, fuzz, commands, tests) for f in part(args.root)]
+    faults = [f for part in (ops, quants, families, fuzz, commands, tests) for f in part(args.root)]
     seen = len([p for p in (args.root / "src").rglob("*") if p.is_dir()])
     tree.finish("complete", faults, seen, "folders")
 

@@ -7,6 +7,7 @@
 #include "eval/lora.h"
 #include "format/hf_json.h"
 #include "format/json.h"
+#include "models/hparam.h"
 #include "models/model.h"
 
 typedef struct info_args { const char *model; } info_args;
@@ -91,11 +92,8 @@ static json_t *tokenizer_json(const lmf_model *m)
 static json_t *hparams_json(const lmf_model *m)
 {
     json_t *o = json_object();
-    for (const lmf_hparam *h = m->arch->hparams; h->field; h++) {
-        const char *at = (const char *)m->config + h->offset;
-        json_object_set_new(o, h->field, h->kind == LMF_HPARAM_I32 ? json_integer(*(const int32_t *)at) : h->kind == LMF_HPARAM_F32 ? json_real((double)*(const float *)at) :
-                                         h->kind == LMF_HPARAM_BOOL ? json_boolean(*(const bool *)at) : lmf_json_string(at));
-    }
+    for (const lmf_hparam *h = m->arch->hparams; h->field; h++)
+        json_object_set_new(o, h->field, lmf_hparam_json(h, m->config));
     return o;
 }
 
@@ -239,7 +237,6 @@ static lmf_status show_outline(lmf_cli *cli, const char *path, lmf_status why)
 static lmf_status show_model(lmf_cli *cli, const char *path)
 {
     lmf_model *m;
-    lmf_state_spec state;
     lmf_status s = lmf_model_open(cli->ctx, path, &m);
     if (s)
         return show_outline(cli, path, s);
@@ -249,13 +246,12 @@ static lmf_status show_model(lmf_cli *cli, const char *path)
     json_t *types = types_json(m, &copied), *type;
     json_array_foreach(types, i, type)
         total += json_integer_value(json_object_get(type, "bytes"));
-    m->arch->state(m->config, &state);
     json_t *r = json_pack("{s:o, s:s, s:o, s:s, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:b, s:I, s:{s:I, s:I, s:I}}", "path", lmf_json_string(path), "kind", m->gguf ? "gguf" : "hf", "name",
         lmf_json_string(m->name ? m->name : ""),
         "architecture", m->arch->name, "parameters", (json_int_t)m->n_params, "n_layers", c->n_layers, "width", c->width, "n_heads", (int)m->arch->dim(m->config, 'H'), "n_kv_heads",
         (int)m->arch->dim(m->config, 'K'), "context", c->context, "vocab", c->vocab, "hparams", hparams_json(m), "types", types, "tokenizer", tokenizer_json(m), "chat_template",
         m->chat_template != NULL, "file_bytes", (json_int_t)stored_bytes(cli->ctx, m), "memory", "mapped_bytes", (json_int_t)(total - copied), "copied_bytes", (json_int_t)copied,
-        "bytes_per_token", (json_int_t)(state.kv_width * state.n_kv_layers * 4));
+        "bytes_per_token", (json_int_t)(lmf_arch_state(m->arch, m->config).kv_width * 4));
     s = r ? LMF_OK : LMF_FAIL(cli->ctx, LMF_E_FORMAT, "%s: a value in it is no finite number, or there is no memory", path);
     if (r && m->chat.broken)
         json_object_set_new(r, "chat_template_error", lmf_json_string(m->chat.broken));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "base/output.h"
 #include "export/parts.h"
+#include "models/hparam.h"
 #include "format/receipt.h"
 
 static const char receipt_name[] = "lmfast_export.json";
@@ -122,9 +123,33 @@ static lmf_status write_receipt(lmf_exporter *x, const char *dir)
     return s;
 }
 
+/* A value that the file has no key for, and that its reader would not assume, is refused. A GGUF file of another's name is read by that. */
+static lmf_status check_values(const lmf_exporter *x)
+{
+    const lmf_arch *a = x->model->arch;
+    bool gguf = x->opts->format == LMF_EXPORT_GGUF;
+    bool as_other = gguf && a->like && a->gguf_arch && strcmp(a->gguf_arch[0], a->like->gguf_arch[0]) == 0;
+    for (const lmf_hparam *h = a->hparams; h->field; h++) {
+        lmf_hparam nothing = *h;
+        nothing.fallback = 0;
+        if ((gguf ? h->gguf : h->hf) || h->present || (h->flags & LMF_HPARAM_IMPLIED) ||
+            lmf_hparam_is_default(as_other && !lmf_hparam_find(a->like, h->field) ? &nothing : h, x->model->config))
+            continue;
+        json_t *v = lmf_hparam_json(h, x->model->config);
+        char *text = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        lmf_status s = LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the model's %s (%s) is %.60s, for which %s of %s has no key", h->field,
+                                h->hf ? h->hf : h->gguf, text ? text : "?", gguf ? "a GGUF file" : "the config.json", a->name);
+        free(text); /* allowed: jansson's */
+        json_decref(v);
+        return s;
+    }
+    return LMF_OK;
+}
+
 static lmf_status write_part(lmf_exporter *x, const char *part)
 {
     bool gguf = x->opts->format == LMF_EXPORT_GGUF;
+    LMF_TRY(check_values(x));
     LMF_TRY(lmf__export_list(x));
     LMF_TRY(gguf ? lmf__export_gguf(x, part) : lmf__export_hf(x, part));
     x->report->n_tensors = x->n;

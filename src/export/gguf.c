@@ -4,30 +4,31 @@
 #include <stdio.h>
 #include <string.h>
 #include "export/parts.h"
+#include "models/hparam.h"
+#include "nn/rope_freq.h"
 
 enum { KEY_BYTES = 128 };
 
 typedef struct writer { lmf_gguf_writer *w; lmf_exporter *x; const char *arch; } writer;
 
-static const lmf_hparam *find_hparam(const lmf_model *m, const char *field)
-{
-    for (const lmf_hparam *h = m->arch->hparams; h->field; h++)
-        if (strcmp(h->field, field) == 0)
-            return h;
-    return NULL;
-}
-
-static double number_of(const lmf_model *m, const lmf_hparam *h)
-{
-    const char *at = (const char *)m->config + h->offset;
-    return h->kind == LMF_HPARAM_I32 ? *(const int32_t *)at : h->kind == LMF_HPARAM_F32 ? (double)*(const float *)at : *(const bool *)at;
-}
-
 /* Llama 3's stretching of rope has no keys in GGUF: it is a tensor of factors. */
 static bool is_llama3_rope(const lmf_model *m)
 {
-    const lmf_hparam *h = find_hparam(m, "rope_type");
+    const lmf_hparam *h = lmf_hparam_find(m->arch, "rope_type");
     return h && strcmp((const char *)m->config + h->offset, "llama3") == 0;
+}
+
+static lmf_status put_list(const writer *o, const char *key, const lmf_hparam_list *list)
+{
+    int32_t v[LMF_HPARAM_LIST_ITEMS];
+    bool whole = true;
+    for (int i = 0; i < list->n; i++) {
+        whole &= list->v[i] == floorf(list->v[i]) && fabsf(list->v[i]) < 0x1p31f;
+        v[i] = whole ? (int32_t)list->v[i] : 0;
+    }
+    if (list->n == 0)
+        return LMF_OK;
+    return whole ? lmf_gguf_put_i32s(o->w, key, v, (size_t)list->n) : lmf_gguf_put_f32s(o->w, key, list->v, (size_t)list->n);
 }
 
 static lmf_status put_hparam(const writer *o, const lmf_hparam *h)
@@ -43,6 +44,7 @@ static lmf_status put_hparam(const writer *o, const lmf_hparam *h)
                                 lmf_gguf_put_u32(o->w, key, (uint32_t) * (const int32_t *)at);
     case LMF_HPARAM_F32: return lmf_gguf_put_f32(o->w, key, *(const float *)at);
     case LMF_HPARAM_BOOL: return lmf_gguf_put_bool(o->w, key, *(const bool *)at);
+    case LMF_HPARAM_LIST: return put_list(o, key, (const lmf_hparam_list *)(const void *)at);
     default: return !*at || strcmp(at, "default") == 0 ? LMF_OK : lmf_gguf_put_text(o->w, key, at);
     }
 }
@@ -53,26 +55,28 @@ static lmf_status add_rope_factors(lmf_exporter *x)
     static const char *const fields[] = { "rope_base", "rope_factor", "rope_low", "rope_high", "rope_context" };
     const lmf_model *m = x->model;
     const lmf_weight_row *row = m->arch->weights;
-    double v[5];
+    lmf_rope_spec rope = { .type = "llama3", .n_rot = (int32_t)m->arch->dim(m->config, 'C') };
+    float *const to[] = { &rope.base, &rope.factor, &rope.low, &rope.high };
     while (row->role && strcmp(row->role, "rope_factors"))
         row++;
-    int64_t size = m->arch->dim(m->config, 'C');
     if (!is_llama3_rope(m) || lmf_weights_find(m->weights, "rope_factors"))
         return LMF_OK;
     for (int i = 0; i < 5; i++) {
-        const lmf_hparam *h = find_hparam(m, fields[i]);
+        const lmf_hparam *h = lmf_hparam_find(m->arch, fields[i]);
         if (!h || !row->role)
             return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "%s: the llama3 rope scaling has no form in GGUF", m->arch->name);
-        v[i] = number_of(m, h);
+        if (i < 4)
+            *to[i] = (float)lmf_hparam_number(h, m->config);
+        else
+            rope.context = (int32_t)lmf_hparam_number(h, m->config);
     }
-    float *f = lmf_arena_array(&x->arena, (size_t)size / 2, sizeof *f);
+    int64_t n = rope.n_rot / 2;
+    float *f = lmf_arena_array(&x->arena, (size_t)n, sizeof *f);
     if (!f)
-        return LMF_NO_MEMORY(x->ctx, (size_t)size * 2, "rope factors");
-    for (int64_t i = 0; i < size / 2; i++) {
-        double wave = 2 * M_PI * pow(v[0], 2.0 * (double)i / (double)size), smooth = (v[4] / wave - v[2]) / (v[3] - v[2]);
-        f[i] = (float)(wave > v[4] / v[2] ? v[1] : wave < v[4] / v[3] ? 1 : 1 / ((1 - smooth) / v[1] + smooth));
-    }
-    x->items[x->n++] = (lmf_out_tensor){ .role = "rope_factors", .name = row->gguf, .row = row, .own = f, .fmt = lmf_format_get(x->ctx, LMF_F32), .dim = { size / 2 }, .n_dims = 1 };
+        return LMF_NO_MEMORY(x->ctx, (size_t)n * sizeof *f, "rope factors");
+    for (int64_t i = 0; i < n; i++)
+        f[i] = (float)lmf_rope_divisor(&rope, i);
+    x->items[x->n++] = (lmf_out_tensor){ .name = row->gguf, .row = row, .own = f, .fmt = lmf_format_get(x->ctx, LMF_F32), .dim = { n }, .n_dims = 1 };
     return LMF_OK;
 }
 
@@ -95,7 +99,7 @@ static bool is_written(const lmf_model *m, const char *gguf)
 {
     for (const lmf_hparam *h = m->arch->hparams; h->field; h++)
         if (h->gguf && strcmp(h->gguf, gguf) == 0)
-            return number_of(m, h) > 0;
+            return lmf_hparam_number(h, m->config) > 0;
     return false;
 }
 

@@ -5,43 +5,24 @@
 #include "base/file.h"
 #include "export/parts.h"
 #include "format/hf_json.h"
+#include "models/hparam.h"
 #include "text/tokenizer/pretok.h"
 
-/* root.a.b = value (taken) for "a.b". */
+/* root.a.b = value (taken) for "a.b", or "a.b|c". */
 static bool put_path(json_t *root, const char *path, json_t *value)
 {
-    const char *dot = strchr(path, '.');
+    size_t n = strcspn(path, ".|");
+    const char *dot = path[n] == '.' ? path + n : NULL;
     char key[64];
     if (!dot)
-        return value && !json_object_set_new(root, path, value);
-    snprintf(key, sizeof key, "%.*s", (int)(dot - path), path);
+        return value && !json_object_setn_new(root, path, n, value);
+    snprintf(key, sizeof key, "%.*s", (int)n, path);
     json_t *inner = json_object_get(root, key);
     if (!inner) {
         json_object_set_new(root, key, json_object());
         inner = json_object_get(root, key);
     }
     return put_path(inner, dot + 1, value);
-}
-
-static json_t *value_of(const lmf_model *m, const lmf_hparam *h)
-{
-    char text[32];
-    const char *at = (const char *)m->config + h->offset;
-    switch (h->kind) {
-    case LMF_HPARAM_I32: return json_integer(*(const int32_t *)at);
-    case LMF_HPARAM_BOOL: return json_boolean(*(const bool *)at);
-    case LMF_HPARAM_TEXT: return json_string(at);
-    }
-    snprintf(text, sizeof text, "%.7g", (double)*(const float *)at); /* 1e-05, not the f32's 9.999999747378752e-06 */
-    json_t *number = json_loads(text, JSON_DECODE_ANY, NULL), *real = json_real(json_number_value(number));
-    json_decref(number);
-    return real;
-}
-
-/* A text that the source did not give: transformers has its own default. */
-static bool is_unsaid(const lmf_model *m, const lmf_hparam *h)
-{
-    return h->kind == LMF_HPARAM_TEXT && !((const char *)m->config)[h->offset];
 }
 
 /* rope_parameters hold what their type reads, and the base; without scaling the dialects' common keys say it all. */
@@ -69,8 +50,9 @@ static bool put_ids(json_t *root, const lmf_model *m)
         json_decref(eos);
         eos = json_null();
     }
-    return !json_object_set_new(root, "eos_token_id", eos) && (id->bos < 0 || !json_object_set_new(root, "bos_token_id", json_integer(id->bos))) &&
-           (id->pad < 0 || !json_object_set_new(root, "pad_token_id", json_integer(id->pad)));
+    return !json_object_set_new(root, "eos_token_id", eos) && /* none is said to be none: configurations have defaults of their own */
+           !json_object_set_new(root, "bos_token_id", id->bos < 0 ? json_null() : json_integer(id->bos)) &&
+           !json_object_set_new(root, "pad_token_id", id->pad < 0 ? json_null() : json_integer(id->pad));
 }
 
 static lmf_status save_config(lmf_exporter *x, const char *dir)
@@ -85,7 +67,8 @@ static lmf_status save_config(lmf_exporter *x, const char *dir)
     json_t *generation = json_object();
     bool ok = root && generation;
     for (const lmf_hparam *h = m->arch->hparams; ok && h->field; h++)
-        ok = !h->hf || is_unsaid(m, h) || put_path(root, h->hf, value_of(m, h));
+        ok = !h->hf || ((h->kind == LMF_HPARAM_TEXT || h->kind == LMF_HPARAM_LIST) && lmf_hparam_is_default(h, m->config)) ||
+             put_path(root, h->hf, lmf_hparam_json(h, m->config)); /* what the source did not say: transformers has its own default */
     ok = ok && !json_object_set_new(root, "tie_word_embeddings", json_boolean(lmf__export_is_tied(m))) && trim_rope(root) && put_ids(root, m) && put_ids(generation, m);
     lmf_status s = ok ? lmf_hf_config_save(x->ctx, dir, root) : LMF_NO_MEMORY(x->ctx, 4096, "config.json");
     if (!s)

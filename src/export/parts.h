@@ -6,15 +6,19 @@
 #include "eval/score.h"
 #include "export/export.h"
 
-typedef struct lmf_out_tensor {
-    const char           *role, *name;    /* name: in the file */
-    const lmf_weight     *w;              /* NULL: own, f32 data */
-    const lmf_weight_row *row;
-    const float          *own;
+enum { LMF_OUT_PARTS = 5 };
+typedef struct lmf_out_part {             /* one tensor of the graph */
+    const lmf_weight *w, *a, *b;          /* a, b: LoRA to merge, or NULL */
+    lmf_form_spec     spec;               /* how it lies in the file */
+} lmf_out_part;
+typedef struct lmf_out_tensor {           /* one of the file: a tensor of the graph, or the parts of a fused matrix */
+    const char           *name;           /* in the file */
+    const lmf_weight_row *row;            /* of the first part */
+    const float          *own;            /* n_parts 0: f32 data */
     const lmf_format     *fmt;            /* to write */
-    const lmf_weight     *a, *b;          /* LoRA to merge, or NULL */
-    uint8_t               form;
-    int64_t               dim[LMF_MAX_DIMS];
+    lmf_out_part          part[LMF_OUT_PARTS]; /* none overlap */
+    int                   n_parts;
+    int64_t               dim[LMF_MAX_DIMS];   /* in the file */
     int                   n_dims;
 } lmf_out_tensor;
 
@@ -42,7 +46,7 @@ typedef lmf_status (*lmf_export_sink)(void *user, const void *data, size_t n);
 lmf_status lmf__export_tensor(lmf_exporter *x, const lmf_out_tensor *t, lmf_export_sink sink, void *user);
 
 /* k values of graph row i, merged, in f32. */
-void       lmf__export_row(const lmf_out_tensor *t, int64_t i, int64_t k, float *to);
+void       lmf__export_row(const lmf_out_part *p, int64_t i, int64_t k, float *to);
 
 /* Says in report->losses what a GGUF file has no place for, and chooses end. */
 lmf_status lmf__export_losses(lmf_exporter *x);

@@ -40,15 +40,22 @@ int lmf_export_formats(const lmf_tables *tables, const lmf_format **out, int n)
 static lmf_status choose_format(lmf_exporter *x, lmf_out_tensor *t, bool *fell)
 {
     const char *quant = x->opts->quant;
-    bool copy = strcmp(quant, "copy") == 0;
+    bool copy = strcmp(quant, "copy") == 0, made = false; /* made: packed anew */
+    uint16_t dtype = t->part[0].w->v.dtype;
     int64_t width = t->dim[t->n_dims - 1];
+    for (int i = 0; i < t->n_parts; i++)
+        made |= t->part[i].b || (t->part[i].spec.form & LMF_FORM_TRANSPOSED) || lmf_form_changes_values(t->part[i].spec.form);
     *fell = false;
     t->fmt = t->n_dims < 2 || (t->row->flags & LMF_ROW_NO_QUANT) ? lmf_format_get(x->ctx, LMF_F32) :
-             copy ? lmf_format_get(x->ctx, t->w->v.dtype) : lmf_format_find(x->ctx, quant);
-    if (!t->fmt || (!copy && !t->fmt->written.summary) || (!t->fmt->pack && (t->fmt->dtype != t->w->v.dtype || t->b)))
+             copy ? lmf_format_get(x->ctx, dtype) : lmf_format_find(x->ctx, quant);
+    if (t->fmt)
+        for (int i = 0; i < t->n_parts; i++)
+            made |= t->part[i].w->v.dtype != t->fmt->dtype;
+    if (!t->fmt || (!copy && !t->fmt->written.summary) || (!t->fmt->pack && made))
         return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "tensors can't be written as %s", t->fmt ? t->fmt->name : quant);
     if (x->opts->format == LMF_EXPORT_HF && (t->fmt->flags & LMF_FORMAT_QUANT))
-        return LMF_FAIL(x->ctx, LMF_E_ARG, "a Hugging Face folder holds f32, f16 or bf16, not %s: give --quant f16, or --format gguf", t->fmt->name);
+        return LMF_FAIL(x->ctx, LMF_E_ARG, "a Hugging Face folder holds f32, f16 or bf16, not %s: give --quant f16, or --format gguf",
+                        t->fmt->name);
     if (width % t->fmt->block == 0)
         return LMF_OK;
     *fell = true;
@@ -56,89 +63,179 @@ static lmf_status choose_format(lmf_exporter *x, lmf_out_tensor *t, bool *fell)
     return LMF_OK;
 }
 
-static lmf_status add_item(lmf_exporter *x, const lmf_weight_row *row, int layer)
+/* The tensor of that name in the file: a new one, or that of other parts of the same matrix. */
+static lmf_status find_item(lmf_exporter *x, lmf_name_index *names, const char *name, lmf_out_tensor **out)
+{
+    int32_t at = lmf_name_index_find(names, name);
+    if (at < 0) {
+        const char *own = lmf_arena_strdup(&x->arena, name);
+        if (!own)
+            return LMF_NO_MEMORY(x->ctx, strlen(name), "a tensor's name");
+        at = (int32_t)x->n++;
+        x->items[at] = (lmf_out_tensor){ .name = own };
+        LMF_TRY(lmf_name_index_add(names, own, at));
+    }
+    *out = &x->items[at];
+    return LMF_OK;
+}
+
+static lmf_status add_item(lmf_exporter *x, lmf_name_index *names, const lmf_weight_row *row, int layer)
 {
     char role[160], name[256];
-    bool fell, gguf = x->opts->format == LMF_EXPORT_GGUF;
+    bool gguf = x->opts->format == LMF_EXPORT_GGUF;
     const char *pattern = gguf ? row->gguf : row->hf;
+    lmf_out_part p = { 0 };
+    lmf_out_tensor *t;
     LMF_TRY(lmf_model_name(x->ctx, row->role, layer, "", role, sizeof role));
-    const lmf_weight *w = lmf_weights_find(x->model->weights, role), *tied = row->tied ? lmf_weights_find(x->model->weights, row->tied) : NULL;
-    if (!w || (tied && tied->v.data == w->v.data))
+    const lmf_weight *tied = row->tied ? lmf_weights_find(x->model->weights, row->tied) : NULL;
+    p.w = lmf_weights_find(x->model->weights, role);
+    if (!p.w || (tied && tied->v.data == p.w->v.data))
         return LMF_OK;
     if (!pattern)
         return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the tensor %s has no place in a %s", role, gguf ? "GGUF file" : "Hugging Face folder");
     LMF_TRY(lmf_model_name(x->ctx, pattern, layer, "", name, sizeof name));
-    lmf_out_tensor *t = &x->items[x->n++];
-    *t = (lmf_out_tensor){ .role = w->name, .name = lmf_arena_strdup(&x->arena, name), .w = w, .row = row, .form = gguf ? row->gguf_form : row->hf_form, .n_dims = w->v.n_dims };
-    if (!t->name)
-        return LMF_NO_MEMORY(x->ctx, strlen(name), "a tensor's name");
-    if ((t->form & LMF_FORM_SLICE) || ((t->form & LMF_FORM_TRANSPOSED) && w->v.n_dims == 2))
-        return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "%s: %s is stored fused or transposed, which export does not write", x->model->arch->name, name);
-    memcpy(t->dim, w->v.dim, sizeof t->dim);
-    lmf_lora_find(x->lora, role, &t->a, &t->b);
+    LMF_TRY(find_item(x, names, name, &t));
+    LMF_TRY(lmf_row_form(x->model, row, gguf, p.w->v.dim[0], &p.spec));
+    if (t->n_parts == LMF_OUT_PARTS || (t->n_parts && !(p.spec.form & LMF_FORM_SLICE)))
+        return LMF_FAIL(x->ctx, LMF_E_INTERNAL, "%s: the tables have two roles for %s", x->model->arch->name, name);
+    lmf_lora_find(x->lora, role, &p.a, &p.b);
+    t->row = t->n_parts ? t->row : row;
+    t->n_dims = lmf_form_stored(&p.spec, p.w->v.n_dims, p.w->v.dim, t->dim);
+    t->part[t->n_parts++] = p;
+    return LMF_OK;
+}
+
+static int64_t part_rows(const lmf_out_part *p)
+{
+    return p->w->v.n_dims == 1 && p->spec.form != LMF_FORM_PLAIN ? p->w->v.dim[0] : lmf_view_rows(&p->w->v); /* a bias: each element is a row */
+}
+
+static int64_t part_width(const lmf_out_part *p)
+{
+    return lmf_view_count(&p->w->v) / (part_rows(p) ? part_rows(p) : 1);
+}
+
+/* Rows of all parts together, as the graph has them. */
+static int64_t all_rows(const lmf_out_tensor *t)
+{
+    int64_t n = 0;
+    for (int i = 0; i < t->n_parts; i++)
+        n += part_rows(&t->part[i]);
+    return n;
+}
+
+static lmf_status finish_item(lmf_exporter *x, lmf_out_tensor *t)
+{
+    bool fell;
+    if ((t->part[0].spec.form & LMF_FORM_SLICE) && all_rows(t) != t->part[0].spec.all_rows)
+        return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "%s has %lld rows, of which the model has %lld", t->name,
+                        (long long)t->part[0].spec.all_rows, (long long)all_rows(t));
     LMF_TRY(choose_format(x, t, &fell));
     x->report->n_fallback += fell;
     if (fell && !x->report->notes[0])
-        snprintf(x->report->notes, LMF_EXPORT_NOTES, "rows that are no whole %s blocks were written in a larger type: %s has rows of %lld and became %s", x->opts->quant, name,
-                 (long long)t->dim[t->n_dims - 1], t->fmt->name);
+        snprintf(x->report->notes, LMF_EXPORT_NOTES, "rows that are no whole %s blocks were written in a larger type: %s has rows of %lld "
+                 "and became %s", x->opts->quant, t->name, (long long)t->dim[t->n_dims - 1], t->fmt->name);
     return LMF_OK;
 }
 
 lmf_status lmf__export_list(lmf_exporter *x)
 {
+    lmf_name_index names;
+    lmf_status s = LMF_OK;
     x->items = lmf_arena_array(&x->arena, (size_t)x->model->weights->n + 1, sizeof *x->items);
     if (!x->items)
         return LMF_NO_MEMORY(x->ctx, (size_t)x->model->weights->n * sizeof *x->items, "the list of tensors");
-    for (const lmf_weight_row *row = x->model->arch->weights; row->role; row++) {
+    lmf_name_index_init(&names, x->ctx);
+    for (const lmf_weight_row *row = x->model->arch->weights; row->role && !s; row++) {
         bool layered = strstr(row->role, "{l}") != NULL;
-        for (int l = 0; l < (layered ? lmf_model_config(x->model)->n_layers : 1); l++)
-            LMF_TRY(add_item(x, row, layered ? l : -1));
+        for (int l = 0; l < (layered ? lmf_model_config(x->model)->n_layers : 1) && !s; l++)
+            s = add_item(x, &names, row, layered ? l : -1);
     }
-    return LMF_OK;
+    lmf_name_index_clear(&names);
+    for (int64_t i = 0; i < x->n && !s; i++)
+        s = finish_item(x, &x->items[i]);
+    return s;
 }
 
-void lmf__export_row(const lmf_out_tensor *t, int64_t i, int64_t k, float *to)
+void lmf__export_row(const lmf_out_part *p, int64_t i, int64_t k, float *to)
 {
-    const lmf_format *f = t->w->v.fmt;
-    f->unpack((const char *)t->w->v.data + (size_t)i * lmf_format_bytes(f, k), to, k);
-    if (!t->b)
+    const lmf_format *f = p->w->v.fmt;
+    f->unpack((const char *)p->w->v.data + (size_t)i * lmf_format_bytes(f, k), to, k);
+    if (!p->b)
         return;
-    int64_t rank = t->a->v.dim[0];
-    const float *a = t->a->v.data, *b = (const float *)t->b->v.data + i * rank;
+    int64_t rank = p->a->v.dim[0];
+    const float *a = p->a->v.data, *b = (const float *)p->b->v.data + i * rank;
     for (int64_t r = 0; r < rank; r++)
         for (int64_t j = 0; b[r] != 0 && j < k; j++)
             to[j] += b[r] * a[r * k + j];
 }
 
-lmf_status lmf__export_tensor(lmf_exporter *x, const lmf_out_tensor *t, lmf_export_sink sink, void *user)
+/* The part that row j of the file's matrix comes from, and its row *i. */
+static const lmf_out_part *find_row(const lmf_out_tensor *t, int64_t j, int64_t *i)
 {
-    if (t->own)
-        return sink(user, t->own, (size_t)t->dim[0] * sizeof *t->own);
-    int64_t k = t->dim[t->n_dims - 1], rows = lmf_view_rows(&t->w->v), heads = t->row->heads ? x->model->arch->dim(x->model->config, t->row->heads) : 0;
-    size_t stored = lmf_format_bytes(t->w->v.fmt, k), packed = lmf_format_bytes(t->fmt, k), room = (size_t)k * sizeof(float) + packed;
-    if (t->form == LMF_FORM_QK_PERMUTED && t->n_dims == 1) /* a bias: each element is a row */
-        rows = k, k = 1, stored = lmf_format_bytes(t->w->v.fmt, 1), packed = lmf_format_bytes(t->fmt, 1);
-    bool same = t->fmt->dtype == t->w->v.dtype && !t->b;
-    int64_t *from = NULL;
+    for (const lmf_out_part *p = t->part; p < t->part + t->n_parts; p++)
+        if ((*i = lmf_form_row_from(&p->spec, j, part_rows(p))) >= 0)
+            return p;
+    return NULL;
+}
+
+/* Row by row of the file; values: room for a row and its packed form. */
+static lmf_status write_rows(const lmf_out_tensor *t, int64_t k, float *values, lmf_export_sink sink, void *user)
+{
+    size_t packed = lmf_format_bytes(t->fmt, k);
     lmf_status s = LMF_OK;
-    if (t->form == LMF_FORM_QK_PERMUTED && !(from = lmf_alloc(x->ctx, (size_t)rows * sizeof *from)))
-        return LMF_NO_MEMORY(x->ctx, (size_t)rows * sizeof *from, t->name);
-    for (int64_t i = 0; from && i < rows; i++) /* which graph row stands at each of the file's */
-        from[lmf_form_qk_row(i, rows, heads)] = i;
-    float *values = lmf_alloc(x->ctx, room);
-    if (!values)
-        s = LMF_NO_MEMORY(x->ctx, room, t->name);
-    for (int64_t i = 0; !s && i < rows; i++) {
-        int64_t r = from ? from[i] : i;
-        if (same) {
-            s = sink(user, (const char *)t->w->v.data + (size_t)r * stored, stored);
+    for (int64_t j = 0, n = all_rows(t), i; j < n && !s; j++) {
+        const lmf_out_part *p = find_row(t, j, &i);
+        LMF_ASSERT(p);
+        if (t->fmt->dtype == p->w->v.dtype && !p->b && !lmf_form_changes_values(p->spec.form)) {
+            s = sink(user, (const char *)p->w->v.data + (size_t)i * packed, packed);
             continue;
         }
-        lmf__export_row(t, r, k, values);
+        lmf__export_row(p, i, k, values);
+        lmf_form_values_to(&p->spec, values, k);
         t->fmt->pack(values, values + k, k);
         s = sink(user, values + k, packed);
     }
+    return s;
+}
+
+/* The matrix is made whole, then written column by column. */
+static lmf_status write_turned(lmf_exporter *x, const lmf_out_tensor *t, lmf_export_sink sink, void *user)
+{
+    int64_t k = t->dim[0], n = t->dim[1];
+    size_t whole = (size_t)(n * k) * sizeof(float), packed = lmf_format_bytes(t->fmt, n), room = whole + (size_t)n * sizeof(float) + packed;
+    float *m = lmf_alloc(x->ctx, room), *row = m + n * k;
+    lmf_status s = LMF_OK;
+    if (!m)
+        return LMF_NO_MEMORY(x->ctx, room, t->name);
+    for (int64_t j = 0, i; j < n; j++) {
+        const lmf_out_part *p = find_row(t, j, &i);
+        LMF_ASSERT(p);
+        lmf__export_row(p, i, k, m + j * k);
+        lmf_form_values_to(&p->spec, m + j * k, k);
+    }
+    for (int64_t c = 0; c < k && !s; c++) {
+        for (int64_t j = 0; j < n; j++)
+            row[j] = m[j * k + c];
+        t->fmt->pack(row, row + n, n);
+        s = sink(user, row + n, packed);
+    }
+    lmf_free(x->ctx, m, room);
+    return s;
+}
+
+lmf_status lmf__export_tensor(lmf_exporter *x, const lmf_out_tensor *t, lmf_export_sink sink, void *user)
+{
+    if (t->n_parts == 0)
+        return sink(user, t->own, (size_t)t->dim[0] * sizeof *t->own);
+    if ((t->part[0].spec.form & LMF_FORM_TRANSPOSED) && t->n_dims == 2)
+        return write_turned(x, t, sink, user);
+    int64_t k = part_width(&t->part[0]);
+    size_t room = (size_t)k * sizeof(float) + lmf_format_bytes(t->fmt, k);
+    float *values = lmf_alloc(x->ctx, room);
+    if (!values)
+        return LMF_NO_MEMORY(x->ctx, room, t->name);
+    lmf_status s = write_rows(t, k, values, sink, user);
     lmf_free(x->ctx, values, room);
-    lmf_free(x->ctx, from, (size_t)rows * sizeof *from);
     return s;
 }

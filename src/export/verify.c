@@ -33,16 +33,16 @@ static lmf_status compare_tensors(const lmf_exporter *x, const lmf_model *got)
     return LMF_OK;
 }
 
-static lmf_status compare_values(const lmf_exporter *x, const lmf_out_tensor *t, const lmf_weight *got)
+static lmf_status compare_values(const lmf_exporter *x, const lmf_out_tensor *t, const lmf_out_part *p, const lmf_weight *got)
 {
-    int64_t k = t->dim[t->n_dims - 1], rows = lmf_view_rows(&t->w->v);
+    int64_t k = p->w->v.dim[p->w->v.n_dims - 1], rows = lmf_view_rows(&p->w->v);
     size_t bytes = 2 * (size_t)k * sizeof(float), stored = lmf_format_bytes(got->v.fmt, k);
     float *want = lmf_alloc(x->ctx, bytes), *have = want + k;
     double sum = 0, error = 0;
     if (!want)
         return LMF_NO_MEMORY(x->ctx, bytes, "comparing tensors");
     for (int64_t i = 0; i < rows; i++) {
-        lmf__export_row(t, i, k, want);
+        lmf__export_row(p, i, k, want);
         got->v.fmt->unpack((const char *)got->v.data + (size_t)i * stored, have, k);
         for (int64_t j = 0; j < k; j++) {
             double d = (double)want[j] - (double)have[j];
@@ -62,8 +62,10 @@ static lmf_status compare_values(const lmf_exporter *x, const lmf_out_tensor *t,
 static lmf_status compare_all_values(const lmf_exporter *x, const lmf_model *got)
 {
     for (int64_t i = 0; i < x->n; i++)
-        if (x->items[i].w)
-            LMF_TRY(compare_values(x, &x->items[i], lmf_weights_find(got->weights, x->items[i].role)));
+        for (int k = 0; k < x->items[i].n_parts; k++) {
+            const lmf_out_part *p = &x->items[i].part[k];
+            LMF_TRY(compare_values(x, &x->items[i], p, lmf_weights_find(got->weights, p->w->name)));
+        }
     return LMF_OK;
 }
 
@@ -207,8 +209,11 @@ static void set_limits(const lmf_exporter *x)
     r->dlogit_limit = 1e-3, r->kl_limit = 1e-6;
     for (int64_t i = 0; i < x->n; i++) {
         const lmf_out_tensor *t = &x->items[i];
-        if (!t->w || (t->w->v.dtype == t->fmt->dtype && !t->b))
-            continue; /* copied: changes nothing */
+        bool copied = true;
+        for (int k = 0; k < t->n_parts; k++)
+            copied &= t->part[k].w->v.dtype == t->fmt->dtype && !t->part[k].b;
+        if (copied) /* changes nothing */
+            continue;
         const lmf_format_written *w = &t->fmt->written;
         r->dlogit_limit = w->dlogit > 0 ? r->dlogit_limit : 0;
         r->kl_limit = w->kl > r->kl_limit ? w->kl : r->kl_limit;

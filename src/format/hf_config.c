@@ -75,9 +75,26 @@ static const char *text_of(const json_t *v)
     return json_is_string(v) ? json_string_value(v) : "";
 }
 
+/* A model with more than text keeps the keys of its text part in text_config: they are laid over root's own; class and type stay. */
+static lmf_status unfold_text(lmf_ctx *ctx, json_t *root)
+{
+    const char *key;
+    json_t *value, *text = json_object_get(root, "text_config");
+    if (!json_is_object(text))
+        return LMF_OK;
+    json_incref(text);
+    bool ok = !json_object_del(root, "text_config");
+    json_object_foreach(text, key, value)
+        if (strcmp(key, "architectures") && (strcmp(key, "model_type") || missing(root, "model_type")))
+            ok = ok && !json_object_set(root, key, value);
+    json_decref(text);
+    return ok ? LMF_OK : LMF_NO_MEMORY(ctx, 256, "a model configuration");
+}
+
 static lmf_status take_root(lmf_ctx *ctx, json_t *root, lmf_hf_config *out)
 {
-    lmf_status s = fill_dialects(ctx, root);
+    lmf_status s = unfold_text(ctx, root);
+    s = s ? s : fill_dialects(ctx, root);
     if (s) {
         json_decref(root);
         return s;

@@ -4,7 +4,7 @@
  *
  * config.json exists in two dialects (transformers 4: torch_dtype, rope_theta, rope_scaling; 5: dtype,
  * rope_parameters). Opening one fills in the keys of the other, so an architecture's table may ask for either
- * spelling by dotted path (json.h); saving writes both.
+ * spelling by dotted path (json.h); saving writes both. Keys of a nested text_config are laid over the outer ones.
  * tokenizer.json is read for models of type BPE; others are refused by name.
  * Owner: the caller's storage, open/close; strings are views into the parsed JSON and die with close.
  * Threads: read only after opening.

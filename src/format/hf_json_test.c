@@ -106,6 +106,13 @@ static void both_dialects(void **state)
         { "{\"rope_parameters\":{\"rope_theta\":6.0,\"rope_type\":\"yarn\",\"factor\":4}}", "rope_scaling.rope_theta", NULL },
         { "{\"rope_parameters\":{\"full_attention\":{\"rope_theta\":6.0}}}", "rope_parameters.full_attention.rope_theta", "6.0" },
         { "{\"rope_parameters\":{\"full_attention\":{\"rope_theta\":6.0}}}", "rope_theta", NULL },
+        { "{\"hidden_size\":1,\"text_config\":{\"hidden_size\":2}}", "hidden_size", "2" },
+        { "{\"tie_word_embeddings\":true,\"text_config\":{\"hidden_size\":2}}", "tie_word_embeddings", "true" },
+        { "{\"model_type\":\"a\",\"text_config\":{\"model_type\":\"b\"}}", "model_type", "\"a\"" },
+        { "{\"text_config\":{\"model_type\":\"b\"}}", "model_type", "\"b\"" },
+        { "{\"text_config\":{\"rope_theta\":5.0}}", "rope_parameters.rope_theta", "5.0" },
+        { "{\"text_config\":{\"x\":1}}", "text_config", NULL },
+        { "{\"text_config\":3}", "text_config", "3" }, /* nobody knows what it is: refused later */
         { "{\"torch_dtype\":\"float16\"}", "dtype", "\"float16\"" },
         { "{\"dtype\":\"bfloat16\"}", "torch_dtype", "\"bfloat16\"" },
         { "{\"dtype\":\"bfloat16\",\"torch_dtype\":\"float16\"}", "torch_dtype", "\"float16\"" },

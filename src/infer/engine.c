@@ -40,11 +40,11 @@ static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
 static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
 {
     const lmf_config_base *c = lmf_model_config(e->model);
-    lmf_state_spec state;
+    lmf_layer_state state = lmf_arch_state(e->model->arch, e->model->config); /* windows take no less: pages stay */
     LMF_TRY(check_opts(e, o));
-    e->model->arch->state(e->model->config, &state);
-    if (state.recurrent_bytes || state.window)
-        return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "the architecture %s keeps recurrent or windowed state, which the engine does not serve", e->model->arch->name);
+    if (state.recurrent_bytes)
+        return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "the architecture %s keeps recurrent state, which the engine does not serve",
+                        e->model->arch->name);
     e->max_seqs = o->max_seqs;
     e->context = o->context ? o->context : c->context < DEFAULT_CONTEXT ? c->context : DEFAULT_CONTEXT;
     e->page_size = o->page_size;
@@ -59,7 +59,7 @@ static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
     e->make_mask = o->mask;
     e->force = o->force;
     e->mask_user = o->mask_user;
-    int64_t per_tok = state.kv_width * state.n_kv_layers * (o->cache_dtype == LMF_F32 ? 4 : 2), tok = o->cache_tok;
+    int64_t per_tok = state.kv_width * (o->cache_dtype == LMF_F32 ? 4 : 2), tok = o->cache_tok;
     if (!tok) {
         tok = (int64_t)e->max_seqs * e->context;
         if (per_tok && tok > ((int64_t)1 << 30) / per_tok)

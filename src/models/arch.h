@@ -7,24 +7,28 @@
  * vocabulary, D width, F feed-forward width, H query heads, K key/value heads, C head size, L layers, E experts. */
 #ifndef LMF_MODELS_ARCH_H
 #define LMF_MODELS_ARCH_H
+#include "format/forms.h"
 #include "graph/batch.h"
 
-enum { LMF_HPARAM_I32, LMF_HPARAM_F32, LMF_HPARAM_BOOL, LMF_HPARAM_TEXT }; /* TEXT: char[LMF_HPARAM_TEXT_BYTES] */
-enum { LMF_HPARAM_TEXT_BYTES = 33 };                                    /* 32 bytes and a NUL; longer ones are refused */
+enum { LMF_HPARAM_I32, LMF_HPARAM_F32, LMF_HPARAM_BOOL, LMF_HPARAM_TEXT, /* TEXT: char[LMF_HPARAM_TEXT_BYTES] */
+       LMF_HPARAM_LIST };               /* lmf_hparam_list: numbers, or words by their number */
+enum { LMF_HPARAM_TEXT_BYTES = 33,      /* 32 bytes and a NUL; longer ones are refused */
+       LMF_HPARAM_LIST_ITEMS = 1024 };  /* as many as layers; longer ones are refused */
+typedef struct lmf_hparam_list { int32_t n; float v[LMF_HPARAM_LIST_ITEMS]; } lmf_hparam_list; /* n 0: the file does not say it */
 
+/* IMPLIED: where a file form has no place for it, the rest of the file says it. NULL_IS_0: null in config.json is 0, not the fallback. */
+enum { LMF_HPARAM_IMPLIED = 1, LMF_HPARAM_NULL_IS_0 = 2 };
 typedef struct lmf_hparam {          /* ends with field NULL */
     const char *field;               /* name in the config struct, for sentences */
-    const char *hf, *gguf;           /* dotted path in config.json; key with {arch} for the architecture's name; NULL: not in that form */
+    const char *hf, *gguf;           /* paths "a.b|c" in config.json: the first that is there counts, the first of all is written; key
+                                        with {arch} for the architecture's name. NULL: a value other than the fallback is not exported */
     uint16_t    kind, offset;
     double      fallback;            /* where the file has none */
     bool        required;
     const char *present;             /* BOOL: says whether the model has the tensor of this role; a file that says otherwise is refused */
+    const char *words;               /* LIST of words: "full_attention|sliding_attention" */
+    uint8_t     flags;               /* LMF_HPARAM_IMPLIED ... */
 } lmf_hparam;
-
-enum { LMF_FORM_PLAIN,               /* as the graph wants it; the others are bits, and a fused Conv1D is two of them */
-       LMF_FORM_TRANSPOSED = 1,      /* [in, out] instead of [out, in] */
-       LMF_FORM_QK_PERMUTED = 2,     /* rows of each head interleaved: GGUF's llama rope order */
-       LMF_FORM_SLICE = 4 };         /* part hf_part of a fused matrix, whose parts are stacked along the output dimension */
 
 enum { LMF_ROW_OPTIONAL = 1, LMF_ROW_LORA_TARGET = 2,
        LMF_ROW_NO_QUANT = 4 };       /* always f32 in memory: norms, biases */
@@ -33,7 +37,7 @@ typedef struct lmf_weight_row {      /* ends with role NULL */
     const char *hf, *gguf;           /* name patterns with {l}; NULL: not stored in that form */
     const char *shape;               /* "H*C,D" */
     const char *tied;                /* role whose bytes it shares when the file has none of its own, or NULL */
-    uint8_t     hf_form, gguf_form;  /* LMF_FORM_* */
+    uint8_t     hf_form, gguf_form;  /* LMF_FORM_* (format/forms.h) */
     uint8_t     hf_part, hf_n_parts; /* SLICE, in either file form: which part, of how many equal ones */
     const char *parts;               /* SLICE of unequal parts: their rows, "H*C,K*C,K*C"; at most 5. NULL: equal */
     char        heads;               /* QK_PERMUTED: letter of the number of heads */
@@ -42,8 +46,12 @@ typedef struct lmf_weight_row {      /* ends with role NULL */
 } lmf_weight_row;
 
 typedef struct lmf_head_spec { const char *role; float scale; } lmf_head_spec; /* logits = scale * x W^T */
-/* What one sequence keeps between steps, for memory plans. */
-typedef struct lmf_state_spec { int64_t kv_width; int n_kv_layers; int64_t recurrent_bytes; int window; } lmf_state_spec;
+/* What one sequence keeps of a layer between steps. */
+typedef struct lmf_layer_state {
+    int64_t kv_width;                /* elements of keys and values a token; 0: it keeps none, or reads another layer's */
+    int32_t window;                  /* tokens that it looks back at, itself included; 0: all */
+    int64_t recurrent_bytes;
+} lmf_layer_state;
 
 /* A near relative says which architecture it is like and gives what differs: a row of a field or role that the other has replaces
  * that row (without paths, or without a shape: it goes), others are added behind; functions and sizes that are 0 are the other's. Its
@@ -61,7 +69,7 @@ struct lmf_arch {
     const lmf_weight_row *weights;
     int64_t   (*dim)(const void *config, char letter);             /* -1: no such letter */
     lmf_status (*check)(lmf_ctx *, void *config);                  /* fills derived fields; cross-field invariants */
-    void       (*state)(const void *config, lmf_state_spec *);
+    lmf_layer_state (*state)(const void *config, int layer);
     lmf_tensor *(*embed)(lmf_graph *, const lmf_batch *);          /* [T, D] */
     lmf_tensor *(*body)(lmf_graph *, const lmf_batch *, lmf_tensor *x); /* [T, D] after the last norm: never logits */
     void       (*head)(const void *config, lmf_head_spec *);

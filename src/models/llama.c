@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* llama: Llama 1 to 3, SmolLM, SmolLM2, TinyLlama, Mistral without a window. Pre-norm decoder with grouped-query attention,
- * rotary positions and SwiGLU. Touvron et al. 2023, arXiv 2302.13971; transformers' LlamaForCausalLM. */
+/* llama: Llama 1 to 3, SmolLM, SmolLM2, TinyLlama. Pre-norm decoder with grouped-query attention,
+ * rotary positions and SwiGLU. Touvron et al. 2023, arXiv 2302.13971; transformers' LlamaForCausalLM.
+ * oracle: {"model_type": "llama", "attention_bias": true, "mlp_bias": true}
+ * oracle: {"model_type": "llama", "head_dim": 32, "tie_word_embeddings": true, "rope_parameters": {"rope_type": "llama3", "rope_theta": 5000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}} */
 #include <math.h>
 #include <string.h>
 #include "models/llama.h"
@@ -20,15 +22,15 @@ static const lmf_hparam hparams[] = {
     { "head_size", "head_dim", "{arch}.attention.key_length", LMF_HPARAM_I32, offsetof(llama_config, head_size), 0, false },
     { "ffn", "intermediate_size", "{arch}.feed_forward_length", LMF_HPARAM_I32, offsetof(llama_config, ffn), 0, true },
     { "eps", "rms_norm_eps", "{arch}.attention.layer_norm_rms_epsilon", LMF_HPARAM_F32, offsetof(llama_config, eps), 0, true },
-    { "rope_base", "rope_theta", "{arch}.rope.freq_base", LMF_HPARAM_F32, offsetof(llama_config, rope_base), 10000, false },
-    { "rope_type", "rope_parameters.rope_type", "{arch}.rope.scaling.type", LMF_HPARAM_TEXT, offsetof(llama_config, rope_type), 0, false },
-    { "rope_factor", "rope_parameters.factor", "{arch}.rope.scaling.factor", LMF_HPARAM_F32, offsetof(llama_config, rope_factor), 1, false },
-    { "rope_low", "rope_parameters.low_freq_factor", NULL, LMF_HPARAM_F32, offsetof(llama_config, rope_low), 1, false },
-    { "rope_high", "rope_parameters.high_freq_factor", NULL, LMF_HPARAM_F32, offsetof(llama_config, rope_high), 4, false },
-    { "rope_context", "rope_parameters.original_max_position_embeddings", NULL, LMF_HPARAM_I32, offsetof(llama_config, rope_context), 8192, false },
-    { "activation", "hidden_act", NULL, LMF_HPARAM_TEXT, offsetof(llama_config, activation), 0, false },
-    { "n_rot", NULL, "{arch}.rope.dimension_count", LMF_HPARAM_I32, offsetof(llama_config, n_rot), 0, false },
-    { "tied", "tie_word_embeddings", NULL, LMF_HPARAM_BOOL, offsetof(llama_config, tied), 0, false },
+    { "rope_base", "rope_theta", "{arch}.rope.freq_base", LMF_HPARAM_F32, offsetof(llama_config, rope.base), 10000, false },
+    { "rope_type", "rope_parameters.rope_type", "{arch}.rope.scaling.type", LMF_HPARAM_TEXT, offsetof(llama_config, rope.type), 0, false },
+    { "rope_factor", "rope_parameters.factor", "{arch}.rope.scaling.factor", LMF_HPARAM_F32, offsetof(llama_config, rope.factor), 1, false },
+    { "rope_low", "rope_parameters.low_freq_factor", NULL, LMF_HPARAM_F32, offsetof(llama_config, rope.low), 1, false, .flags = LMF_HPARAM_IMPLIED },
+    { "rope_high", "rope_parameters.high_freq_factor", NULL, LMF_HPARAM_F32, offsetof(llama_config, rope.high), 4, false, .flags = LMF_HPARAM_IMPLIED },
+    { "rope_context", "rope_parameters.original_max_position_embeddings", NULL, LMF_HPARAM_I32, offsetof(llama_config, rope.context), 8192, false, .flags = LMF_HPARAM_IMPLIED },
+    { "activation", "hidden_act", NULL, LMF_HPARAM_TEXT, offsetof(llama_config, activation), 0, false, .flags = LMF_HPARAM_IMPLIED },
+    { "n_rot", NULL, "{arch}.rope.dimension_count", LMF_HPARAM_I32, offsetof(llama_config, rope.n_rot), 0, false, .flags = LMF_HPARAM_IMPLIED },
+    { "tied", "tie_word_embeddings", NULL, LMF_HPARAM_BOOL, offsetof(llama_config, tied), 0, false, .flags = LMF_HPARAM_IMPLIED },
     { "attention_bias", "attention_bias", NULL, LMF_HPARAM_BOOL, offsetof(llama_config, attention_bias), 0, false, "layers.0.attn.q_bias" },
     { "mlp_bias", "mlp_bias", NULL, LMF_HPARAM_BOOL, offsetof(llama_config, mlp_bias), 0, false, "layers.0.mlp.gate_bias" },
     { 0 }
@@ -80,9 +82,8 @@ static int64_t dim(const void *config, char letter)
     return -1;
 }
 
-lmf_status lmf__llama_check(lmf_ctx *ctx, void *config)
+lmf_status lmf__llama_check_sizes(lmf_ctx *ctx, lmf_llama_config *c)
 {
-    llama_config *c = config;
     if (c->n_kv_heads == 0)
         c->n_kv_heads = c->n_heads;
     if (c->head_size == 0 && c->base.width % c->n_heads)
@@ -91,59 +92,28 @@ lmf_status lmf__llama_check(lmf_ctx *ctx, void *config)
         c->head_size = c->base.width / c->n_heads;
     if (c->n_heads % c->n_kv_heads)
         return LMF_FAIL(ctx, LMF_E_FORMAT, "the model's %d heads are no multiple of its %d key/value heads", c->n_heads, c->n_kv_heads);
-    if (c->head_size % 2 || c->head_size > 1024)
-        return LMF_FAIL(ctx, LMF_E_FORMAT, "heads of %d can't be rotated: an even size up to 1024 is needed", c->head_size);
-    if (!(c->rope_base > 0) || !(c->rope_factor > 0))
-        return LMF_FAIL(ctx, LMF_E_FORMAT, "rope base %g and rope factor %g must be positive", (double)c->rope_base, (double)c->rope_factor);
     if (!((double)c->eps >= 1e-12 && c->eps <= 1))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "the norms' epsilon %g must lie between 1e-12 and 1", (double)c->eps);
-    if (c->rope_type[0] && strcmp(c->rope_type, "default") && strcmp(c->rope_type, "none") && strcmp(c->rope_type, "linear") && strcmp(c->rope_type, "llama3"))
-        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "rope scaling \"%s\" is not supported; linear and llama3 are", c->rope_type);
-    if (c->rope_factor != 1 && (!c->rope_type[0] || strcmp(c->rope_type, "default") == 0))
-        return LMF_FAIL(ctx, LMF_E_FORMAT, "the rope scaling has a factor of %g but no type; it must say linear or llama3", (double)c->rope_factor);
-    if (strcmp(c->rope_type, "llama3") == 0 && !(c->rope_low > 0 && c->rope_high > c->rope_low && c->rope_context > 0))
-        return LMF_FAIL(ctx, LMF_E_FORMAT, "llama3 rope scaling from %g to %g over a context of %d is not possible", (double)c->rope_low, (double)c->rope_high, c->rope_context);
-    if (c->n_rot && c->n_rot != c->head_size)
-        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "%d of a head's %d dimensions rotate; all of them must", c->n_rot, c->head_size);
     if (c->activation[0] && strcmp(c->activation, "silu") && strcmp(c->activation, "swish"))
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the activation \"%s\" is not supported; silu is", c->activation);
     return LMF_OK;
 }
 
-static void state(const void *config, lmf_state_spec *s)
+lmf_status lmf__llama_check(lmf_ctx *ctx, void *config)
 {
-    const llama_config *c = config;
-    *s = (lmf_state_spec){ .kv_width = 2 * (int64_t)c->n_kv_heads * c->head_size, .n_kv_layers = c->base.n_layers };
+    llama_config *c = config;
+    LMF_TRY(lmf__llama_check_sizes(ctx, c));
+    if (c->rope.n_rot && c->rope.n_rot != c->head_size)
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "%d of a head's %d dimensions rotate; all of them must", c->rope.n_rot, c->head_size);
+    c->rope.n_rot = c->head_size;
+    return lmf_rope_check(ctx, &c->rope);
 }
 
-/* Radians a position for each pair. Long-context factors come from the file (GGUF) or from llama3's rule (config.json). */
-static lmf_tensor *rope_freq(lmf_graph *g, const llama_config *c)
+static lmf_layer_state state(const void *config, int layer)
 {
-    float freq[512];
-    int64_t half = c->head_size / 2;
-    const lmf_weight *factors = lmf_weights_find(lmf_nn_of(g)->weights, "rope_factors");
-    for (int64_t i = 0; factors && i < half; i++)
-        if (!(lmf_get(&factors->v, i) > 0)) {
-            g->status = LMF_FAIL(g->ctx, LMF_E_FORMAT, "rope_freqs.weight: factor %lld is %g; it must be positive", (long long)i, lmf_get(&factors->v, i));
-            return NULL;
-        }
-    for (int64_t i = 0; i < half; i++) {
-        double f = pow((double)c->rope_base, -2.0 * (double)i / c->head_size), wave = 2 * M_PI / f;
-        if (factors) {
-            f /= lmf_get(&factors->v, i);
-        } else if (strcmp(c->rope_type, "linear") == 0) {
-            f /= (double)c->rope_factor;
-        } else if (strcmp(c->rope_type, "llama3") == 0) {
-            double low = c->rope_context / (double)c->rope_low, high = c->rope_context / (double)c->rope_high;
-            double smooth = (c->rope_context / wave - (double)c->rope_low) / (double)(c->rope_high - c->rope_low);
-            if (wave > low)
-                f /= (double)c->rope_factor;
-            else if (wave >= high)
-                f = (1 - smooth) * f / (double)c->rope_factor + smooth * f;
-        }
-        freq[i] = (float)f;
-    }
-    return lmf_graph_const(g, "rope_freq", LMF_F32, 1, &half, freq);
+    const llama_config *c = config;
+    (void)layer;
+    return (lmf_layer_state){ .kv_width = 2 * (int64_t)c->n_kv_heads * c->head_size, .window = c->window };
 }
 
 static lmf_tensor *embed(lmf_graph *g, const lmf_batch *in)
@@ -154,9 +124,9 @@ static lmf_tensor *embed(lmf_graph *g, const lmf_batch *in)
 static lmf_tensor *body(lmf_graph *g, const lmf_batch *in, lmf_tensor *x)
 {
     const llama_config *c = g->config;
-    lmf_rope_attrs rope = { .head_size = c->head_size, .n_rot = c->head_size, .scale = 1 };
-    lmf_attention_attrs attn = { c->n_heads, c->n_kv_heads, c->head_size, 0, 1 / sqrtf((float)c->head_size) };
-    lmf_tensor *freq = rope_freq(g, c);
+    lmf_rope_attrs rope = { .head_size = c->head_size, .n_rot = c->rope.n_rot, .scale = 1 };
+    lmf_attention_attrs attn = { c->n_heads, c->n_kv_heads, c->head_size, c->window, 1 / sqrtf((float)c->head_size) };
+    lmf_tensor *freq = lmf_nn_rope_freq(g, &c->rope, "rope_freq");
     for (int l = 0; l < c->base.n_layers; l++) {
         lmf_graph_block(g, l);
         lmf_qkv p = lmf_nn_norm_qkv(g, x, "attn_norm", c->eps, "attn.q", "attn.k", "attn.v");
@@ -176,7 +146,7 @@ static void head(const void *config, lmf_head_spec *s)
 }
 
 const lmf_arch lmf_arch_llama = {
-    .name = "llama", .hf_class = (const char *const[]){ "LlamaForCausalLM", "MistralForCausalLM", NULL },
+    .name = "llama", .hf_class = (const char *const[]){ "LlamaForCausalLM", NULL },
     .gguf_arch = (const char *const[]){ "llama", NULL },
     .hf_model_type = "llama", .config_bytes = sizeof(llama_config), .hparams = hparams, .weights = weights, .dim = dim, .check = lmf__llama_check,
     .state = state, .embed = embed, .body = body, .head = head,

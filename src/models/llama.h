@@ -3,19 +3,20 @@
 #ifndef LMF_MODELS_LLAMA_H
 #define LMF_MODELS_LLAMA_H
 #include "models/arch.h"
+#include "nn/rope_freq.h"
 
 typedef struct lmf_llama_config {
     lmf_config_base base;            /* n_layers, width, vocab, context */
-    int32_t n_heads, n_kv_heads, head_size, ffn;
-    float   eps, rope_base, rope_factor, rope_low, rope_high;
-    int32_t rope_context;            /* original context of llama3 scaling */
-    char    rope_type[LMF_HPARAM_TEXT_BYTES];
-    char    activation[LMF_HPARAM_TEXT_BYTES];
-    int32_t n_rot;                   /* dimensions of a head that rotate, where a file says so */
-    bool    tied, attention_bias, mlp_bias;
+    int32_t  n_heads, n_kv_heads, head_size, ffn;
+    float    eps;
+    lmf_rope_spec rope;
+    char     activation[LMF_HPARAM_TEXT_BYTES];
+    int32_t  window;                 /* of every layer; 0: none */
+    bool     tied, attention_bias, mlp_bias;
 } lmf_llama_config;
 
 extern const lmf_arch lmf_arch_llama;
 lmf_status lmf__llama_check(lmf_ctx *ctx, void *config);
+lmf_status lmf__llama_check_sizes(lmf_ctx *ctx, lmf_llama_config *c); /* of heads, alone: fills what the file did not say */
 
 #endif

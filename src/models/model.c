@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: nothing of a file is trusted here; every failure names the file (lmf_model_open adds its path). */
 #include "models/model.h"
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/checked.h"
@@ -91,30 +90,17 @@ lmf_head_spec lmf_model_head(const lmf_model *m)
     return head;
 }
 
-lmf_status lmf__model_set_hparam(lmf_model *m, const lmf_hparam *h, double value)
+lmf_layer_state lmf_arch_state(const lmf_arch *arch, const void *config)
 {
-    char *at = (char *)m->config + h->offset;
-    if (h->kind == LMF_HPARAM_F32)
-        *(float *)at = (float)value;
-    else if (h->kind == LMF_HPARAM_BOOL)
-        *(bool *)at = value != 0;
-    else if (h->kind == LMF_HPARAM_I32 && value == floor(value) && fabs(value) < 2147483648.0)
-        *(int32_t *)at = (int32_t)value;
-    else if (h->kind == LMF_HPARAM_I32)
-        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is %g, which is no 32-bit integer", h->field, value);
-    if (h->kind == LMF_HPARAM_F32 && !isfinite((float)value))
-        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is not finite", h->field);
-    return LMF_OK;
-}
-
-lmf_status lmf__model_set_text(lmf_model *m, const lmf_hparam *h, const char *text, size_t n)
-{
-    if (n >= LMF_HPARAM_TEXT_BYTES || memchr(text, 0, n))
-        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s is a text of %zu bytes; at most %d are possible", h->field, n, LMF_HPARAM_TEXT_BYTES - 1);
-    char *to = (char *)m->config + h->offset;
-    memcpy(to, text, n);
-    to[n] = 0;
-    return LMF_OK;
+    const lmf_config_base *c = config;
+    lmf_layer_state all = { 0 };
+    for (int l = 0; l < c->n_layers; l++) {
+        lmf_layer_state one = arch->state(config, l);
+        all.kv_width += one.kv_width;
+        all.recurrent_bytes += one.recurrent_bytes;
+        all.window = one.window > all.window ? one.window : all.window;
+    }
+    return all;
 }
 
 lmf_status lmf__model_check_config(lmf_model *m)
@@ -131,21 +117,22 @@ lmf_status lmf__model_check_config(lmf_model *m)
     return m->arch->check(m->ctx, m->config);
 }
 
-/* Bytes of src in the graph's form: where they lie, or turned into memory of the set. */
-static lmf_status add_weight(lmf_model *m, const lmf_weight_row *row, const char *role, const lmf_source *src, uint8_t form)
+lmf_status lmf_row_form(const lmf_model *m, const lmf_weight_row *row, bool gguf, int64_t rows, lmf_form_spec *out)
 {
-    int64_t want[LMF_MAX_DIMS];
+    *out = (lmf_form_spec){ .form = gguf ? row->gguf_form : row->hf_form, .n_heads = row->heads ? m->arch->dim(m->config, row->heads) : 0 };
+    if (lmf_row_slice(m->arch, m->config, row, rows, &out->first_row, &out->all_rows))
+        return LMF_OK;
+    return LMF_FAIL(m->ctx, LMF_E_SHAPE, "%s: the configuration gives the parts of \"%s\" no possible shape (%s)", m->arch->name,
+                    gguf ? row->gguf : row->hf, row->parts ? row->parts : row->shape);
+}
+
+/* The shape that the configuration gives, and values that are numbers. */
+static lmf_status check_source(const lmf_model *m, const lmf_source *src, const lmf_form_spec *spec, int n_dims, const int64_t *want)
+{
     char a[96], b[96];
-    int n_dims = lmf_shape_eval(m->arch, m->config, row->shape, want);
     const lmf_format *f = lmf_format_get(m->ctx, src->dtype);
-    lmf_form_spec spec = { .form = form, .n_heads = row->heads ? m->arch->dim(m->config, row->heads) : 0 };
-    if (!f || !f->unpack)
-        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tensor \"%s\" has data type %d, which LMFast can't compute with", src->name, src->dtype);
     lmf_view need = { .fmt = f }, have = { .fmt = f, .n_dims = (uint8_t)src->n_dims };
-    if (n_dims && lmf_row_slice(m->arch, m->config, row, want[0], &spec.first_row, &spec.all_rows))
-        need.n_dims = (uint8_t)lmf_form_stored(&spec, n_dims, want, need.dim);
-    if (need.n_dims == 0)
-        return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\": the configuration gives it no possible shape (%s)", src->name, row->shape);
+    need.n_dims = (uint8_t)lmf_form_stored(spec, n_dims, want, need.dim);
     if (src->n_dims > LMF_MAX_DIMS)
         return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\" has %d dimensions; at most %d are possible", src->name, src->n_dims, LMF_MAX_DIMS);
     memcpy(have.dim, src->dim, (size_t)src->n_dims * sizeof *src->dim);
@@ -155,16 +142,32 @@ static lmf_status add_weight(lmf_model *m, const lmf_weight_row *row, const char
         return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\" is %s; this configuration wants %s", src->name, b, a);
     if (!lmf_floats_are_finite(src->dtype, src->data, src->bytes) || !lmf_scales_are_finite(f, src->data, src->bytes))
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "tensor \"%s\" holds values that are not finite", src->name);
-    bool to_f32 = (row->flags & LMF_ROW_NO_QUANT) && src->dtype != LMF_F32;
+    return LMF_OK;
+}
+
+/* Bytes of src in the graph's form: where they lie, or turned into memory of the set. */
+static lmf_status add_weight(lmf_model *m, const lmf_weight_row *row, const char *role, const lmf_source *src, bool gguf)
+{
+    int64_t want[LMF_MAX_DIMS];
+    int n_dims = lmf_shape_eval(m->arch, m->config, row->shape, want);
+    const lmf_format *f = lmf_format_get(m->ctx, src->dtype);
+    lmf_form_spec spec;
+    if (!f || !f->unpack)
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tensor \"%s\" has data type %d, which LMFast can't compute with", src->name, src->dtype);
+    if (n_dims == 0)
+        return LMF_FAIL(m->ctx, LMF_E_SHAPE, "tensor \"%s\": the configuration gives it no possible shape (%s)", src->name, row->shape);
+    LMF_TRY(lmf_row_form(m, row, gguf, want[0], &spec));
+    LMF_TRY(check_source(m, src, &spec, n_dims, want));
+    bool to_f32 = ((row->flags & LMF_ROW_NO_QUANT) || lmf_form_changes_values(spec.form)) && src->dtype != LMF_F32;
     const char *data = src->data;
-    if (form == LMF_FORM_SLICE && (n_dims > 1 || f->block == 1)) { /* whole rows: they can stay where they are */
+    if (spec.form == LMF_FORM_SLICE && (n_dims > 1 || f->block == 1)) { /* whole rows: they can stay where they are */
         int64_t n = spec.first_row;
         for (int i = 1; i < n_dims; i++)
             n *= want[i];
         data += lmf_format_bytes(f, n);
     }
     bool aligned = f->block > 1 || (f->flags & LMF_FORMAT_QUANT) || (uintptr_t)data % f->block_bytes == 0;
-    if ((form == LMF_FORM_PLAIN || form == LMF_FORM_SLICE) && !to_f32 && aligned)
+    if ((spec.form == LMF_FORM_PLAIN || spec.form == LMF_FORM_SLICE) && !to_f32 && aligned)
         return lmf_weights_add(m->weights, role, src->dtype, n_dims, want, data, true, NULL);
     lmf_weight *w;
     LMF_TRY(lmf_weights_add(m->weights, role, to_f32 ? LMF_F32 : src->dtype, n_dims, want, NULL, false, &w));
@@ -209,7 +212,7 @@ static lmf_status map_one(lmf_model *m, const lmf_weight_row *row, int layer, bo
     const lmf_weight *tied = row->tied ? lmf_weights_find(m->weights, row->tied) : NULL;
     if (found && !(tied && m->taken[src.number] == 2)) {
         m->taken[src.number] = name[0] && strcmp(src.name, name) ? 2 : 1; /* 2: under the name of the row that is tied to it */
-        LMF_TRY(add_weight(m, row, role, &src, gguf ? row->gguf_form : row->hf_form));
+        LMF_TRY(add_weight(m, row, role, &src, gguf));
         const lmf_weight *w = lmf_weights_find(m->weights, role);
         m->n_params += lmf_view_count(&w->v);
         size_t bytes = lmf_format_bytes(w->v.fmt, lmf_view_count(&w->v));

@@ -56,10 +56,14 @@ lmf_status lmf_model_from_parts(lmf_ctx *ctx, const lmf_arch *arch, const void *
 /* Dims of a row's shape text under a configuration; returns the number of dims, 0 for a bad text. */
 int        lmf_shape_eval(const lmf_arch *arch, const void *config, const char *shape, int64_t *dim);
 
+/* Over all layers: sums, and the greatest window. */
+lmf_layer_state lmf_arch_state(const lmf_arch *arch, const void *config);
 /* arch itself, or what it is like with what differs laid over it, in the arena. */
 lmf_status lmf_arch_resolve(lmf_ctx *ctx, lmf_arena *arena, const lmf_arch *arch, const lmf_arch **out);
 /* Where the rows of a row's matrix lie in what is stored: all of it but for SLICE. False: the table or the configuration is wrong. */
 bool       lmf_row_slice(const lmf_arch *arch, const void *config, const lmf_weight_row *row, int64_t rows, int64_t *first, int64_t *all);
+/* How a row's tensor of that many rows lies in a file of that family. */
+lmf_status lmf_row_form(const lmf_model *m, const lmf_weight_row *row, bool gguf, int64_t rows, lmf_form_spec *out);
 
 /* ---- for the loaders model_gguf.c and model_hf.c ---- */
 typedef struct lmf_source {      /* one stored tensor */
@@ -77,8 +81,6 @@ lmf_status lmf__model_map_weights(lmf_model *m, bool gguf, lmf_source_find find)
 lmf_status lmf__model_open_gguf(lmf_model *m);
 lmf_status lmf__model_open_hf(lmf_model *m);
 lmf_status lmf__model_read_hf_vocab(lmf_model *m);
-lmf_status lmf__model_set_hparam(lmf_model *m, const lmf_hparam *h, double value);
-lmf_status lmf__model_set_text(lmf_model *m, const lmf_hparam *h, const char *text, size_t n);
 /* What the file holds beyond what was read, and that could change the result, is refused by name (unread.c). */
 lmf_status lmf__model_check_gguf_keys(lmf_model *m, const char *arch);
 lmf_status lmf__model_check_hf_keys(lmf_model *m, const struct json_t *root);

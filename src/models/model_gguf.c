@@ -2,6 +2,7 @@
 /* A GGUF file as a model: keys to the architecture's configuration, tensors to roles, tokenizer.ggml.* to a vocabulary. */
 #include <stdio.h>
 #include <string.h>
+#include "models/hparam.h"
 #include "models/model.h"
 
 static lmf_status find_arch(lmf_model *m, char *name, size_t n)
@@ -12,37 +13,53 @@ static lmf_status find_arch(lmf_model *m, char *name, size_t n)
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "general.architecture has %zu bytes", text.n);
     memcpy(name, text.p, text.n);
     name[text.n] = 0;
+    const lmf_arch *found = NULL; /* a relative may be written under the other's name; it is read as the other */
     for (const lmf_arch *const *a = m->ctx->tables->archs; *a; a++)
         for (const char *const *k = (*a)->gguf_arch; k && *k; k++)
-            if (strcmp(*k, name) == 0) {
-                return lmf_arch_resolve(m->ctx, &m->arena, *a, &m->arch);
-            }
+            if (strcmp(*k, name) == 0 && (!found || !(*a)->like))
+                found = *a;
+    if (found)
+        return lmf_arch_resolve(m->ctx, &m->arena, found, &m->arch);
     return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "the architecture \"%s\" is not supported", name);
+}
+
+static lmf_status read_list(lmf_model *m, const lmf_hparam *h, const lmf_gguf_kv *kv)
+{
+    double v;
+    for (size_t i = 0; i < kv->n; i++) {
+        if (!lmf_gguf_kv_f64(kv, i, &v))
+            return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%.100s is no list of numbers", kv->key);
+        LMF_TRY(lmf_hparam_set(m->ctx, h, m->config, v));
+    }
+    return LMF_OK;
 }
 
 static lmf_status read_hparam(lmf_model *m, const lmf_hparam *h, const char *arch)
 {
     char key[128];
-    double v = h->fallback;
-    if (h->gguf) {
-        LMF_TRY(lmf_model_name(m->ctx, h->gguf, 0, arch, key, sizeof key));
-        const lmf_gguf_kv *kv = lmf_gguf_find(m->gguf, key);
-        if (kv && h->kind == LMF_HPARAM_TEXT) {
-            lmf_bytes text;
-            LMF_TRY(lmf_gguf_get_string(m->gguf, key, &text));
-            return lmf__model_set_text(m, h, text.p, text.n);
-        }
-        if (kv && h->kind == LMF_HPARAM_BOOL) {
-            bool b;
-            LMF_TRY(lmf_gguf_get_bool(m->gguf, key, &b));
-            v = b;
-        } else if (kv) {
-            LMF_TRY(lmf_gguf_get_f64(m->gguf, key, &v));
-        } else if (h->required) {
-            return LMF_FAIL(m->ctx, LMF_E_FORMAT, "the key %s is missing", key);
-        }
+    double v;
+    bool flag;
+    lmf_bytes text;
+    if (!h->gguf)
+        return lmf_hparam_set_default(m->ctx, h, m->config);
+    LMF_TRY(lmf_model_name(m->ctx, h->gguf, 0, arch, key, sizeof key));
+    const lmf_gguf_kv *kv = lmf_gguf_find(m->gguf, key);
+    if (!kv && h->required)
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "the key %s is missing", key);
+    if (!kv)
+        return lmf_hparam_set_default(m->ctx, h, m->config);
+    switch (h->kind) {
+    case LMF_HPARAM_LIST: return read_list(m, h, kv);
+    case LMF_HPARAM_TEXT:
+        LMF_TRY(lmf_gguf_get_string(m->gguf, key, &text));
+        return lmf_hparam_set_text(m->ctx, h, m->config, text.p, text.n);
+    case LMF_HPARAM_BOOL:
+        LMF_TRY(lmf_gguf_get_bool(m->gguf, key, &flag));
+        v = flag;
+        break;
+    default: LMF_TRY(lmf_gguf_get_f64(m->gguf, key, &v));
     }
-    return h->kind == LMF_HPARAM_TEXT ? LMF_OK : lmf__model_set_hparam(m, h, v);
+    return lmf_hparam_set(m->ctx, h, m->config, v);
 }
 
 static bool find_tensor(const lmf_model *m, const char *name, lmf_source *out)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 #include "format/hf_json.h"
+#include "models/hparam.h"
 #include "models/model.h"
 
 /* "MistralForCausalLM" is of the type "mistral". */
@@ -39,40 +40,47 @@ static lmf_status find_arch(lmf_model *m, const lmf_hf_config *c)
     return lmf_arch_resolve(m->ctx, &m->arena, arch, &m->arch);
 }
 
-/* Mistral's window: a configuration that does not say it has one of 4096, and one that says null has none. unread.c judges what is said. */
-static lmf_status check_window(lmf_model *m, const lmf_hf_config *c)
+static lmf_status read_list(lmf_model *m, const lmf_hparam *h, const json_t *list)
 {
-    bool mistral = is_class_of(c->arch, "mistral") || !strcmp(c->model_type, "mistral");
-    if (!mistral || json_object_get(c->root, "sliding_window") || lmf_model_config(m)->context <= 4096)
-        return LMF_OK;
-    return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED,
-        "config.json: a Mistral without the key sliding_window has a window of 4096, which is not supported");
+    size_t i;
+    const json_t *item;
+    if (!json_is_array(list))
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "config.json: \"%s\" is no list", h->hf);
+    json_array_foreach(list, i, item) {
+        if (json_is_string(item))
+            LMF_TRY(lmf_hparam_set_text(m->ctx, h, m->config, json_string_value(item), json_string_length(item)));
+        else if (!h->words && (json_is_number(item) || json_is_boolean(item)))
+            LMF_TRY(lmf_hparam_set(m->ctx, h, m->config, json_is_boolean(item) ? json_is_true(item) : json_number_value(item)));
+        else
+            return LMF_FAIL(m->ctx, LMF_E_FORMAT, "config.json: item %zu of \"%s\" is no %s", i, h->hf, h->words ? "text" : "number");
+    }
+    return LMF_OK;
 }
 
 static lmf_status read_hparam(lmf_model *m, const lmf_hparam *h, const json_t *root)
 {
-    double v = h->fallback;
+    double v = 0;
     const char *text = NULL;
-    bool flag;
-    lmf_status s = LMF_E_NOT_FOUND;
-    if (!h->hf)
-        return h->kind == LMF_HPARAM_TEXT ? LMF_OK : lmf__model_set_hparam(m, h, v);
-    json_t *at = lmf_json_at(root, h->hf);
+    bool flag = false;
+    const json_t *at = h->hf ? lmf_json_at(root, h->hf) : NULL;
     if (!at && h->required)
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "config.json has no \"%s\"", h->hf);
+    if (!at && h->hf && (h->flags & LMF_HPARAM_NULL_IS_0) && json_is_null(json_object_get(root, h->hf)))
+        return lmf_hparam_set(m->ctx, h, m->config, 0);
     if (!at)
-        return h->kind == LMF_HPARAM_TEXT ? LMF_OK : lmf__model_set_hparam(m, h, v);
-    if (h->kind == LMF_HPARAM_TEXT) {
-        s = lmf_json_get_string(m->ctx, root, h->hf, &text);
-        return s ? s : lmf__model_set_text(m, h, text, strlen(text));
+        return lmf_hparam_set_default(m->ctx, h, m->config);
+    switch (h->kind) {
+    case LMF_HPARAM_LIST: return read_list(m, h, at);
+    case LMF_HPARAM_TEXT:
+        LMF_TRY(lmf_json_get_string(m->ctx, root, h->hf, &text));
+        return lmf_hparam_set_text(m->ctx, h, m->config, text, strlen(text));
+    case LMF_HPARAM_BOOL:
+        LMF_TRY(lmf_json_get_bool(m->ctx, root, h->hf, &flag));
+        v = flag;
+        break;
+    default: LMF_TRY(lmf_json_get_f64(m->ctx, root, h->hf, &v));
     }
-    if (h->kind == LMF_HPARAM_BOOL) {
-        s = lmf_json_get_bool(m->ctx, root, h->hf, &flag);
-        v = !s && flag;
-    } else {
-        s = lmf_json_get_f64(m->ctx, root, h->hf, &v);
-    }
-    return s ? s : lmf__model_set_hparam(m, h, v);
+    return lmf_hparam_set(m->ctx, h, m->config, v);
 }
 
 static bool find_tensor(const lmf_model *m, const char *name, lmf_source *out)
@@ -97,8 +105,6 @@ lmf_status lmf__model_open_hf(lmf_model *m)
         s = read_hparam(m, h, c.root);
     if (!s)
         s = lmf__model_check_config(m);
-    if (!s)
-        s = check_window(m, &c);
     if (!s)
         s = lmf__model_check_hf_keys(m, c.root);
     lmf_hf_config_close(&c);

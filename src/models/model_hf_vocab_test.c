@@ -217,16 +217,19 @@ static void broken_template(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-/* config.json without architectures; Mistral with and without a window. */
+/* config.json without architectures; a class and a type that contradict each other. */
 static void kinds(void **state)
 {
     static const struct { const char *architectures, *type, *window, *context; bool opens; } rows[] = {
-        { "null", "\"llama\"", "null", "512", true }, { "null", "\"mistral\"", "null", "512", true }, { "[\"MistralForCausalLM\"]",
-            "\"mistral\"", "null", "32768", true },
-        { "[\"MistralForCausalLM\"]", "\"mistral\"", "4096", "32768", false },
-        { "[\"LlamaForCausalLM\"]", "\"mistral\"", NULL, "32768", false }, 
-        { "[\"MistralForCausalLM\"]", "\"mistral\"", NULL, "4096", true }, { "null", "\"gpt_neox\"", "null", "512", false }, { "null",
-            "null", "null", "512", false } };
+        { "null", "\"llama\"", "null", "512", true }, { "null", "\"mistral\"", "null", "512", true },
+        { "[\"MistralForCausalLM\"]", "\"mistral\"", "null", "32768", true },
+        { "[\"MistralForCausalLM\"]", "\"mistral\"", "4096", "32768", true },
+        { "[\"LlamaForCausalLM\"]", "\"mistral\"", NULL, "32768", false },
+        { "[\"MistralForCausalLM\"]", "\"mistral\"", NULL, "4096", true },
+        { "[\"MistralForCausalLM\"]", "\"mistral\"", NULL, "32768", true },
+        { "[\"MistralForCausalLM\"]", "\"llama\"", "null", "512", false }, { "null", "\"llama\"", "100", "512", false },
+        { "null", "\"llama\"", "512", "512", true }, { "null", "\"gpt_neox\"", "null", "512", false },
+        { "null", "null", "null", "512", false } };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         lmf_ctx *ctx = lmf_test_ctx();

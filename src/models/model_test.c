@@ -230,7 +230,7 @@ static void forms_combine(void **state)
     }
     for (int part = 0; part < PARTS; part++)
         for (int t = 0; t < 2; t++) {
-            lmf_form_spec spec = { .form = (uint8_t)(LMF__FORM_SLICE | (t ? LMF__FORM_TRANSPOSED : 0)), .first_row = part * N, .all_rows = PARTS * N };
+            lmf_form_spec spec = { .form = (uint8_t)(LMF_FORM_SLICE | (t ? LMF_FORM_TRANSPOSED : 0)), .first_row = part * N, .all_rows = PARTS * N };
             lmf_view v = { .data = out, .fmt = f32, .dtype = LMF_F32, .n_dims = 2, .dim = { N, W } };
             lmf_view_set_dense(&v);
             assert_int_equal(lmf_form_stored(&spec, 2, v.dim, stored), 2);
@@ -245,7 +245,7 @@ static void forms_combine(void **state)
             assert_ok(ctx, lmf_form_read(ctx, &spec, "qkv", f32, plain, &v));
             assert_memory_equal(out, plain + part * N, N * sizeof *out);
         }
-    lmf_form_spec turn = { .form = LMF__FORM_TRANSPOSED }, permute = { .form = LMF__FORM_QK_PERMUTED, .n_heads = 4 };
+    lmf_form_spec turn = { .form = LMF_FORM_TRANSPOSED }, permute = { .form = LMF_FORM_QK_PERMUTED, .n_heads = 4 };
     lmf_view v = { .data = out, .fmt = q8, .dtype = LMF_Q8_0, .n_dims = 2, .dim = { 2, 32 } };
     assert_refused(ctx, LMF_E_UNSUPPORTED, "in blocks", lmf_form_read(ctx, &turn, "x", q8, plain, &v));
     v = (lmf_view){ .data = out, .fmt = f32, .dtype = LMF_F32, .n_dims = 2, .dim = { N, W } };

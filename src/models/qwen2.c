@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* qwen2: Qwen2 and Qwen2.5 (0.5B to 3B and more), also their DeepSeek-R1 distillations. Llama's decoder with biases on q, k and v (and
- * nowhere else) and, in GGUF, q and k in the order of Hugging Face. Yang et al. 2024, arXiv 2407.10671; transformers' Qwen2ForCausalLM. */
+ * nowhere else) and, in GGUF, q and k in the order of Hugging Face. Yang et al. 2024, arXiv 2407.10671; transformers' Qwen2ForCausalLM.
+ * oracle: {"model_type": "qwen2", "tie_word_embeddings": true} */
 #include "models/llama.h"
 
 typedef struct qwen2_config { lmf_llama_config llama; bool windowed; } qwen2_config;

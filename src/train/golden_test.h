@@ -69,4 +69,27 @@ static inline void lmf_test_gradients(lmf_trainer *t, const json_t *all)
     }
 }
 
+static inline lmf_train_opts lmf_test_recipe_opts(const json_t *recipe, bool full)
+{
+    const json_t *o = json_object_get(recipe, "opts");
+    lmf_train_opts opts = lmf_train_opts_default();
+    opts.full = full;
+    opts.lora_r = (int32_t)lmf_test_number(recipe, "r");
+    opts.lora_alpha = lmf_test_number(recipe, "alpha");
+    opts.batch_size = (int32_t)lmf_test_number(o, "batch");
+    opts.grad_accum = 1;
+    opts.max_steps = (int64_t)lmf_test_number(o, "steps");
+    opts.lr = lmf_test_number(o, "lr");
+    opts.beta1 = lmf_test_number(o, "beta1");
+    opts.beta2 = lmf_test_number(o, "beta2");
+    opts.eps = lmf_test_number(o, "eps");
+    opts.weight_decay = lmf_test_number(o, "wd");
+    opts.max_grad_norm = lmf_test_number(o, "clip");
+    opts.schedule = LMF_SCHEDULE_CONSTANT;
+    opts.warmup_steps = 0;
+    opts.shuffle = false;
+    opts.compute = 0;
+    return opts;
+}
+
 #endif

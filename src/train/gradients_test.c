@@ -6,29 +6,6 @@
 #include <string.h>
 #include "train/golden_test.h"
 
-static lmf_train_opts options(const json_t *recipe, bool full)
-{
-    const json_t *o = json_object_get(recipe, "opts");
-    lmf_train_opts opts = lmf_train_opts_default();
-    opts.full = full;
-    opts.lora_r = (int32_t)lmf_test_number(recipe, "r");
-    opts.lora_alpha = lmf_test_number(recipe, "alpha");
-    opts.batch_size = (int32_t)lmf_test_number(o, "batch");
-    opts.grad_accum = 1;
-    opts.max_steps = (int64_t)lmf_test_number(o, "steps");
-    opts.lr = lmf_test_number(o, "lr");
-    opts.beta1 = lmf_test_number(o, "beta1");
-    opts.beta2 = lmf_test_number(o, "beta2");
-    opts.eps = lmf_test_number(o, "eps");
-    opts.weight_decay = lmf_test_number(o, "wd");
-    opts.max_grad_norm = lmf_test_number(o, "clip");
-    opts.schedule = LMF_SCHEDULE_CONSTANT;
-    opts.warmup_steps = 0;
-    opts.shuffle = false;
-    opts.compute = 0;
-    return opts;
-}
-
 static void replay(const char *golden, const lmf_formula *f, bool full)
 {
     lmf_ctx *ctx = lmf_test_ctx();
@@ -39,7 +16,7 @@ static void replay(const char *golden, const lmf_formula *f, bool full)
     lmf_train_stats st;
     json_t *root;
     assert_ok(ctx, lmf_json_load(ctx, lmf_test_source_path(golden), 1 << 20, LMF_JSON_SMALL, &root));
-    lmf_train_opts o = options(json_object_get(root, "recipe"), full);
+    lmf_train_opts o = lmf_test_recipe_opts(json_object_get(root, "recipe"), full);
     assert_ok(ctx, lmf_model_open(ctx, lmf_test_formula_model(f), &m));
     assert_ok(ctx, lmf_rows_open(ctx, lmf_test_source_path("tests/parity/train_rows.jsonl"), &rows));
     assert_ok(ctx, lmf_samples_create(&rows, &m->chat, 512, LMF_LONG_ERROR, &samples));

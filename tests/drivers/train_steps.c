@@ -94,28 +94,56 @@ static lmf_status hf_name(const lmf_trainer *t, const lmf_param *p, char *text, 
     return LMF_OK;
 }
 
-static lmf_status save_gradients(lmf_trainer *t, const char *path)
+/* Parameters that are parts of one stored matrix go under its name, one behind the other. */
+enum { MAX_NAMES = 512, MAX_PARTS = 4 };
+typedef struct stored { char name[256]; int64_t dim[LMF_MAX_DIMS]; int n_dims, n; const lmf_param *part[MAX_PARTS]; } stored;
+
+static int list_stored(const lmf_trainer *t, stored *list)
 {
     char name[256];
+    int n = 0, k;
+    for (int i = 0; i < t->params.n; i++) {
+        const lmf_param *p = &t->params.items[i];
+        if (hf_name(t, p, name, sizeof name))
+            return -1;
+        for (k = 0; k < n && strcmp(list[k].name, name); k++)
+            continue;
+        if (k == MAX_NAMES || (k < n && list[k].n == MAX_PARTS))
+            return -1;
+        if (k == n) {
+            list[n++] = (stored){ .n_dims = p->n_dims };
+            memcpy(list[k].name, name, sizeof name);
+            memcpy(list[k].dim, p->dim, sizeof p->dim);
+            list[k].dim[0] = 0;
+        }
+        list[k].dim[0] += p->dim[0];
+        list[k].part[list[k].n++] = p;
+    }
+    return n;
+}
+
+static lmf_status save_gradients(lmf_trainer *t, const char *path)
+{
+    static stored list[MAX_NAMES];
     lmf_safetensors_writer *w;
+    int n = list_stored(t, list);
+    if (n < 0)
+        return LMF_FAIL(t->ctx, LMF_E_LIMIT, "the driver has no room for so many gradients");
     LMF_TRY(lmf_safetensors_writer_create(t->ctx, path, &w));
     lmf_status s = LMF_OK;
-    for (int i = 0; !s && i < t->params.n; i++) {
-        const lmf_param *p = &t->params.items[i];
-        s = hf_name(t, p, name, sizeof name);
-        if (!s)
-            s = lmf_safetensors_add(w, name, LMF_F32, p->dim, p->n_dims);
-    }
+    for (int i = 0; !s && i < n; i++)
+        s = lmf_safetensors_add(w, list[i].name, LMF_F32, list[i].dim, list[i].n_dims);
     if (!s)
         s = lmf_safetensors_begin(w);
-    for (int64_t i; !s && (i = lmf_safetensors_writer_next(w)) >= 0;) {
-        const lmf_param *p = &t->params.items[i];
-        float *g = malloc((size_t)p->count * sizeof *g);
-        s = lmf_trainer_gradient(t, p->name, g, p->count);
-        if (!s)
-            s = lmf_safetensors_write(w, g, (size_t)p->count * sizeof *g);
-        free(g);
-    }
+    for (int64_t i; !s && (i = lmf_safetensors_writer_next(w)) >= 0;)
+        for (int k = 0; k < list[i].n && !s; k++) {
+            const lmf_param *p = list[i].part[k];
+            float *g = malloc((size_t)p->count * sizeof *g);
+            s = lmf_trainer_gradient(t, p->name, g, p->count);
+            if (!s)
+                s = lmf_safetensors_write(w, g, (size_t)p->count * sizeof *g);
+            free(g);
+        }
     if (!s)
         s = lmf_safetensors_commit(w);
     lmf_safetensors_writer_destroy(w);

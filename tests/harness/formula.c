@@ -56,11 +56,9 @@ static void values(uint64_t seed, uint32_t number, enum kind kind, int64_t fan_i
         x[k] = (kind == NORM ? 1.0f : 0.0f) + size * lmf_test_signed(seed, number, STREAM_WEIGHT, (uint64_t)k);
 }
 
-static lmf_status save_weights(lmf_ctx *ctx, const lmf_formula *f, const char *path)
+static lmf_status save_weights(lmf_ctx *ctx, uint64_t seed, const spec *list, int n, const char *path)
 {
     static float x[V * D];
-    spec list[MAX_TENSORS];
-    int n = list_tensors(f, list);
     lmf_safetensors_writer *w;
     LMF_TRY(lmf_safetensors_writer_create(ctx, path, &w));
     lmf_status s = LMF_OK;
@@ -71,7 +69,8 @@ static lmf_status save_weights(lmf_ctx *ctx, const lmf_formula *f, const char *p
     for (int64_t i; !s && (i = lmf_safetensors_writer_next(w)) >= 0;) {
         const spec *t = &list[i];
         int64_t count = t->dim[0] * (t->n_dims == 2 ? t->dim[1] : 1);
-        values(f->seed, t->number, t->kind, t->dim[t->n_dims - 1], x, count);
+        assert_true(count <= V * D);
+        values(seed, t->number, t->kind, t->dim[t->n_dims - 1], x, count);
         s = lmf_safetensors_write(w, x, (size_t)count * sizeof *x);
     }
     if (!s)
@@ -130,42 +129,107 @@ static lmf_status save_json(lmf_ctx *ctx, const char *dir, const char *name, jso
     return s;
 }
 
-const char *lmf_test_formula_model(const lmf_formula *f)
+/* config is taken. */
+static const char *save_folder(uint64_t seed, const spec *list, int n, json_t *config, const char *chat_template)
 {
     const char *dir = lmf_test_path("model");
     char path[1024];
     lmf_ctx *ctx = lmf_test_ctx();
     assert_ok(ctx, lmf_dir_create(ctx, dir));
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    assert_ok(ctx, save_weights(ctx, f, path));
-    assert_ok(ctx, save_json(ctx, dir, "config.json", config_json(f)));
+    assert_ok(ctx, save_weights(ctx, seed, list, n, path));
+    assert_ok(ctx, save_json(ctx, dir, "config.json", config));
     assert_ok(ctx, save_json(ctx, dir, "tokenizer.json", tokenizer_json()));
-    assert_ok(ctx, save_json(ctx, dir, "tokenizer_config.json", json_pack("{s:s, s:s, s:s, s:s}", "tokenizer_class", "PreTrainedTokenizerFast", "bos_token", special[0],
-                                                                          "eos_token", special[2], "chat_template", f->chat_template ? f->chat_template : chatml)));
+    assert_ok(ctx, save_json(ctx, dir, "tokenizer_config.json", json_pack("{s:s, s:s, s:s, s:s}", "tokenizer_class", "PreTrainedTokenizerFast",
+                                                                          "bos_token", special[0], "eos_token", special[2], "chat_template",
+                                                                          chat_template ? chat_template : chatml)));
+    lmf_test_ctx_done(ctx);
+    return dir;
+}
+
+const char *lmf_test_formula_model(const lmf_formula *f)
+{
+    spec list[MAX_TENSORS];
+    int n = list_tensors(f, list);
+    return save_folder(f->seed, list, n, config_json(f), f->chat_template);
+}
+
+const char *lmf_test_family_model(const json_t *golden)
+{
+    static const char *const kinds[] = { "embed", "norm", "matrix", "bias" };
+    spec list[MAX_TENSORS];
+    int n = 0;
+    size_t i;
+    const json_t *t;
+    json_array_foreach(json_object_get(golden, "tensors"), i, t) {
+        const json_t *dims = json_array_get(t, 2);
+        const char *kind = json_string_value(json_array_get(t, 3));
+        spec *s = &list[n++];
+        assert_true(n <= MAX_TENSORS && json_array_size(dims) <= 2);
+        *s = (spec){ .number = (uint32_t)json_integer_value(json_array_get(t, 1)), .n_dims = (int)json_array_size(dims) };
+        snprintf(s->name, sizeof s->name, "%s", json_string_value(json_array_get(t, 0)));
+        for (int k = 0; k < s->n_dims; k++)
+            s->dim[k] = json_integer_value(json_array_get(dims, (size_t)k));
+        while (strcmp(kinds[s->kind], kind))
+            s->kind++;
+    }
+    return save_folder(1, list, n, json_deep_copy(json_object_get(golden, "config")), NULL);
+}
+
+/* Pairs of the modules in list, numbered by it. */
+static const char *save_adapter(uint64_t seed, spec *list, int n, int r, double alpha, const char *const *target, size_t n_targets)
+{
+    static float x[MAX_TENSORS][2][4 * F * 8];
+    const char *dir = lmf_test_path("adapter");
+    lmf_adapter_entry e[MAX_TENSORS];
+    lmf_adapter_config c = { .r = r, .alpha = alpha, .base_model = "", .task_type = "CAUSAL_LM", .target = target, .n_targets = n_targets };
+    for (int i = 0; i < n; i++) {
+        int64_t rows = list[i].dim[0], cols = list[i].dim[1];
+        assert_true(r * rows <= 4 * F * 8 && r * cols <= 4 * F * 8);
+        values(seed, list[i].number + 1000, MATRIX, cols, x[i][0], r * cols);
+        values(seed, list[i].number + 2000, BIAS, r, x[i][1], rows * r);
+        e[i] = (lmf_adapter_entry){ .path = list[i].name, .dtype = LMF_F32, .n_in = cols, .n_out = rows, .r = r, .alpha = alpha, .a = x[i][0],
+                                    .b = x[i][1] };
+    }
+    lmf_ctx *ctx = lmf_test_ctx();
+    assert_ok(ctx, lmf_adapter_save(ctx, dir, &c, e, (size_t)n));
     lmf_test_ctx_done(ctx);
     return dir;
 }
 
 const char *lmf_test_formula_adapter(uint64_t seed, int n_layers, int r, double alpha)
 {
-    static float x[MAX_TENSORS][2][F * 16];
     static const char *const target[] = { "down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj" };
-    const char *dir = lmf_test_path("adapter");
     spec list[MAX_TENSORS];
-    lmf_adapter_entry e[MAX_TENSORS];
-    size_t n_entries = 0;
-    int n = list_tensors(&(lmf_formula){ .n_layers = n_layers, .tied = true }, list);
-    for (int i = 0; i < n; i++) {
-        if (list[i].kind != MATRIX)
+    int n = list_tensors(&(lmf_formula){ .n_layers = n_layers, .tied = true }, list), n_matrices = 0;
+    for (int i = 0; i < n; i++)
+        if (list[i].kind == MATRIX) {
+            list[n_matrices] = list[i];
+            list[n_matrices].name[strlen(list[i].name) - strlen(".weight")] = 0;
+            n_matrices++;
+        }
+    return save_adapter(seed, list, n_matrices, r, alpha, target, 7);
+}
+
+const char *lmf_test_family_adapter(const json_t *golden, int r, double alpha)
+{
+    static char target[16][64];
+    const char *names[16];
+    spec list[MAX_TENSORS];
+    size_t i, n_targets = 0, k;
+    const json_t *m;
+    json_array_foreach(json_object_get(golden, "modules"), i, m) {
+        spec *s = &list[i];
+        assert_true(i < MAX_TENSORS);
+        *s = (spec){ .number = (uint32_t)json_integer_value(json_array_get(m, 1)), .n_dims = 2,
+                     .dim = { json_integer_value(json_array_get(m, 3)), json_integer_value(json_array_get(m, 2)) } };
+        snprintf(s->name, sizeof s->name, "%s", json_string_value(json_array_get(m, 0)));
+        for (k = 0; k < n_targets && strcmp(target[k], strrchr(s->name, '.') + 1); k++)
             continue;
-        int64_t rows = list[i].dim[0], cols = list[i].dim[1];
-        values(seed, list[i].number + 1000, MATRIX, cols, x[i][0], r * cols);
-        values(seed, list[i].number + 2000, BIAS, r, x[i][1], rows * r);
-        list[i].name[strlen(list[i].name) - strlen(".weight")] = 0;
-        e[n_entries++] = (lmf_adapter_entry){ .path = list[i].name, .dtype = LMF_F32, .n_in = cols, .n_out = rows, .r = r, .alpha = alpha, .a = x[i][0], .b = x[i][1] };
+        if (k == n_targets && k < 16) {
+            snprintf(target[k], sizeof target[k], "%.63s", strrchr(s->name, '.') + 1);
+            names[n_targets++] = target[k];
+        }
     }
-    lmf_ctx *ctx = lmf_test_ctx();
-    assert_ok(ctx, lmf_adapter_save(ctx, dir, &(lmf_adapter_config){ .r = r, .alpha = alpha, .base_model = "", .task_type = "CAUSAL_LM", .target = target, .n_targets = 7 }, e, n_entries));
-    lmf_test_ctx_done(ctx);
-    return dir;
+    return save_adapter(1, list, (int)json_array_size(json_object_get(golden, "modules")), r, alpha, names, n_targets);
 }

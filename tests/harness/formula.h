@@ -17,6 +17,10 @@ typedef struct lmf_formula {
 const char *lmf_test_formula_model(const lmf_formula *f);
 /* A PEFT folder for all seven projections, B not zero. */
 const char *lmf_test_formula_adapter(uint64_t seed, int n_layers, int r, double alpha);
+/* The same for a golden of tools/golden/families.py: its configuration, tensors and modules, seed 1. */
+struct json_t;
+const char *lmf_test_family_model(const struct json_t *golden);
+const char *lmf_test_family_adapter(const struct json_t *golden, int r, double alpha);
 /* 2 u - 1 of draw k: exact. */
 float lmf_test_signed(uint64_t seed, uint32_t step, uint32_t stream, uint64_t k);
 

@@ -80,10 +80,11 @@ static lmf_status check(lmf_ctx *ctx, void *config)
     return c->base.width % c->n_heads ? LMF_FAIL(ctx, LMF_E_FORMAT, "width %d, heads %d", c->base.width, c->n_heads) : LMF_OK;
 }
 
-static void state_of(const void *config, lmf_state_spec *s)
+static lmf_layer_state state_of(const void *config, int layer)
 {
     const gpt2_config *c = config;
-    *s = (lmf_state_spec){ .kv_width = 2 * (int64_t)c->base.width, .n_kv_layers = c->base.n_layers };
+    (void)layer;
+    return (lmf_layer_state){ .kv_width = 2 * (int64_t)c->base.width };
 }
 
 static lmf_tensor *layer_norm(lmf_graph *g, lmf_tensor *x, const char *role, const char *bias)

@@ -196,11 +196,11 @@ static lmf_status check(lmf_ctx *ctx, void *config)
 static bool is_global(int l) { return l == 0 || l == 15 || l == 31; }
 static bool has_kv(int l) { return l % 2 == 0; } /* the other of a pair reads its neighbour's */
 
-static void state_of(const void *config, lmf_state_spec *s)
+static lmf_layer_state state_of(const void *config, int layer)
 {
     const hymba_config *c = config;
-    *s = (lmf_state_spec){ .kv_width = 2 * (int64_t)c->n_kv_heads * c->head_size, .n_kv_layers = c->base.n_layers / 2, .window = WINDOW,
-                           .recurrent_bytes = (int64_t)c->base.n_layers * c->inner * (c->n_state + TAPS - 1) * 4 };
+    return (lmf_layer_state){ .kv_width = has_kv(layer) ? 2 * (int64_t)c->n_kv_heads * c->head_size : 0,
+                              .window = is_global(layer) ? 0 : WINDOW, .recurrent_bytes = (int64_t)c->inner * (c->n_state + TAPS - 1) * 4 };
 }
 
 static lmf_tensor *embed(lmf_graph *g, const lmf_batch *in)

@@ -59,9 +59,12 @@ def their_logits(folder, ids):
 
 
 def llama_perplexity(model, text, chunks, context=512):
-    r = subprocess.run([str(BIN / "llama-perplexity"), "-m", str(model), "-f", str(text), "-c", str(context), "--chunks", str(chunks), "-t", "2", "-ctk", "f32", "-ctv", "f32", "-fa", "off"],
-                       stdin=subprocess.DEVNULL, capture_output=True, text=True, env=ENV)
-    found = re.search(r"Final estimate: PPL = ([\d.]+)", r.stdout + r.stderr)
+    for _ in range(8):  # on a busy machine it may end before its log is written
+        r = subprocess.run([str(BIN / "llama-perplexity"), "-m", str(model), "-f", str(text), "-c", str(context), "--chunks", str(chunks), "-t", "2", "-ctk", "f32", "-ctv", "f32", "-fa", "off"],
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, env=ENV)
+        found = re.search(r"Final estimate: PPL = ([\d.]+)", r.stdout + r.stderr)
+        if found:
+            break
     check(found, "llama-perplexity failed on", model, (r.stdout + r.stderr)[-800:])
     return float(found.group(1))
 
