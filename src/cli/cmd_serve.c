@@ -8,6 +8,7 @@
 typedef struct serve_args {
     const char *model, *name, *adapter, *host, *api_key, *api_keys, *chat_template, *control, *compute;
     int64_t     port, speculate, per_peer, slots, context, queue, connections, drain_seconds, cache_tokens;
+    bool        invariant;
 } serve_args;
 
 #define AT(member) offsetof(serve_args, member)
@@ -36,6 +37,8 @@ static const lmf_flag flags[] = {
     { "drain-seconds", 0, LMF_FLAG_INT, AT(drain_seconds), 0, 86400, "30", .help = "how long begun answers are waited for at the end" },
     LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
     LMF_CONTROL_FLAG(AT(control)),
+    { "invariant", 0, LMF_FLAG_BOOL, AT(invariant),
+        .help = "an answer's bits hang on its own request alone, not on what else is written, chunks or the cache; in f32, slower" },
     { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast",
         .help = "precision of products; auto is fast" },
     { 0 }
@@ -114,7 +117,10 @@ static lmf_status start_engine(lmf_cli *cli, const serve_args *args, const lmf_m
     o.context = args->context ? (int32_t)args->context : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
     o.cache_tok = args->cache_tokens;
     o.max_draft = (int32_t)args->speculate;
-    o.compute = strcmp(args->compute, "f32") != 0;
+    if (args->invariant && strcmp(args->compute, "fast") == 0)
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--invariant goes with --compute f32: fast products hang on how many rows there are");
+    o.compute = !args->invariant && strcmp(args->compute, "f32") != 0;
+    o.need_invariant = args->invariant;
     o.adapters = list->dir;
     o.n_adapters = list->n;
     LMF_TRY(lmf_engine_create(cli->ctx, m, &o, out));

@@ -616,6 +616,20 @@ def test_queue_limit(lmfast, model):
     assert s.ask("POST", CHAT, body())[0].status == 200 and s.stop() == 0
 
 
+def test_invariant(lmfast, model):
+    """To the bit: alone, among neighbours, out of the prefix cache, after giving way."""
+    s = Server(lmfast, "-m", model, "--name", "tiny", "--invariant", "--cache-tokens", 700, "--max-queue", 64)
+    ask = lambda p: [(t.token, t.logprob, [o.logprob for o in t.top_logprobs]) for t in s.client().chat.completions.create(**body(
+        messages=messages(p), max_tokens=60, logprobs=True, top_logprobs=3)).choices[0].logprobs.content]
+    prompts = [f"{random.Random(i).getrandbits(64):x}" * (1 + i % 5) for i in range(6)]
+    alone_one = [ask(p) for p in prompts]
+    with concurrent.futures.ThreadPoolExecutor(18) as pool:
+        assert list(pool.map(ask, prompts * 3)) == alone_one * 3
+    assert s.metrics()["engine_cached_tokens_total"] > 0 and s.stop() == 0
+    r = lmfast("serve", "-m", model, "--port", 0, "--invariant", "--compute", "fast")
+    assert r.returncode == 1 and "--invariant" in r.stderr
+
+
 def test_drain(lmfast, model):
     s = Server(lmfast, "-m", model, "--name", "tiny", "--max-sequences", 1, "--max-queue", 20)
     idle = socket.create_connection(("127.0.0.1", s.port))
