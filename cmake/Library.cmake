@@ -13,8 +13,9 @@ target_link_libraries(lmf_api PUBLIC PkgConfig::LIBS)
 add_dependencies(lmf_api lmf_gen)
 target_sources(lmf_all INTERFACE $<TARGET_OBJECTS:lmf_api>)
 
-add_library(lmfast_shared SHARED)
-target_link_libraries(lmfast_shared PRIVATE lmf_all)
+# Without the server: libevent wants a newer glibc than all else here.
+add_library(lmfast_shared SHARED $<TARGET_OBJECTS:lmf_objects> ${LMF_CPU_OBJECTS} $<TARGET_OBJECTS:lmf_api>)
+target_link_libraries(lmfast_shared PRIVATE PkgConfig::LIBS ${LMF_OPENMP} pthread dl m)
 target_include_directories(lmfast_shared PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
 target_link_options(lmfast_shared PRIVATE -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/src/api/lmfast.map -Wl,--no-undefined)
 set_target_properties(lmfast_shared PROPERTIES OUTPUT_NAME lmfast EXPORT_NAME lmfast VERSION ${PROJECT_VERSION} SOVERSION 0

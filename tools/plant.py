@@ -28,7 +28,7 @@ FAULTS = [
     ("src/base/arena.c", "(bytes + 15) & ~(size_t)15", "(bytes + 7) & ~(size_t)7", "tests/unit"),
     ("src/base/buf.c", "b->n > b->max - extra", "b->n > b->max", "tests/unit"),
     ("src/config/flag.c", "if (f->hi >= 9e15)", "if (f->hi >= 9e1)", ""),
-    ("src/cli/cmd_train.c", "o.epochs = a->epochs;", "o.epochs = (float)(int)a->epochs;", ""),
+    ("src/train/run.c", "o.epochs = a->epochs;", "o.epochs = (float)(int)a->epochs;", ""),
     ("src/cli/answer.c", "lmf_chat_encode(&a->model->chat, vars, true, &a->ids)", "lmf_chat_encode(&a->model->chat, vars, false, &a->ids)", ""),
     ("src/data/pack.c", "room[b] < room[best]", "room[b] > room[best]", "src/data src/train"),
     ("src/data/samples.c", "m->learn[k] = at >= m->spans.items[s].begin;", "m->learn[k] = at > m->spans.items[s].begin;", "src/data"),

@@ -77,7 +77,7 @@ def main():
     args = parser.parse_args()
     package = args.folder / "lmfast"
     shutil.rmtree(package, ignore_errors=True)
-    shutil.copytree(HERE / "lmfast", package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(HERE / "lmfast", package, ignore=shutil.ignore_patterns("__pycache__", ".mypy_cache"))
     (package / "_abi.py").write_text(abi(headers.read()), encoding="utf-8")
     shutil.copyfile(args.library, package / "liblmfast.so")
     if args.strip:

@@ -12,13 +12,6 @@ void lmfast_model_opts_init(lmfast_model_opts *opts, size_t bytes)
     lmf__api_init(opts, bytes, &o, sizeof o);
 }
 
-static int64_t local_seconds(int64_t unix_seconds)
-{
-    time_t t = (time_t)unix_seconds;
-    struct tm local;
-    return localtime_r(&t, &local) ? unix_seconds + local.tm_gmtoff : unix_seconds;
-}
-
 static void release(lmfast_model *model)
 {
     if (!model || atomic_fetch_sub(&model->n_refs, 1) != 1)
@@ -57,7 +50,7 @@ lmfast_status lmfast_model_open(lmfast_context *ctx, const char *path, const lmf
         release(model);
         return s;
     }
-    model->m->chat.now_unix = local_seconds(o.clock_unix ? o.clock_unix : (int64_t)time(NULL));
+    model->m->chat.now_unix = lmf_chat_local_seconds(o.clock_unix ? o.clock_unix : (int64_t)time(NULL));
     model->m->chat.control = (lmf_control)o.control;
     *out = model;
     return LMFAST_OK;

@@ -1,124 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: what an option means stands in train/; here its name and default are only brought there, as lmfast train does. */
+/* Rule: the run is train/run.h's, the same as the command's; here handles take the place of paths, and of nothing else. */
 #include <string.h>
-#include "api/api.h"
-#include "train/objective.h"
+#include "api/settings.h"
+#include "train/run.h"
 #include "train/run_folder.h"
 
-enum { DEFAULT_STEPS = 500 };
-
 struct lmfast_trainer {
-    lmfast_model *model;
-    lmf_trainer  *t;
-    lmf_samples  *samples, *eval;
+    lmfast_context  *c;
+    lmfast_model    *model;    /* NULL: the run opened its own */
+    lmfast_settings *settings; /* its texts are the configuration's */
+    lmf_train_config config;
+    lmf_run         *run;
 };
 
-void lmfast_train_opts_init(lmfast_train_opts *opts, size_t bytes)
+static void note(void *user, bool warning, const char *sentence)
 {
-    lmfast_train_opts o = { .struct_bytes = sizeof o, .objective = "sft", .lora_r = 16, .lora_alpha = 32, .target_modules = "all-linear",
-        .batch_size = 4, .grad_accum = 1, .lr = 2e-4, .schedule = LMFAST_SCHEDULE_COSINE, .warmup_steps = -1, .weight_decay = 0.01,
-        .max_grad_norm = 1, .seed = 42, .seq_len = 2048, .shuffle = true, .compute = LMFAST_COMPUTE_FAST };
-    lmf__api_init(opts, bytes, &o, sizeof o);
+    lmf__api_log(user, warning ? LMFAST_LOG_WARNING : LMFAST_LOG_INFO, "%s", sentence);
 }
 
-static lmf_status check(lmf_ctx *ctx, const lmfast_train_opts *o)
+/* A setting that a handle has already decided would be passed over in silence. */
+static lmf_status check(const lmfast_settings *s, const lmfast_model *model, const lmfast_dataset *rows, const lmfast_dataset *eval_rows)
 {
-    if (!o->objective || !o->target_modules)
-        return LMF_FAIL(ctx, LMF_E_ARG, "%s is NULL", o->objective ? "target_modules" : "objective");
-    if (o->schedule < LMFAST_SCHEDULE_COSINE || o->schedule > LMFAST_SCHEDULE_CONSTANT)
-        return LMF_FAIL(ctx, LMF_E_ARG, "schedule is %d; allowed are LMFAST_SCHEDULE_*, 0 to 2", (int)o->schedule);
-    if (o->too_long < LMFAST_LONG_ERROR || o->too_long > LMFAST_LONG_TRUNCATE)
-        return LMF_FAIL(ctx, LMF_E_ARG, "too_long is %d; allowed are LMFAST_LONG_*, 0 to 2", (int)o->too_long);
-    if (o->compute != LMFAST_COMPUTE_FAST && o->compute != LMFAST_COMPUTE_F32)
-        return LMF_FAIL(ctx, LMF_E_ARG, "compute is %d; allowed are LMFAST_COMPUTE_FAST and LMFAST_COMPUTE_F32", (int)o->compute);
-    if (o->seq_len < 2)
-        return LMF_FAIL(ctx, LMF_E_ARG, "seq_len is %d; a row has at least 2 tokens", (int)o->seq_len);
-    if (o->n_objective_values < 0 || o->n_objective_values > LMF_MAX_OBJECTIVE_OPTIONS || (o->n_objective_values && !o->objective_values))
-        return LMF_FAIL(ctx, LMF_E_ARG, "n_objective_values is %d; at most %d are taken", (int)o->n_objective_values,
-                        LMF_MAX_OBJECTIVE_OPTIONS);
+    const struct { bool given; const char *what, *name; } taken[] = {
+        { model, "an open model", "model" }, { model, "an open model", "chat-template" }, { model, "an open model", "control-tokens" },
+        { model, "an open model", "clock" }, { rows, "open rows", "data" }, { rows, "open rows", "bad-rows" },
+        { eval_rows, "open rows for evaluation", "eval-data" },
+    };
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (taken[i].given && lmf__settings_has(s, taken[i].name))
+            return LMF_FAIL(s->c->ctx, LMF_E_ARG, "--%s was set, and %s was given: one of them", taken[i].name, taken[i].what);
+    if (!model && !s->config.model)
+        return LMF_FAIL(s->c->ctx, LMF_E_ARG, "there is no model: give an open one, or set --model");
+    if (!rows && !s->config.data)
+        return LMF_FAIL(s->c->ctx, LMF_E_ARG, "there are no rows: give open ones, or set --data");
     return LMF_OK;
-}
-
-static lmf_train_opts options(const lmfast_train_opts *o, lmf_objective_value *values)
-{
-    static const lmf_schedule schedules[] = { LMF_SCHEDULE_COSINE, LMF_SCHEDULE_LINEAR, LMF_SCHEDULE_CONSTANT };
-    lmf_train_opts t = lmf_train_opts_default();
-    for (int i = 0; i < o->n_objective_values; i++)
-        values[i] = (lmf_objective_value){ o->objective_values[i].name, o->objective_values[i].value };
-    t.objective = o->objective, t.objective_values = values, t.n_objective_values = o->n_objective_values;
-    t.lora_r = o->lora_r, t.lora_alpha = o->lora_alpha, t.use_rslora = o->use_rslora, t.target_modules = o->target_modules;
-    t.batch_size = o->batch_size, t.grad_accum = o->grad_accum, t.micro_tok = o->micro_tok;
-    t.epochs = o->epochs, t.max_steps = o->max_steps || o->epochs > 0 ? o->max_steps : DEFAULT_STEPS;
-    t.lr = o->lr, t.schedule = schedules[o->schedule], t.min_lr_ratio = o->min_lr_ratio, t.warmup_steps = o->warmup_steps;
-    t.weight_decay = o->weight_decay, t.max_grad_norm = o->max_grad_norm, t.seed = o->seed;
-    t.compute = o->compute == LMFAST_COMPUTE_FAST, t.recompute = o->recompute, t.shuffle = o->shuffle;
-    return t;
-}
-
-static lmf_status make_samples(lmfast_model *model, const lmfast_dataset *rows, const lmfast_train_opts *o, uint32_t takes,
-                               lmf_samples **out)
-{
-    static const lmf_too_long policy[] = { LMF_LONG_ERROR, LMF_LONG_SKIP, LMF_LONG_TRUNCATE };
-    int32_t most = lmf_model_config(model->m)->context;
-    const char *name = rows->rows.path;
-    LMF_TRY(lmf_samples_create_of(&rows->rows, &model->m->chat, takes, o->seq_len < most ? o->seq_len : most, policy[o->too_long], out));
-    const lmf_samples *s = *out;
-    lmf__api_log(model->c, LMFAST_LOG_INFO, "%s: %lld rows, %lld tokens, %lld of them learned", name, (long long)lmf_samples_n_groups(s),
-                 (long long)s->n_tok, (long long)s->n_learn);
-    if (s->n_bad > rows->rows.n_bad)
-        lmf__api_log(model->c, LMFAST_LOG_WARNING, "%s: %lld rows can't be used and were left out. The first: %s", name,
-                     (long long)s->n_bad, s->first_bad);
-    if (s->n_skipped || s->n_truncated)
-        lmf__api_log(model->c, LMFAST_LOG_WARNING, "%s: %lld rows were too long and left out, %lld were cut", name, (long long)s->n_skipped,
-                     (long long)s->n_truncated);
-    if (s->n_unlearned)
-        lmf__api_log(model->c, LMFAST_LOG_WARNING,
-                     "%s: %lld earlier answers are not learned, because the template shows them otherwise once more "
-                     "follows", name, (long long)s->n_unlearned);
-    if (s->n_endless)
-        lmf__api_log(model->c, LMFAST_LOG_WARNING,
-                     "%s: in %lld of %lld rows an answer is learned without an end of turn, so the model won't learn "
-                     "to stop. %s", name, (long long)s->n_endless, (long long)s->n, s->first_endless);
-    return LMF_OK;
-}
-
-static lmf_status create(lmfast_trainer *t, const lmfast_dataset *rows, const lmfast_dataset *eval_rows, const lmfast_train_opts *o)
-{
-    lmfast_context *c = t->model->c;
-    const lmf_objective *objective;
-    lmf_objective_value values[LMF_MAX_OBJECTIVE_OPTIONS];
-    LMF_TRY(check(c->ctx, o));
-    LMF_TRY(lmf_objective_find(c->ctx, o->objective, &objective));
-    LMF_TRY(make_samples(t->model, rows, o, objective->takes, &t->samples));
-    if (eval_rows)
-        LMF_TRY(make_samples(t->model, eval_rows, o, objective->takes, &t->eval));
-    lmf_train_opts to = options(o, values);
-    to.eval_tok = t->eval ? lmf_samples_longest_group(t->eval) : 0;
-    to.clock_unix = t->model->m->chat.now_unix;
-    pthread_mutex_lock(&c->build);
-    lmf_status s = lmf_trainer_create(c->ctx, o->device ? o->device : "cpu", t->model->m, t->samples, &to, &t->t);
-    pthread_mutex_unlock(&c->build);
-    if (!s && o->init_adapter)
-        s = lmf_trainer_load_adapter(t->t, o->init_adapter);
-    return s;
 }
 
 lmfast_status lmfast_trainer_create(lmfast_model *model, const lmfast_dataset *rows, const lmfast_dataset *eval_rows,
-                                    const lmfast_train_opts *opts,
+                                    lmfast_settings *settings,
                                     lmfast_trainer **out)
 {
-    lmfast_train_opts o = lmfast_train_opts_default();
     *out = NULL;
-    if (!model || !rows)
+    if (!settings)
         return LMFAST_E_ARG;
-    lmf_ctx *ctx = model->c->ctx;
-    LMF_TRY(lmf__api_enter(model->c));
-    LMF_TRY(lmf__api_take(ctx, "lmfast_train_opts", &o, opts, sizeof o));
-    lmfast_trainer *t = lmf_new(ctx, lmfast_trainer);
+    lmfast_context *c = settings->c;
+    LMF_TRY(lmf__api_enter(c));
+    LMF_TRY(check(settings, model, rows, eval_rows));
+    lmfast_trainer *t = lmf_new(c->ctx, lmfast_trainer);
     if (!t)
-        return LMF_NO_MEMORY(ctx, sizeof *t, "a trainer");
-    t->model = lmf__model_retain(model);
-    lmf_status s = create(t, rows, eval_rows, &o);
+        return LMF_NO_MEMORY(c->ctx, sizeof *t, "a trainer");
+    t->c = lmf__context_retain(c);
+    t->model = model ? lmf__model_retain(model) : NULL;
+    t->settings = settings;
+    atomic_fetch_add(&settings->n_refs, 1);
+    t->config = settings->config;
+    if (model)
+        t->config.model = model->m->path;
+    lmf_run_opts o = lmf_run_opts_default();
+    o.device = settings->device, o.config = &t->config, o.fields = settings->fields, o.model = model ? model->m : NULL;
+    o.data = rows ? &rows->rows : NULL, o.eval_data = eval_rows ? &eval_rows->rows : NULL;
+    if (rows)
+        t->config.data = rows->rows.path;
+    if (eval_rows)
+        t->config.eval_data = eval_rows->rows.path;
+    o.no_folder = !lmf__settings_has(settings, "output"), o.note = note, o.user = c;
+    pthread_mutex_lock(&c->build);
+    lmf_status s = lmf_run_create(c->ctx, &o, &t->run);
+    pthread_mutex_unlock(&c->build);
     if (s) {
         lmfast_trainer_destroy(t);
         return s;
@@ -129,61 +77,86 @@ lmfast_status lmfast_trainer_create(lmfast_model *model, const lmfast_dataset *r
 
 void lmfast_trainer_destroy(lmfast_trainer *trainer)
 {
-    if (!trainer)
+    if (!trainer || lmf__api_enter(trainer->c))
         return;
-    lmfast_model *model = trainer->model;
-    lmf_trainer_destroy(trainer->t);
-    lmf_samples_destroy(trainer->samples);
-    lmf_samples_destroy(trainer->eval);
-    lmf_delete(model->c->ctx, trainer);
-    lmfast_model_close(model);
+    lmfast_context *c = trainer->c;
+    lmf_run_destroy(trainer->run);
+    lmfast_settings_destroy(trainer->settings);
+    lmfast_model_close(trainer->model);
+    lmf_delete(c->ctx, trainer);
+    lmf__context_release(c);
 }
 
 lmfast_status lmfast_trainer_step(lmfast_trainer *trainer, lmfast_train_stats *stats)
 {
-    lmf_train_stats s;
+    lmf_run_stats r;
     if (!trainer)
         return LMFAST_E_ARG;
-    lmf_ctx *ctx = trainer->model->c->ctx;
-    LMF_TRY(lmf__api_enter(trainer->model->c));
-    if (lmf_trainer_is_done(trainer->t))
-        return LMF_FAIL(ctx, LMF_E_ARG, "the run is complete: all its steps are done");
-    LMF_TRY(lmf_trainer_step(trainer->t, &s));
-    lmfast_train_stats out = { .step = s.step, .n_steps = s.n_steps, .epoch = s.epoch, .loss = s.loss, .lr = s.lr, .grad_norm = s.grad_norm,
-        .n_tok = s.n_tok, .n_learn = s.n_learn, .total_tok = s.total_tok, .n_skipped = s.n_skipped,
-        .n_reports = lmf_objective_n_reports(lmf_trainer_objective(trainer->t)) };
-    memcpy(out.report, s.report, sizeof out.report);
-    return stats ? lmf__api_give(ctx, "lmfast_train_stats", stats, &out, sizeof out) : LMFAST_OK;
+    LMF_TRY(lmf__api_enter(trainer->c));
+    if (lmf_run_is_done(trainer->run))
+        return LMF_FAIL(trainer->c->ctx, LMF_E_ARG, "the run is complete: all its steps are done");
+    LMF_TRY(lmf_run_step(trainer->run, &r));
+    lmfast_train_stats out = { .step = r.s.step, .n_steps = r.s.n_steps, .epoch = r.s.epoch, .loss = r.s.loss, .lr = r.s.lr,
+        .grad_norm = r.s.grad_norm, .n_tok = r.s.n_tok, .n_learn = r.s.n_learn, .total_tok = r.s.total_tok, .n_skipped = r.s.n_skipped,
+        .seconds = r.seconds, .evaluated = r.evaluated, .eval_loss = r.eval_loss,
+        .n_reports = lmf_objective_n_reports(lmf_trainer_objective(lmf_run_trainer(trainer->run))) };
+    _Static_assert(sizeof r.s.report == sizeof out.report, "numbers that an objective reports");
+    memcpy(out.report, r.s.report, sizeof out.report);
+    return stats ? lmf__api_give(trainer->c->ctx, "lmfast_train_stats", stats, &out, sizeof out) : LMFAST_OK;
 }
-_Static_assert(sizeof ((lmf_train_stats *)0)->report == sizeof ((lmfast_train_stats *)0)->report, "numbers that an objective reports");
 
-bool lmfast_trainer_is_done(const lmfast_trainer *trainer) { return !trainer || lmf_trainer_is_done(trainer->t); }
+bool lmfast_trainer_is_done(const lmfast_trainer *trainer) { return !trainer || lmf_run_is_done(trainer->run); }
 
-lmfast_status lmfast_trainer_eval(lmfast_trainer *trainer, double *loss)
+static lmf_status need_output(const lmfast_trainer *t)
 {
-    if (!trainer || !loss)
+    LMF_TRY(lmf__api_enter(t->c));
+    return lmf__settings_has(t->settings, "output") ? LMF_OK :
+        LMF_FAIL(t->c->ctx, LMF_E_ARG,
+                 "--output was not set: the run has no folder; lmfast_trainer_save_adapter writes the adapter anywhere");
+}
+
+lmfast_status lmfast_trainer_save_checkpoint(lmfast_trainer *trainer)
+{
+    if (!trainer)
         return LMFAST_E_ARG;
-    LMF_TRY(lmf__api_enter(trainer->model->c));
-    if (!trainer->eval)
-        return LMF_FAIL(trainer->model->c->ctx, LMF_E_ARG, "the trainer was created without eval_rows");
-    return lmf_trainer_eval(trainer->t, trainer->eval, loss);
+    LMF_TRY(need_output(trainer));
+    return lmf_run_save(trainer->run);
 }
 
-const char *lmfast_trainer_report_name(const lmfast_trainer *trainer, int32_t i)
+lmfast_status lmfast_trainer_finish(lmfast_trainer *trainer)
 {
-    const lmf_objective *o = trainer ? lmf_trainer_objective(trainer->t) : NULL;
-    return o && i >= 0 && i < lmf_objective_n_reports(o) ? o->reports[i].name : NULL;
+    if (!trainer)
+        return LMFAST_E_ARG;
+    LMF_TRY(need_output(trainer));
+    return lmf_run_complete(trainer->run);
 }
-
-int64_t lmfast_trainer_n_params(const lmfast_trainer *trainer) { return trainer ? lmf_trainer_n_params(trainer->t) : 0; }
-int64_t lmfast_trainer_bytes(const lmfast_trainer *trainer) { return trainer ? (int64_t)lmf_trainer_bytes(trainer->t) : 0; }
 
 lmfast_status lmfast_trainer_save_adapter(lmfast_trainer *trainer, const char *dir)
 {
     if (!trainer)
         return LMFAST_E_ARG;
-    LMF_TRY(lmf__api_enter(trainer->model->c));
+    LMF_TRY(lmf__api_enter(trainer->c));
     if (!dir || !*dir)
-        return LMF_FAIL(trainer->model->c->ctx, LMF_E_ARG, "no folder for the adapter was given");
-    return lmf_run_finish(trainer->t, dir, trainer->model->m->path);
+        return LMF_FAIL(trainer->c->ctx, LMF_E_ARG, "no folder for the adapter was given");
+    return lmf_run_finish(lmf_run_trainer(trainer->run), dir, trainer->config.model);
 }
+
+lmfast_status lmfast_trainer_eval(lmfast_trainer *trainer, double *loss)
+{
+    if (!trainer || !loss)
+        return LMFAST_E_ARG;
+    LMF_TRY(lmf__api_enter(trainer->c));
+    const lmf_samples *rows = lmf_run_eval_samples(trainer->run);
+    return rows ? lmf_trainer_eval(lmf_run_trainer(trainer->run), rows, loss)
+                : LMF_FAIL(trainer->c->ctx, LMF_E_ARG, "the trainer was created without rows for evaluation");
+}
+
+const char *lmfast_trainer_report_name(const lmfast_trainer *trainer, int32_t i)
+{
+    const lmf_objective *o = trainer ? lmf_trainer_objective(lmf_run_trainer(trainer->run)) : NULL;
+    return o && i >= 0 && i < lmf_objective_n_reports(o) ? o->reports[i].name : NULL;
+}
+
+int64_t lmfast_trainer_n_params(const lmfast_trainer *trainer) { return trainer ? lmf_trainer_n_params(lmf_run_trainer(trainer->run)) : 0; }
+int64_t lmfast_trainer_bytes(const lmfast_trainer *trainer) { return trainer
+                                                              ? (int64_t)lmf_trainer_bytes(lmf_run_trainer(trainer->run)) : 0; }

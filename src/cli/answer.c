@@ -16,8 +16,8 @@ lmf_status lmf__answer_open(lmf_cli *cli, const lmf_answer_args *args, lmf_answe
     lmf_buf_init(&a->text, cli->ctx, MAX_TEXT);
     LMF_TRY(lmf_model_open(cli->ctx, args->model, &a->model));
     LMF_TRY(lmf__conversation_use_template(cli, a->model, args->chat_template));
-    a->model->chat.now_unix = lmf__conversation_now();
-    a->model->chat.control = lmf__conversation_control(args->control);
+    a->model->chat.now_unix = lmf_chat_now();
+    a->model->chat.control = lmf_control_of(args->control);
     if (!a->model->tokenizer)
         return LMF_FAIL(cli->ctx, LMF_E_UNSUPPORTED, "%s: the model has no tokenizer", args->model);
     return LMF_OK;

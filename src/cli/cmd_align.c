@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* align is train with another choice of objectives: those that learn from what was preferred. */
-#include "cli/objective_flags.h"
+#include "cli/command.h"
+#include "train/objective_flags.h"
 
 extern const lmf_command lmf_command_train;
 

@@ -253,8 +253,8 @@ static lmf_status run(lmf_cli *cli, void *args)
     if (!s)
         s = lmf__conversation_use_template(cli, m, a->chat_template);
     if (!s) {
-        m->chat.now_unix = lmf__conversation_now();
-        m->chat.control = lmf__conversation_control(a->control);
+        m->chat.now_unix = lmf_chat_now();
+        m->chat.control = lmf_control_of(a->control);
     }
     if (!s && a->adapter)
         s = lmf_lora_open(cli->ctx, m, a->adapter, &lora);

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/command.h"
-#include "cli/objective_flags.h"
+#include "train/objective_flags.h"
 #include "infer/engine.h"
 #include "train/objective.h"
 #include "train/trainer.h"

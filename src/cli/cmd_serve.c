@@ -144,7 +144,7 @@ static lmf_status serve(lmf_cli *cli, const serve_args *args, lmf_arena *a, lmf_
         return LMF_NO_MEMORY(cli->ctx, 64, "the model's name");
     LMF_TRY(split_adapters(cli, a, args->adapter, o.model_name, &list));
     LMF_TRY(lmf__conversation_use_template(cli, m, args->chat_template));
-    m->chat.control = lmf__conversation_control(args->control);
+    m->chat.control = lmf_control_of(args->control);
     if (!m->tokenizer)
         return LMF_FAIL(cli->ctx, LMF_E_UNSUPPORTED, "%s: the model has no tokenizer", args->model);
     o.host = args->host, o.port = (int32_t)args->port, o.api_keys = args->api_keys;

@@ -2,25 +2,11 @@
 #include "cli/conversation.h"
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 lmf_status lmf__conversation_use_template(lmf_cli *cli, lmf_model *m, const char *path)
 {
     lmf_status s = path ? lmf_model_load_template(m, path) : LMF_OK;
     return s ? lmf_fail_prefix(cli->ctx, s, "--chat-template") : LMF_OK;
-}
-
-lmf_control lmf__conversation_control(const char *choice)
-{
-    return !strcmp(choice, "everywhere") ? LMF_CONTROL_EVERYWHERE : !strcmp(choice, "nowhere") ? LMF_CONTROL_NOWHERE :
-        LMF_CONTROL_BY_ORIGIN;
-}
-
-int64_t lmf__conversation_now(void)
-{
-    time_t now = time(NULL);
-    struct tm local;
-    return localtime_r(&now, &local) ? (int64_t)now + local.tm_gmtoff : (int64_t)now;
 }
 
 bool lmf__conversation_skips(const char *bad_rows) { return !strcmp(bad_rows, "skip"); }

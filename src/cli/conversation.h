@@ -19,8 +19,6 @@
 
 /* Replaces the model's template by the file's; path NULL: nothing. */
 lmf_status  lmf__conversation_use_template(lmf_cli *cli, lmf_model *m, const char *path);
-lmf_control lmf__conversation_control(const char *choice);
-int64_t     lmf__conversation_now(void);               /* local seconds since 1970, as strftime_now takes them */
 bool        lmf__conversation_skips(const char *bad_rows);
 /* s, its sentence with what --bad-rows does where a row is at fault. */
 lmf_status  lmf__conversation_hint(lmf_cli *cli, lmf_status s, const char *bad_rows);

@@ -17,9 +17,11 @@ import headers  # noqa: E402
 
 SANITIZED = "san" in BUILD.name
 PRELUDE = ("#include <stdio.h>\n#include <string.h>\n#include <lmfast/lmfast.h>\n"
-           "int usage(lmfast_context *ctx, lmfast_model *model, lmfast_engine *engine, lmfast_dataset *rows);\n"
-           "int usage(lmfast_context *ctx, lmfast_model *model, lmfast_engine *engine, lmfast_dataset *rows)\n{\n"
-           "    (void)ctx, (void)model, (void)engine, (void)rows;\n    {\n%s\n    }\n    return 0;\n}\n")
+           "int usage(lmfast_context *ctx, lmfast_model *model, lmfast_engine *engine, lmfast_dataset *rows,\n"
+           "lmfast_settings *settings);\n"
+           "int usage(lmfast_context *ctx, lmfast_model *model, lmfast_engine *engine, lmfast_dataset *rows,\n"
+           "lmfast_settings *settings)\n{\n"
+           "    (void)ctx, (void)model, (void)engine, (void)rows, (void)settings;\n    {\n%s\n    }\n    return 0;\n}\n")
 
 
 def run(*command, **options):
@@ -113,7 +115,7 @@ def test_example_finetune_gives_the_command_s_adapter(lmfast, model, tmp_path): 
     assert r.returncode == 0 and c.returncode == 0, r.stderr + c.stderr
     assert r.stdout.count("step ") == 3 and digest(tmp_path / "a") == digest(tmp_path / "b")
     again = run(BUILD / "example_finetune", model, ROWS, 3, tmp_path)  # a folder of others
-    assert again.returncode == 0 and run(BUILD / "example_finetune", model, ROWS, "x", tmp_path / "c").returncode == 2
+    assert again.returncode == 0 and run(BUILD / "example_finetune", model, ROWS, "x", tmp_path / "c").returncode == 1
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -124,3 +126,43 @@ def test_example_finetune_gives_the_command_s_adapter(lmfast, model, tmp_path): 
 def test_example_generate_says_what_is_wrong(arguments, words):
     r = run(BUILD / "example_generate", *arguments)
     assert r.returncode == 1 and words in r.stderr and r.stdout == "", r.stderr
+
+
+def test_threads_and_lifetimes(tiny):
+    """8 threads at once and handles made and destroyed in any order: the same answers, each thread its own sentence, nothing kept."""
+    r = run(BUILD / "driver_api", tiny, 60, 12, timeout=300)
+    said = json.loads(r.stdout)
+    assert r.returncode == 0 and said["wrong"] == 0 and said["bytes_after"] == said["bytes_before"], (said, r.stderr)
+    assert SANITIZED or said["late_kb"] - said["early_kb"] < 1024, said
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitized library wants its runtime first")
+def test_a_program_that_is_older_or_newer_than_the_library(tiny, tmp_path):
+    """Structs of other sizes: a shorter one has the rest at its defaults, a longer one is refused by name, one without a size too."""
+    source = tmp_path / "old.c"
+    source.write_text("""#include <stdio.h>
+#include <lmfast/lmfast.h>
+int main(int argc, char **argv)
+{
+    lmfast_context *ctx; lmfast_model *m; lmfast_engine *e = NULL;
+    if (argc != 2 || lmfast_context_create(&ctx) || lmfast_model_open(ctx, argv[1], NULL, &m)) return 1;
+    struct { size_t struct_bytes; const char *device; int max_sessions; } old = { sizeof old, NULL, 1 };
+    struct { lmfast_engine_opts o; long more; } newer = { lmfast_engine_opts_default(), 0 };
+    newer.o.struct_bytes = sizeof newer;
+    lmfast_engine_opts none = { 0 };
+    struct { size_t struct_bytes; const char *path; } info = { sizeof info, NULL };
+    printf("%d ", lmfast_engine_create(m, (lmfast_engine_opts *)&old, &e));
+    printf("%d %s / ", lmfast_engine_create(m, &newer.o, &e), lmfast_error(ctx));
+    printf("%d %s / ", lmfast_engine_create(m, &none, &e), lmfast_error(ctx));
+    int status = lmfast_model_get_info(m, (lmfast_model_info *)&info);
+    printf("%d %s\\n", status, info.path);
+    return 0;
+}
+""")
+    flags = ["-I", ROOT / "include", "-L", BUILD, "-llmfast", f"-Wl,-rpath,{BUILD}"]
+    r = run("cc", "-Wno-array-bounds", "-Wno-stringop-overflow", source, *flags, "-o", tmp_path / "old")
+    assert r.returncode == 0, r.stderr
+    said = run(tmp_path / "old", tiny).stdout
+    old, newer, none = said.split(" / ")
+    assert old.startswith("0 -4 lmfast_engine_opts has ") and "built with a newer header" in old
+    assert newer.startswith("-4 lmfast_engine_opts has no struct_bytes") and none == f"0 {tiny}\n", said

@@ -87,9 +87,10 @@ def test_an_exception_for_every_status(lm):
 
 
 def test_import_is_quick_and_loads_nothing():
-    r = python("import sys, time; t = time.perf_counter(); import lmfast; s = time.perf_counter() - t\n"
-               "assert 'ctypes' not in sys.modules and 'numpy' not in sys.modules; assert 'train' in dir(lmfast); print(s)")
-    assert r.returncode == 0 and float(r.stdout) < 0.1, r.stderr
+    r = python("import sys, time; t = time.process_time(); import lmfast; s = time.process_time() - t\n"
+               "assert 'ctypes' not in sys.modules and 'numpy' not in sys.modules; assert 'train' in dir(lmfast); print(s)\n"
+               "t = time.process_time(); lmfast.load_model; lmfast.__version__; print(time.process_time() - t)")
+    assert r.returncode == 0 and all(float(s) < 0.1 for s in r.stdout.split()), r.stderr + r.stdout
 
 
 def test_every_public_name_is_there(lm):
@@ -159,12 +160,12 @@ def test_conversation_remembers_and_reads_only_what_is_new(small):
 
 
 def test_a_stream_that_is_left_ends_its_answer(small):
-    stream = small.stream("hello", max_tokens=400, ignore_eos=True)
+    stream = small.stream("hello", max_tokens=150, ignore_eos=True)
     next(stream)
     stream.close()
     assert small.generate("hello") == small.generate("hello")
     chat = small.conversation()
-    left = chat.stream("hello", max_tokens=400, ignore_eos=True)
+    left = chat.stream("hello", max_tokens=150, ignore_eos=True)
     part = next(left)
     del left
     chat.ask("again")
@@ -308,7 +309,7 @@ def test_train_gives_the_command_s_adapter(lm, lmfast, model, tmp_path):  # noqa
     rows = [json.loads(line) for line in ROWS.open()]
     seen = []
     result = lm.train(model=model, dataset=ROWS, output_dir=tmp_path / "p", max_steps=6, on_step=seen.append, **RECIPE)
-    lm.train(model, (r for r in rows), tmp_path / "d", max_steps=6, **RECIPE)
+    lm.train(lm.load_model(model), (r for r in rows), tmp_path / "d", max_steps=6, **RECIPE)
     assert digest(tmp_path / "c") == digest(tmp_path / "p") == digest(tmp_path / "d")
     assert result.steps == 6 and [s.step for s in seen] == [1, 2, 3, 4, 5, 6] and result.final_loss == seen[-1].loss
     for name in ("adapter_config.json",):
@@ -350,14 +351,21 @@ def test_evaluation_and_steps_by_hand(lm, model, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("values, words", [
-    (dict(lora_r=0), "LoRA rank of 0"), (dict(batch_size=0), "batch"), (dict(lr=-1), "learning rate"), (dict(seq_len=1), "seq_len is 1"),
-    (dict(scheduler="step"), "scheduler is 'step'; allowed are cosine, linear, constant"), (dict(objective="none"), "none"),
-    (dict(target_modules="nothing"), "nothing"), (dict(init_adapter="nowhere"), "nowhere"), (dict(max_steps=-1), "steps"),
-    (dict(objective_options={"zeta": 1}), "zeta"), (dict(dataset=[]), "no rows"), (dict(dataset=[3]),
-        "row 0 of dataset must be a dict, not int"),
-    (dict(dataset=7), "not int"), (dict(dataset=[{"a": 1}]), "dataset, line 1"), (dict(dataset=[{"text": float("nan")}]),
-        "can't be written as JSON"),
-    (dict(dataset="none.jsonl"), "none.jsonl"), (dict(bad_rows="maybe"), "bad_rows is 'maybe'"),
+    (dict(lora_r=0), "lora_r"), (dict(batch_size=0), "batch_size"), (dict(lr=-1), "lr"), (dict(seq_len=1), "seq_len"),
+    (dict(lr="fast"), "lr"), (dict(lr=True), "lr"), (dict(max_steps=1.5), "max_steps"), (dict(shuffle=3), "shuffle"),
+    (dict(scheduler="step"), "scheduler"), (dict(objective="none"), "none"),
+    (dict(target_modules="nothing"), "nothing"), (dict(init_adapter="nowhere"), "nowhere"), (dict(max_steps=-1), "max_steps"),
+    (dict(beta=0.1), "beta is no option of the objective sft"), (dict(maxsteps=1), "unknown key maxsteps; did you mean max_steps"),
+    (dict(learning_rate=1e-3, lr=1e-4), "learning_rate"), (dict(lr=float("nan")), "can't be written as JSON"), (dict(lr=object()),
+        "no setting"),
+    (dict(device="tpu"), "tpu"), (dict(config="none.yaml"), "none.yaml"), (dict(clock="yesterday"), "clock"),
+    (dict(dataset=[]), "no rows"), (dict(dataset=[3]), "row 0 of dataset must be a dict, not int"),
+    (dict(dataset=7), "not int"), (dict(dataset=[{"a": 1}]), "dataset, line 1"), (dict(dataset=None),
+                                                                                  "no rows: give open ones, or set data"),
+    (dict(dataset=[{"text": float("nan")}]), "can't be written as JSON"), (dict(model=None), "no model"),
+    (dict(dataset="none.jsonl"), "none.jsonl"), (dict(bad_rows="maybe"), "bad_rows"), (dict(dataset=[{"text": "x"}], bad_rows="maybe"),
+                                                                                       "bad_rows"),
+    (dict(data="x"), "data was given twice"), (dict(model_name="x"), "model"), (dict(output_dir="a\0b"), "U\\+0000"),
 ])
 def test_wrong_training(lm, model, tmp_path, values, words):  # noqa: F811
     with pytest.raises(lm.LMFastError, match=words):
@@ -370,6 +378,76 @@ def test_a_callback_that_raises_ends_the_run(lm, model, tmp_path):  # noqa: F811
         raise ZeroDivisionError(f"at step {stats.step}")
     with pytest.raises(ZeroDivisionError, match="at step 1"):
         lm.train(model, ROWS, tmp_path / "o", max_steps=5, on_step=stop)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_run_is_the_command_s_with_log_checkpoints_and_settings(lm, lmfast, model, tmp_path):  # noqa: F811
+    """The whole folder, but for the seconds in the log."""
+    more = dict(max_steps=6, save_steps=2, eval_steps=3, logging_steps=1, clock=1700000000, lr=1e-2, batch_size=3)
+    lm.train(model, ROWS, tmp_path / "o", eval_dataset=ROWS, **more)
+    os.rename(tmp_path / "o", tmp_path / "p")
+    flags = [f"--{k.replace('_', '-')}={v}" for k, v in more.items()]
+    c = lmfast("train", "-m", model, "-d", ROWS, "-o", tmp_path / "o", "--eval-data", ROWS, *flags, "--quiet")
+    assert c.returncode == 0, c.stderr
+    names = {p.relative_to(tmp_path / "o") for p in (tmp_path / "o").rglob("*")}
+    assert names == {p.relative_to(tmp_path / "p") for p in (tmp_path / "p").rglob("*")} and len(names) > 10
+    for name in names:
+        ours, theirs = tmp_path / "p" / name, tmp_path / "o" / name
+        if name.name == "metrics.jsonl":
+            lines = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in f.open()] for f in (ours, theirs)]
+            assert lines[0] == lines[1] and len(lines[0]) == 6
+        elif ours.is_file() and name.suffix in (".safetensors", ".yaml"):
+            assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+def test_a_run_that_was_stopped_goes_on(lm, model, tmp_path):  # noqa: F811
+    class Enough(Exception):
+        pass
+
+    def stop(stats):
+        if stats.step == 5:
+            raise Enough
+    whole = dict(max_steps=8, save_steps=2, lr=1e-2, batch_size=3, clock=1700000000)
+    lm.train(model, ROWS, tmp_path / "a", **whole)
+    with pytest.raises(Enough):
+        lm.train(model, ROWS, tmp_path / "b", on_step=stop, **whole)
+    with pytest.raises(FileExistsError, match='resume last goes on with it, overwrite replaces it'):
+        lm.train(model, ROWS, tmp_path / "b", **whole)
+    steps = []
+    lm.train(model, ROWS, tmp_path / "b", resume="last", on_step=lambda s: steps.append(s.step), **whole)
+    assert steps == [5, 6, 7, 8] and digest(tmp_path / "a") == digest(tmp_path / "b")
+    lm.train(model, ROWS, tmp_path / "b", overwrite=True, max_steps=1)
+
+
+def test_settings_by_other_names_and_from_a_file(lm, model, tmp_path):  # noqa: F811
+    """Axolotl's, transformers' and the old package's names, and what a run saved of itself."""
+    ours = dict(max_steps=3, lr=1e-2, batch_size=3, lora_r=4, clock=1700000000)
+    lm.train(model, ROWS, tmp_path / "a", **ours)
+    theirs = dict(max_steps=3, learning_rate=1e-2, per_device_train_batch_size=3, lora_r=4, clock=1700000000)
+    lm.train(model, ROWS, tmp_path / "b", **theirs)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    lm.train(config=tmp_path / "a" / "lmfast_config.yaml", output_dir=tmp_path / "c")
+    assert digest(tmp_path / "a") == digest(tmp_path / "c")
+    s = lm.Settings({"lr": 0.1})
+    assert "lr: 0.1" in s.text()
+
+
+def test_the_schema_is_the_table_s(lm, lmfast):
+    """Every flag of lmfast train that a file may hold, with its type, range, choices and default; and the setter agrees with it."""
+    schema = lm.Settings().schema()
+    flags = {f["name"].replace("-", "_"): f for f in json.loads(lmfast("help", "train", "--json").stdout)["flags"]}
+    assert set(schema["properties"]) == set(flags) - {"config", "set"} and schema["required"] == ["model", "data"]
+    kinds = {"int": "integer", "double": "number", "bool": "boolean", "string": "string", "choice": "string"}
+    for name, p in schema["properties"].items():
+        f = flags[name]
+        assert p["type"] == kinds[f["kind"]] and p.get("enum") == (f["choices"].split("|") if "choices" in f else None), name
+        if "range" in f:
+            assert [p["minimum"], p["maximum"]] == f["range"], name
+        for value in ([p["minimum"], p["maximum"]] if "minimum" in p else p.get("enum", [])):
+            lm.Settings({name: value})
+        for value in ([p["minimum"] - 1, p["maximum"] * 2 + 1] if "minimum" in p else ["nonsense"] if "enum" in p else []):
+            with pytest.raises(lm.ArgumentError, match=name):
+                lm.Settings({name: value})
 
 
 def test_the_log_goes_to_logging(lm, model, tmp_path, caplog):  # noqa: F811
@@ -443,7 +521,7 @@ except KeyboardInterrupt:
     assert status == 0 and out.endswith("stopped True\n"), err
 
 
-def test_ctrl_c_saves_the_adapter_and_raises(model, tmp_path):  # noqa: F811
+def test_ctrl_c_saves_a_checkpoint_and_raises(model, tmp_path):  # noqa: F811
     code = """
 import sys, lmfast
 try:
@@ -452,4 +530,4 @@ except KeyboardInterrupt as e:
     print(e)
 """
     status, out, err = interrupted(code, model, ROWS, tmp_path / "o")
-    assert status == 0 and "the adapter as it is lies in" in out and (tmp_path / "o" / "adapter_model.safetensors").is_file(), err
+    assert status == 0 and 'resume="last" goes on' in out and list((tmp_path / "o").glob("checkpoint-*")), err

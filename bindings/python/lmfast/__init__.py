@@ -13,11 +13,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import _absent
+
 # Where each name comes from.
 _HOME = {
     "load_model": "model", "Model": "model", "ModelInfo": "model", "Tokenizer": "model",
     "Chat": "model", "Answer": "model", "Stream": "model",
     "train": "training.run", "Trainer": "training.run", "TrainStats": "training.run", "TrainResult": "training.run",
+    "Settings": "training.run", "Dataset": "training.run",
+    "align": "training.align", "SLMTrainer": "training.trainer", "optimize_for_t4": "training.optimizations",
+    "SLMConfig": "core.config", "TrainingConfig": "core.config", "InferenceConfig": "core.config",
+    "detect_environment": "core.models", "setup_colab_env": "utils.colab", "generate_structured": "utils.structured",
+    "generate_fast": "inference.fast", "serve": "inference.server", "SLMServer": "inference.server",
+    "export_gguf": "inference.quantization", "quantize_model": "inference.quantization", "MetricsCollector": "observability.metrics",
     "export": "exporting", "ExportReport": "exporting",
     "set_threads": "_native", "set_isa": "_native",
     "LMFastError": "errors", "ArgumentError": "errors", "BusyError": "errors", "CancelledError": "errors", "DeviceError": "errors",
@@ -25,14 +33,26 @@ _HOME = {
     "OutOfMemoryError": "errors", "ShapeError": "errors", "SystemIOError": "errors", "UnsupportedError": "errors",
 }
 __all__ = [*_HOME, "__version__"]
+_absent.install()
 
 if TYPE_CHECKING:
     from ._native import set_isa, set_threads
+    from .core.config import InferenceConfig, SLMConfig, TrainingConfig
+    from .core.models import detect_environment
     from .errors import (ArgumentError, BusyError, CancelledError, DeviceError, ExistsError, FormatError, InternalError, LimitError,
                          LMFastError, NotFoundError, OutOfMemoryError, ShapeError, SystemIOError, UnsupportedError)
     from .exporting import ExportReport, export
+    from .inference.fast import generate_fast
+    from .inference.quantization import export_gguf, quantize_model
+    from .inference.server import SLMServer, serve
     from .model import Answer, Chat, Model, ModelInfo, Stream, Tokenizer, load_model
-    from .training.run import Trainer, TrainResult, TrainStats, train
+    from .observability.metrics import MetricsCollector
+    from .training.align import align
+    from .training.optimizations import optimize_for_t4
+    from .training.trainer import SLMTrainer
+    from .utils.colab import setup_colab_env
+    from .utils.structured import generate_structured
+    from .training.run import Dataset, Settings, Trainer, TrainResult, TrainStats, train
     __version__: str
 
 
@@ -42,6 +62,8 @@ def __getattr__(name: str) -> Any:
         value: Any = version()
     elif name in _HOME:
         value = getattr(importlib.import_module("." + _HOME[name], __name__), name)
+    elif name in _absent.NAMES:
+        value = _absent.Absent(name, _absent.NAMES[name])
     else:
         raise AttributeError(f"module 'lmfast' has no attribute {name!r}")
     globals()[name] = value

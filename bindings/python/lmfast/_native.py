@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import threading
 import weakref
 from typing import Any, Callable, Optional
@@ -83,11 +84,14 @@ def context() -> Ref:
         return _contexts[process].ref
 
 
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)")  # the library names settings as its command does
+
+
 def check(status: int, ref: Ref) -> None:
     """Raises what a status stands for, with the library's sentence."""
     if status:
         pointer = ref.context.pointer if ref.context else ref.pointer
-        sentence = lib().lmfast_error(pointer).decode("utf-8", "replace")
+        sentence = _FLAG.sub(lambda m: m.group(1).replace("-", "_"), lib().lmfast_error(pointer).decode("utf-8", "replace"))
         raise BY_STATUS.get(status, InternalError)(sentence or lib().lmfast_status_text(status).decode())
 
 

@@ -397,7 +397,10 @@ class Model(Handle):
         if isinstance(prompt, str) and (raw or not self.info.has_chat_template):
             data = text_bytes(prompt, "prompt")
             return lambda ref: check(lib().lmfast_session_set_text(ref.pointer, data, len(data)), ref)
-        if not isinstance(prompt, str) and len(prompt) and not isinstance(prompt[0], Mapping):
+        if isinstance(prompt, (bytes, bytearray, Mapping)) or not hasattr(prompt, "__iter__"):
+            raise ArgumentError(f"prompt is a text, messages or token ids, not a {type(prompt).__name__}")
+        prompt = prompt if isinstance(prompt, str) else list(prompt)
+        if not isinstance(prompt, str) and prompt and not isinstance(prompt[0], Mapping):
             ids = _ids(prompt)
             return lambda ref: check(lib().lmfast_session_set_tokens(ref.pointer, ids, len(ids)), ref)
         if raw:
@@ -445,10 +448,8 @@ def conversation_bytes(messages: Any, tools: Any) -> bytes:
     """JSON of a conversation."""
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
-    whole: dict[str, Any] = {"messages": list(messages)}
-    if tools:
-        whole["tools"] = list(tools)
     try:
+        whole: dict[str, Any] = {"messages": list(messages), **({"tools": list(tools)} if tools else {})}
         return json.dumps(whole, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (TypeError, ValueError) as e:
         raise ArgumentError(f"the messages can't be written as JSON: {e}") from None

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "text/chat/chat.h"
 #include <string.h>
+#include <time.h>
 
 enum { CHAT_MAX_BYTES = 1 << 24 };
 
@@ -83,3 +84,17 @@ void lmf_chat_add_eos(lmf_chat *c, int32_t id)
     if (id >= 0 && c->n_eos < LMF_MAX_EOS && !lmf_chat_is_eos(c, id))
         c->eos[c->n_eos++] = id;
 }
+
+lmf_control lmf_control_of(const char *word)
+{
+    return !strcmp(word, "everywhere") ? LMF_CONTROL_EVERYWHERE : !strcmp(word, "nowhere") ? LMF_CONTROL_NOWHERE : LMF_CONTROL_BY_ORIGIN;
+}
+
+int64_t lmf_chat_local_seconds(int64_t unix_seconds)
+{
+    time_t t = (time_t)unix_seconds;
+    struct tm local;
+    return localtime_r(&t, &local) ? unix_seconds + local.tm_gmtoff : unix_seconds;
+}
+
+int64_t lmf_chat_now(void) { return lmf_chat_local_seconds((int64_t)time(NULL)); }

@@ -42,6 +42,11 @@ lmf_status lmf_chat_encode(const lmf_chat *chat, json_t *vars, bool add_generati
 /* Text that was rendered before, appended as ids. flags: LMF_ENCODE_DEFAULTS or 0. Control tokens in it are such, unless chat->control is
  * NOWHERE; a BOS that the text brings itself is not added again. */
 lmf_status lmf_chat_encode_plain(const lmf_chat *chat, const char *text, size_t n, unsigned flags, lmf_ids *ids);
+/* "auto", "everywhere", "nowhere": the words of settings; another one: auto. */
+lmf_control lmf_control_of(const char *word);
+/* For now_unix. */
+int64_t    lmf_chat_now(void);
+int64_t    lmf_chat_local_seconds(int64_t unix_seconds);
 bool       lmf_chat_is_eos(const lmf_chat *chat, int32_t id);
 /* Puts id into the set unless it is there, negative or one too many. */
 void       lmf_chat_add_eos(lmf_chat *chat, int32_t id);

@@ -13,31 +13,19 @@ import json
 import os
 import signal
 import threading
-import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterator, Optional, Union
+from typing import Any, Callable, Iterator, Mapping, Optional, Union
 
 from .. import _abi
-from .._native import Handle, Ref, c_path, c_text, check, choice, context, fill, lib, make, options, unknown
-from ..errors import ArgumentError, LimitError
+from .._native import Handle, Ref, c_path, c_text, check, choice, context, lib, make, options
+from ..errors import ArgumentError
 from ..model import Model, PathLike
-
-_SCHEDULE = {"cosine": _abi.SCHEDULE_COSINE, "linear": _abi.SCHEDULE_LINEAR, "constant": _abi.SCHEDULE_CONSTANT}
-_TOO_LONG = {"error": _abi.LONG_ERROR, "skip": _abi.LONG_SKIP, "truncate": _abi.LONG_TRUNCATE}
-_COMPUTE = {"fast": _abi.COMPUTE_FAST, "auto": _abi.COMPUTE_FAST, "f32": _abi.COMPUTE_F32}
-_NUMBERS = {"lora_r": "lora_r", "lora_alpha": "lora_alpha", "rslora": "use_rslora", "batch_size": "batch_size",
-            "gradient_accumulation_steps": "grad_accum", "max_steps": "max_steps", "epochs": "epochs", "lr": "lr",
-                    "min_lr_ratio": "min_lr_ratio",
-            "warmup_steps": "warmup_steps", "weight_decay": "weight_decay", "max_grad_norm": "max_grad_norm", "seed": "seed",
-                    "seq_len": "seq_len",
-            "micro_tokens": "micro_tok", "recompute": "recompute", "shuffle": "shuffle"}
-_WORDS = {"scheduler": ("schedule", _SCHEDULE), "too_long": ("too_long", _TOO_LONG), "compute": ("compute", _COMPUTE)}
-_TEXTS = ("device", "objective", "target_modules")
 
 
 @dataclass(frozen=True)
 class TrainStats:
-    """One step. loss: the mean over its learned tokens, or groups of rows; reports: what the objective tells besides."""
+    """One step. loss: the mean over its learned tokens, or groups of rows; seconds since the
+    start; eval_loss: of steps behind which it was measured; reports: what the objective tells besides."""
     step: int
     n_steps: int
     epoch: float
@@ -48,6 +36,8 @@ class TrainStats:
     learned_tokens: int
     total_tokens: int
     skipped_steps: int
+    seconds: float
+    eval_loss: Optional[float] = None
     reports: dict[str, float] = field(default_factory=dict)
 
 
@@ -95,21 +85,99 @@ def _lines(rows: Any) -> Iterator[bytes]:
             raise ArgumentError(f"row {i} of dataset can't be written as JSON: {e}") from None
 
 
-class Trainer(Handle):
-    """A run that is stepped by hand: for stats in trainer: ..., then save(). Options as train's. One call at a time."""
+def _plain(value: Any) -> Any:
+    """What json.dumps does not know: paths, and numbers of other kinds (numpy's)."""
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if hasattr(value, "__index__"):
+        return int(value)
+    if hasattr(value, "__float__"):
+        return float(value)
+    raise TypeError(f"a {type(value).__name__} is no setting")
 
-    def __init__(self, model: Union[Model, PathLike], dataset: Any, eval_dataset: Any = None, bad_rows: str = "error", **values: Any):
+
+class Settings(Handle):
+    """What a run is told, by name: the options of lmfast train, checked by the library's own table."""
+
+    def __init__(self, values: Optional[Mapping[str, Any]] = None):
+        self._ref = make("lmfast_settings_create", "lmfast_settings_destroy", context(), b"train")
+        self.update(values or {})
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Names of ours, or of Axolotl, transformers and their relatives. None leaves a setting as it is."""
+        rest = {k: v for k, v in values.items() if k != "device"}
+        if values.get("device") is not None:
+            self.set("device", values["device"])
+        try:
+            text = json.dumps(rest, ensure_ascii=False, allow_nan=False, default=_plain).encode("utf-8")
+        except (TypeError, ValueError) as e:
+            raise ArgumentError(f"the options can't be written as JSON: {e}") from None
+        ref = self._use()
+        check(lib().lmfast_settings_parse(ref.pointer, b"options", text, len(text)), ref)
+
+    def load(self, path: PathLike) -> None:
+        """A YAML or JSON file."""
+        ref = self._use()
+        check(lib().lmfast_settings_load(ref.pointer, c_path(path, "config")), ref)
+
+    def set(self, name: str, value: Any) -> None:
+        ref, text = self._use(), os.fsencode(value) if isinstance(value, os.PathLike) else c_text(value, name)
+        check(lib().lmfast_settings_set(ref.pointer, c_text(name, "name"), text), ref)
+
+    def _text(self, function: str) -> str:
+        ref, n, cap = self._use(), ctypes.c_size_t(), 1 << 16
+        while True:
+            buffer = ctypes.create_string_buffer(cap)
+            check(getattr(lib(), function)(ref.pointer, buffer, cap, ctypes.byref(n)), ref)
+            if n.value <= cap:
+                return buffer.raw[:n.value].decode("utf-8")
+            cap = n.value
+
+    def text(self) -> str:
+        """All that makes the result what it is, as YAML that load reads."""
+        return self._text("lmfast_settings_text")
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of these settings."""
+        found: dict[str, Any] = json.loads(self._text("lmfast_settings_schema"))
+        return found
+
+
+class Trainer(Handle):
+    """A run that is stepped by hand: for stats in trainer: ..., then save(folder). Options as train's. With output_dir it is a whole run
+    in that folder, with checkpoints and a log, which finish() ends. One call at a time."""
+
+    def __init__(self, model: Union[Model, PathLike, None] = None, dataset: Any = None, eval_dataset: Any = None,
+                 output_dir: Optional[PathLike] = None, config: Optional[PathLike] = None, **values: Any):
         self._ref = None
         self._call = threading.Lock()
-        own = model if isinstance(model, Model) else Model(model)
-        o = options(_abi.lmfast_train_opts, "lmfast_train_opts_init")
-        kept = _fill(o, values)
-        rows = Dataset(dataset, bad_rows)
-        held = None if eval_dataset is None else Dataset(eval_dataset, bad_rows)
-        self._ref = make("lmfast_trainer_create", "lmfast_trainer_destroy", own._use(), rows._use().pointer,
-                         held._use().pointer if held else None,
-                         ctypes.byref(o))
-        del kept
+        settings = Settings()
+        if config is not None:
+            settings.load(config)
+        in_memory = any(rows is not None and not isinstance(rows, (str, os.PathLike, Handle)) for rows in (dataset, eval_dataset))
+        bad_rows = values.pop("bad_rows", None) if in_memory else None
+        handles: list[Any] = []
+        named: dict[str, Any] = {}
+        pointers: dict[str, Any] = {"model": None, "data": None, "eval-data": None}
+        for name, given in (("model", model), ("data", dataset), ("eval-data", eval_dataset)):
+            if isinstance(given, (str, os.PathLike)):
+                named[name] = given
+            elif isinstance(given, Handle):
+                handles.append(given._use())
+                pointers[name] = handles[-1].pointer
+            elif given is not None:
+                handles.append(Dataset(given, bad_rows or "error")._use())
+                pointers[name] = handles[-1].pointer
+        if output_dir is not None:
+            named["output"] = output_dir
+        twice = [n for n in named if n in values or n.replace("-", "_") in values]
+        if twice:
+            raise ArgumentError(f"{twice[0].replace('-', '_')} was given twice")
+        settings.update({**named, **values})
+        out, ref = ctypes.c_void_p(), settings._use()
+        check(lib().lmfast_trainer_create(pointers["model"], pointers["data"], pointers["eval-data"], ref.pointer, ctypes.byref(out)), ref)
+        assert out.value is not None
+        self._ref = Ref(out.value, lib().lmfast_trainer_destroy, ref.context)
         self._reports: list[str] = []
         while (name := lib().lmfast_trainer_report_name(self._ref.pointer, len(self._reports))) is not None:
             self._reports.append(name.decode())
@@ -133,8 +201,8 @@ class Trainer(Handle):
         ref, s = self._use(), _abi.lmfast_train_stats(ctypes.sizeof(_abi.lmfast_train_stats))
         with self._call:
             check(lib().lmfast_trainer_step(ref.pointer, ctypes.byref(s)), ref)
-        return TrainStats(s.step, s.n_steps, s.epoch, s.loss, s.lr, s.grad_norm, s.n_tok, s.n_learn, s.total_tok, s.n_skipped,
-                          dict(zip(self._reports, s.report)))
+        return TrainStats(s.step, s.n_steps, s.epoch, s.loss, s.lr, s.grad_norm, s.n_tok, s.n_learn, s.total_tok, s.n_skipped, s.seconds,
+                          s.eval_loss if s.evaluated else None, dict(zip(self._reports, s.report)))
 
     def __iter__(self) -> Iterator[TrainStats]:
         """All steps that are left."""
@@ -142,40 +210,29 @@ class Trainer(Handle):
             yield self.step()
 
     def evaluate(self) -> float:
-        """Loss on eval_dataset with the weights as they are."""
+        """Loss on the rows for evaluation with the weights as they are."""
         ref, loss = self._use(), ctypes.c_double()
         with self._call:
             check(lib().lmfast_trainer_eval(ref.pointer, ctypes.byref(loss)), ref)
         return loss.value
 
-    def save(self, output_dir: PathLike) -> None:
+    def save(self, folder: PathLike) -> None:
         """The adapter as it is, a PEFT folder."""
-        ref, path = self._use(), c_path(output_dir, "output_dir")
+        ref, path = self._use(), c_path(folder, "folder")
         with self._call:
             check(lib().lmfast_trainer_save_adapter(ref.pointer, path), ref)
 
+    def save_checkpoint(self) -> None:
+        """A checkpoint in output_dir now; resume="last" goes on from it."""
+        ref = self._use()
+        with self._call:
+            check(lib().lmfast_trainer_save_checkpoint(ref.pointer), ref)
 
-def _fill(o: Any, values: dict[str, Any]) -> list[Any]:
-    """Options into the struct; returns what it points to."""
-    kept: list[Any] = []
-    for name in values:
-        if name not in _NUMBERS and name not in _WORDS and name not in _TEXTS and name not in ("init_adapter", "objective_options"):
-            raise unknown(name, [*_NUMBERS, *_WORDS, *_TEXTS, "init_adapter", "objective_options"], "training")
-    fill(o, {k: v for k, v in values.items() if k in _NUMBERS and v is not None}, _NUMBERS)
-    for name, (member, words) in _WORDS.items():
-        if values.get(name) is not None:
-            setattr(o, member, choice(values[name], words, name))
-    for name in _TEXTS:
-        if values.get(name) is not None:
-            setattr(o, name, c_text(values[name], name))
-    if values.get("init_adapter") is not None:
-        o.init_adapter = c_path(values["init_adapter"], "init_adapter")
-    extra = values.get("objective_options") or {}
-    array = (_abi.lmfast_value * max(len(extra), 1))(*[_abi.lmfast_value(c_text(k, "an objective's option"), float(v)) for k,
-                                                       v in extra.items()])
-    o.objective_values, o.n_objective_values = ctypes.cast(array, ctypes.POINTER(_abi.lmfast_value)), len(extra)
-    kept.append(array)
-    return kept
+    def finish(self) -> None:
+        """The adapter into output_dir."""
+        ref = self._use()
+        with self._call:
+            check(lib().lmfast_trainer_finish(ref.pointer), ref)
 
 
 class _Interrupt:
@@ -197,35 +254,27 @@ class _Interrupt:
             signal.signal(signal.SIGINT, self.before)
 
 
-def train(model: Union[Model, PathLike], dataset: Any, output_dir: PathLike = "./my_model", eval_dataset: Any = None,
-          on_step: Optional[Callable[[TrainStats], Any]] = None, **values: Any) -> TrainResult:
-    """Fine-tunes a model with LoRA and writes the adapter to output_dir. Options, with their defaults:
+def train(model: Union[Model, PathLike, None] = None, dataset: Any = None, output_dir: PathLike = "./my_model", eval_dataset: Any = None,
+          on_step: Optional[Callable[[TrainStats], Any]] = None, config: Optional[PathLike] = None, **options: Any) -> TrainResult:
+    """Fine-tunes a model with LoRA in output_dir, as lmfast train does: checkpoints, a log, at the end the adapter.
 
-    max_steps=0 (by epochs; 500 where epochs is 0 too), epochs=0, batch_size=4, gradient_accumulation_steps=1, lr=2e-4, scheduler="cosine"
-    ("linear", "constant"), min_lr_ratio=0, warmup_steps=-1 (5 % of the run, at most 50), weight_decay=0.01, max_grad_norm=1, lora_r=16,
-    lora_alpha=32, rslora=False, target_modules="all-linear", init_adapter=None, seq_len=2048, too_long="error" ("skip", "truncate"),
-    micro_tokens=0, recompute=False, shuffle=True, seed=42, compute="fast" ("f32"), device="cpu", objective="sft" ("dpo"),
-    objective_options=None
-    (a dict), bad_rows="error" ("skip").
+    model: a path or an open model; dataset: a path or rows. Options are those of lmfast train (docs/OPTIONS.md), with _ for -:
+        max_steps=100,
+    epochs=3, batch_size=8, lr=1e-3, lora_r=16, objective="dpo", resume="last",
+        overwrite=True ...; a name that nothing knows is an error with
+    the nearest one. config: a YAML or JSON file with more of them. on_step is called behind each step; what it raises ends the run.
 
-    on_step is called behind each step; what it raises ends the run. Ctrl-C ends the step, saves the adapter as it is, and raises
-    KeyboardInterrupt."""
+    Ctrl-C ends the step, saves a checkpoint, and raises KeyboardInterrupt; resume="last" goes on from there."""
     path = os.fsdecode(c_path(output_dir, "output_dir"))
     losses: list[float] = []
-    with Trainer(model, dataset, eval_dataset, **values) as trainer:
-        start, stats = time.monotonic(), None
-        with _Interrupt() as interrupt:
-            for stats in trainer:
-                losses.append(stats.loss)
-                if on_step is not None:
-                    on_step(stats)
-                if interrupt.came:
-                    break
-            seconds = time.monotonic() - start
-            if stats is None or stats.skipped_steps == stats.step:
-                raise LimitError("no step had finite gradients: nothing was learned, and no adapter is written; lower lr or look at "
-                                 "the model's weights")
-            trainer.save(path)
-        if interrupt.came and not trainer.done:
-            raise KeyboardInterrupt(f"stopped at step {stats.step} of {stats.n_steps}; the adapter as it is lies in {path}")
-        return TrainResult(path, stats.step, losses[0], losses[-1], stats.total_tokens, seconds)
+    with Trainer(model, dataset, eval_dataset, path, config, **options) as trainer, _Interrupt() as interrupt:
+        while not trainer.done:
+            stats = trainer.step()
+            losses.append(stats.loss)
+            if on_step is not None:
+                on_step(stats)
+            if interrupt.came and not trainer.done:
+                trainer.save_checkpoint()
+                raise KeyboardInterrupt(f"stopped at step {stats.step} of {stats.n_steps}; saved in {path}: resume=\"last\" goes on")
+        trainer.finish()
+        return TrainResult(path, stats.step, losses[0], losses[-1], stats.total_tokens, stats.seconds)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* objective_flags: --objective and the options of all objectives as flags, from their own tables. */
-#ifndef LMF_CLI_OBJECTIVE_FLAGS_H
-#define LMF_CLI_OBJECTIVE_FLAGS_H
-#include "cli/command.h"
+#ifndef LMF_TRAIN_OBJECTIVE_FLAGS_H
+#define LMF_TRAIN_OBJECTIVE_FLAGS_H
+#include "base/arena.h"
 #include "config/train_config.h"
 #include "train/objective.h"
 #include "train/trainer.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/objective_flags.h"
+#include "train/objective_flags.h"
 #include <math.h>
 #include <string.h>
 

@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: nothing is written before all that can be refused was. A run that replaces another works beside it until it has something to keep,
+ * a checkpoint or the adapter, and takes its place in one step. */
+#include "train/run.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/output.h"
+#include "base/plain.h"
+#include "config/dialect.h"
+#include "train/objective_flags.h"
+#include "train/run_folder.h"
+
+struct lmf_run {
+    lmf_ctx *ctx;
+    lmf_run_opts o;
+    lmf_train_config *a;
+    lmf_model *own_model, *m;
+    lmf_samples *samples, *dev;
+    lmf_trainer *t;
+    lmf_train_stats s;
+    int log;                          /* metrics.jsonl, open for appending; -1: not yet */
+    bool log_failed, log_goes_on, config_saved, failed, complete;
+    double start, first_loss;
+    int64_t start_tok;
+    double eval[1 + LMF_MAX_REPORTS]; /* loss, then what the objective reports */
+    char output[4000], dir[4096];     /* --output; where the run writes, the same unless it is to replace another */
+    bool replaces, resumes, made;     /* an earlier run; goes on with its last checkpoint; the folder was not there */
+    int lock;                         /* of output; -1: none yet */
+    lmf_stage stage;
+};
+
+static void note(const lmf_run *r, bool warning, const char *fmt, ...)
+{
+    char text[2048];
+    va_list ap;
+    if (!r->o.note)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    r->o.note(r->o.user, warning, text);
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* What settings say together. */
+static lmf_status resolve(lmf_ctx *ctx, lmf_train_config *a)
+{
+    if (a->warmup_steps != LMF_WARMUP_SHARE && !isnan(a->warmup_ratio))
+        return LMF_FAIL(ctx, LMF_E_ARG, "--warmup-steps is %lld and --warmup-ratio %g: give one of them", (long long)a->warmup_steps,
+                        a->warmup_ratio);
+    if (!a->max_steps && !(a->epochs > 0))
+        a->max_steps = 500;
+    return LMF_OK;
+}
+
+static lmf_train_opts options(const lmf_train_config *a)
+{
+    lmf_train_opts o = lmf_train_opts_default();
+    o.objective = a->objective;
+    o.lora_r = (int32_t)a->lora_r;
+    o.lora_alpha = a->lora_alpha;
+    o.use_rslora = a->rslora;
+    o.target_modules = a->target_modules;
+    o.batch_size = (int32_t)a->batch_size;
+    o.grad_accum = (int32_t)a->grad_accum;
+    o.micro_tok = (int32_t)a->micro_tok;
+    o.epochs = a->epochs;
+    o.max_steps = a->max_steps;
+    o.lr = a->lr;
+    o.schedule = !strcmp(a->scheduler, "linear") ? LMF_SCHEDULE_LINEAR : !strcmp(a->scheduler, "cosine") ? LMF_SCHEDULE_COSINE :
+        LMF_SCHEDULE_CONSTANT;
+    o.min_lr_ratio = a->min_lr_ratio;
+    o.warmup_steps = a->warmup_steps;
+    o.warmup_ratio = isnan(a->warmup_ratio) ? 0 : a->warmup_ratio;
+    o.beta1 = a->beta1, o.beta2 = a->beta2, o.eps = a->eps;
+    o.weight_decay = a->weight_decay;
+    o.max_grad_norm = a->max_grad_norm;
+    o.seed = (uint64_t)a->seed;
+    o.compute = strcmp(a->compute, "f32") != 0;
+    o.between = lmf_train_between(a->activations);
+    o.recompute = a->recompute;
+    o.shuffle = a->shuffle;
+    o.profile = a->profile;
+    return o;
+}
+
+/* What of an existing folder this run may use, and how. */
+static lmf_status check_contents(lmf_run *r)
+{
+    lmf_run_contents c;
+    const lmf_train_config *a = r->a;
+    bool wants_resume = strcmp(a->resume, "no") != 0;
+    lmf_status s = lmf_run_scan(r->ctx, r->output, wants_resume, &c);
+    if (s)
+        return lmf_fail_prefix(r->ctx, s, "--output");
+    if (!c.n_checkpoints && !strcmp(a->resume, "last"))
+        return LMF_FAIL(r->ctx, LMF_E_NOT_FOUND, "--output %s holds no checkpoint to resume from", r->output);
+    r->resumes = wants_resume && c.n_checkpoints;
+    if (r->resumes)
+        return LMF_OK; /* what others put beside the run stays there */
+    if (c.stranger[0])
+        return LMF_FAIL(r->ctx, LMF_E_EXISTS,
+                        "--output %s holds files that are not of a training run, %s for one; choose another folder", r->output, c.stranger);
+    r->replaces = c.n_checkpoints || c.n_adapter || c.log || c.config;
+    if (r->replaces && !a->overwrite && (c.n_checkpoints || c.n_adapter || !wants_resume))
+        return LMF_FAIL(r->ctx, LMF_E_EXISTS, "--output %s holds %s an earlier run; %s--overwrite replaces it", r->output,
+                        c.n_adapter ? "the adapter of" : c.n_checkpoints ? "checkpoints of" : c.log ? "the log of" :
+                            "the configuration of", c.n_checkpoints ? "--resume last goes on with it, " : "");
+    return LMF_OK;
+}
+
+static lmf_status check_output(lmf_run *r)
+{
+    size_t n = strlen(r->a->output);
+    while (n > 1 && r->a->output[n - 1] == '/')
+        n--;
+    if (n == 0 || n >= sizeof r->output)
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "--output is empty or too long");
+    snprintf(r->output, sizeof r->output, "%.*s", (int)n, r->a->output);
+    snprintf(r->dir, sizeof r->dir, "%s", r->output);
+    lmf_output_kind kind = lmf_output_stat(r->output);
+    if (kind == LMF_OUTPUT_NONE) {
+        r->made = true;
+        return strcmp(r->a->resume, "last") ? LMF_OK : LMF_FAIL(r->ctx, LMF_E_NOT_FOUND,
+                                                                "--output %s is not there: no checkpoint to resume from", r->output);
+    }
+    if (kind != LMF_OUTPUT_DIR)
+        return LMF_FAIL(r->ctx, LMF_E_EXISTS, "--output %s exists and is no folder: it is %s", r->output, lmf_output_word(kind));
+    LMF_TRY(lmf_output_lock(r->ctx, r->output, &r->lock));
+    return check_contents(r);
+}
+
+/* The folder to write into, and its lock. */
+static lmf_status open_output(lmf_run *r)
+{
+    if (r->replaces) {
+        LMF_TRY(lmf_stage_open(r->ctx, r->output, lmf_run_remove, &r->stage));
+        snprintf(r->dir, sizeof r->dir, "%s", r->stage.path);
+        return LMF_OK;
+    }
+    lmf_output_clean_beside(r->ctx, r->output, lmf_run_remove);
+    if (r->made) {
+        LMF_TRY(lmf_dir_create(r->ctx, r->output));
+        LMF_TRY(lmf_output_lock(r->ctx, r->output, &r->lock));
+        LMF_TRY(check_contents(r)); /* of another process that was as fast */
+    } else {
+        char log[4200];
+        snprintf(log, sizeof log, "%s/metrics.jsonl", r->output);
+        LMF_TRY(lmf_output_try(r->ctx, log)); /* before the work, not behind it */
+    }
+    lmf_output_clean(r->ctx, r->output, NULL, lmf_checkpoint_remove_left);
+    return LMF_OK;
+}
+
+/* This run has something to keep: it takes the earlier one's place, which goes. */
+static lmf_status take_place(lmf_run *r)
+{
+    lmf_run_contents c;
+    if (!r->replaces)
+        return LMF_OK;
+    LMF_TRY(lmf_run_scan(r->ctx, r->output, false, &c));
+    LMF_TRY(lmf_output_place(r->ctx, r->stage.path, r->output, true));
+    lmf_status s = lmf_run_remove(r->ctx, r->stage.path);
+    if (s) { /* a file of the user's came into it meanwhile */
+        lmf_error_record why = *lmf_error_here(r->ctx);
+        lmf_status back = lmf_output_place(r->ctx, r->stage.path, r->output, true);
+        if (!back)
+            *lmf_error_here(r->ctx) = why;
+        return s;
+    }
+    if (r->lock >= 0)
+        close(r->lock);
+    r->lock = r->stage.fd; /* the same folder under its new name */
+    r->stage.fd = -1;
+    r->replaces = false;
+    snprintf(r->dir, sizeof r->dir, "%s", r->output);
+    return LMF_OK;
+}
+
+/* Whatever happened: no empty folder, no stage. */
+static void close_output(lmf_run *r, bool failed)
+{
+    lmf_error_record why = *lmf_error_here(r->ctx);
+    if (r->log >= 0)
+        close(r->log);
+    if (failed && r->made && rmdir(r->output) == 0)
+        r->made = false;
+    if (r->stage.fd >= 0 && r->replaces) {
+        lmf_status s = lmf_run_remove(r->ctx, r->stage.path);
+        if (!s)
+            r->stage.path[0] = 0;
+    }
+    lmf_status closed = lmf_stage_close(&r->stage);
+    (void)closed; /* the failure that led here is the one to tell; the next run cleans */
+    if (r->lock >= 0)
+        close(r->lock);
+    *lmf_error_here(r->ctx) = why;
+}
+
+/* Steps behind the checkpoint are done again, so their lines go; and one that a kill cut short. */
+static lmf_status trim_log(lmf_ctx *ctx, const char *path, int64_t step)
+{
+    char *text;
+    size_t n, kept = 0;
+    if (lmf_path_stat(path) == LMF_PATH_NONE)
+        return LMF_OK;
+    LMF_TRY(lmf_file_read(ctx, path, (size_t)1 << 32, &text, &n));
+    for (size_t at = 0, len; at < n; at += len) {
+        const char *end = memchr(text + at, '\n', n - at);
+        len = end ? (size_t)(end - text) - at + 1 : n - at;
+        json_t *line = end ? json_loadb(text + at, len, 0, NULL) : NULL;
+        const json_t *of = json_object_get(line, "step");
+        if (json_is_integer(of) && json_integer_value(of) <= step) {
+            memmove(text + kept, text + at, len);
+            kept += len;
+        }
+        json_decref(line);
+    }
+    lmf_status s = kept == 0 ? lmf_path_unlink(ctx, path) : kept < n ? lmf_file_write(ctx, path, text, kept) : LMF_OK;
+    lmf_free(ctx, text, n + 1);
+    return s;
+}
+
+/* Adds to line; what does not fit is cut, and then refused as a whole by log_line. */
+static size_t log_number(char *line, size_t n, size_t at, const char *before, const char *name, double x)
+{
+    if (at >= n)
+        return at;
+    return at + (size_t)snprintf(line + at, n - at, isfinite(x) ? ", \"%s%s\": %.6g" : ", \"%s%s\": null", before, name, x);
+}
+
+static size_t log_reports(char *line, size_t n, size_t at, const lmf_objective *o, const char *before, const double *report)
+{
+    for (int i = 0; i < lmf_objective_n_reports(o); i++)
+        at = log_number(line, n, at, before, o->reports[i].name, report[i]);
+    return at;
+}
+
+/* What this run does, so that it can be done again; written with the first thing that the run keeps. */
+static lmf_status keep_config(lmf_run *r)
+{
+    lmf_buf text;
+    if (r->config_saved || r->o.no_folder)
+        return LMF_OK;
+    lmf_buf_init(&text, r->ctx, LMF_DOCUMENT_MAX_BYTES);
+    lmf_status s = lmf_config_text(r->ctx, "train", r->o.fields, r->a, &text);
+    if (!s)
+        s = lmf_run_save_config(r->ctx, r->dir, lmf_buf_str(&text), text.n);
+    lmf_buf_clear(&text);
+    r->config_saved = !s;
+    return s;
+}
+
+static bool append(int fd, const char *line)
+{
+    for (size_t n = strlen(line), done = 0; done < n;) {
+        ssize_t more = write(fd, line + done, n - done);
+        if (more < 0 && errno != EINTR)
+            return false;
+        done += more > 0 ? (size_t)more : 0;
+    }
+    return true;
+}
+
+/* The first line and its file come as one, so that a log without bytes is not ours; a resumed run's log goes on. */
+static lmf_status open_log(lmf_run *r, const char *line)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", r->dir);
+    LMF_TRY(keep_config(r));
+    if (!r->log_goes_on)
+        LMF_TRY(lmf_file_write(r->ctx, path, line, strlen(line)));
+    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_APPEND);
+    r->log = fd;
+    if (fd < 0 || (r->log_goes_on && !append(fd, line)))
+        return LMF_FAIL(r->ctx, LMF_E_IO, "can't write to %s: %s", path, strerror(errno));
+    return LMF_OK;
+}
+
+/* eval: loss, then what the objective reports; or NULL. What can't be logged is told once; the run is worth more than its log. */
+static void log_line(lmf_run *r, double seconds, const double *eval)
+{
+    char line[4096], loss[32] = "null";
+    const lmf_train_stats *s = &r->s;
+    const lmf_objective *o = lmf_trainer_objective(r->t);
+    if (isfinite(s->loss))
+        snprintf(loss, sizeof loss, "%.6f", s->loss);
+    size_t at = (size_t)snprintf(line, sizeof line, "{\"step\": %lld, \"epoch\": %.4f, \"loss\": %s, \"learning_rate\": %.8g, "
+                                 "\"grad_norm\": %.6g, \"tokens\": %lld, \"seconds\": %.3f", (long long)s->step, s->epoch, loss, s->lr,
+                                 isfinite(s->grad_norm) ? s->grad_norm : -1, (long long)s->total_tok, seconds);
+    at = log_reports(line, sizeof line, at, o, "", s->report);
+    if (eval) {
+        at += (size_t)snprintf(line + at, sizeof line - at, isfinite(*eval) ? ", \"eval_loss\": %.6f" : ", \"eval_loss\": null", *eval);
+        at = log_reports(line, sizeof line, at, o, "eval_", eval + 1);
+    }
+    LMF_ASSERT(at + 48 < sizeof line); /* LMF_MAX_REPORTS names and numbers */
+    snprintf(line + at, sizeof line - at, ", \"clock_unix\": %lld}\n", (long long)r->a->clock_unix);
+    lmf_status ls = LMF_OK;
+    if (r->log < 0)
+        ls = r->log_failed ? LMF_OK : open_log(r, line);
+    else if (!append(r->log, line) && !r->log_failed)
+        ls = LMF_FAIL(r->ctx, LMF_E_IO, "can't write to metrics.jsonl: %s", strerror(errno));
+    if (ls) {
+        note(r, true, "this run has no whole log: %s", lmf_error(r->ctx));
+        r->log_failed = true;
+    }
+}
+
+/* ---- before the first step ---- */
+static lmf_status hint(const lmf_run *r, lmf_status s)
+{
+    char text[sizeof lmf_error_here(r->ctx)->text];
+    snprintf(text, sizeof text, "%s", lmf_error(r->ctx));
+    if (!lmf_row_is_bad(s) || strcmp(r->a->bad_rows, "skip") == 0 || strstr(text, "--too-long") ||
+        (!strstr(text, ", line ") && !strstr(text, ", row ")))
+        return s;
+    return LMF_FAIL(r->ctx, s, "%s (--bad-rows skip leaves such rows out)", text);
+}
+
+static void tell_samples(const lmf_run *r, const char *path, const lmf_samples *s)
+{
+    char name[1024];
+    lmf_plain_text(path, name, sizeof name);
+    note(r, false, "%s: %lld rows, %lld tokens, %lld of them learned", name, (long long)lmf_samples_n_groups(s), (long long)s->n_tok,
+         (long long)s->n_learn);
+    if (s->n_measured)
+        note(r, false, "%s: %lld good answers, %lld bad ones", name, (long long)s->n_label[1], (long long)s->n_label[0]);
+    if (s->n_bad)
+        note(r, true, "%s: %lld rows can't be used and were left out. The first: %s", name, (long long)s->n_bad, s->first_bad);
+    if (s->n_unlearned)
+        note(r, true, "%s: %lld earlier answers are not learned, because the template shows them otherwise once more follows", name,
+             (long long)s->n_unlearned);
+    if (s->n_endless)
+        note(r, true, "%s: in %lld of %lld rows an answer is learned without an end of turn, so the model won't learn to stop. %s", name,
+             (long long)s->n_endless, (long long)s->n, s->first_endless);
+    if (s->n_skipped || s->n_truncated)
+        note(r, true, "%s: %lld rows were too long and left out, %lld were cut", name, (long long)s->n_skipped, (long long)s->n_truncated);
+}
+
+/* given: rows that are open already, or NULL. */
+static lmf_status load_samples(lmf_run *r, const lmf_objective *o, const char *flag, const char *path, const lmf_rows *given,
+                               lmf_samples **out)
+{
+    lmf_rows own = { 0 };
+    const lmf_train_config *a = r->a;
+    int32_t context = lmf_model_config(r->m)->context;
+    lmf_too_long policy = !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP : !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE :
+        LMF_LONG_ERROR;
+    lmf_status s = given ? LMF_OK : lmf_rows_open_with(r->ctx, path, !strcmp(a->bad_rows, "skip"), &own);
+    if (!s)
+        s = lmf_samples_create_of(given ? given : &own, &r->m->chat, o->takes, (int32_t)(a->seq_len < context ? a->seq_len : context),
+                                  policy,
+                                  out);
+    lmf_rows_close(&own);
+    if (s)
+        return lmf_fail_prefix(r->ctx, hint(r, s), "%s", flag);
+    tell_samples(r, given ? given->path : path, *out);
+    return LMF_OK;
+}
+
+/* The clock stands still for a run, a resumed one included. */
+static lmf_status open_model(lmf_run *r)
+{
+    lmf_train_config *a = r->a;
+    bool found = false;
+    r->m = r->o.model;
+    if (!r->m) {
+        LMF_TRY(lmf_model_open(r->ctx, a->model, &r->own_model));
+        r->m = r->own_model;
+        lmf_status s = a->chat_template ? lmf_model_load_template(r->m, a->chat_template) : LMF_OK;
+        if (s)
+            return lmf_fail_prefix(r->ctx, s, "--chat-template");
+        r->m->chat.control = lmf_control_of(a->control);
+        r->m->chat.now_unix = a->clock_unix ? a->clock_unix : lmf_chat_now();
+    }
+    if (strcmp(a->resume, "no") && !r->o.no_folder)
+        LMF_TRY(lmf_checkpoint_clock(r->ctx, a->output, &r->m->chat.now_unix, &found));
+    a->clock_unix = r->m->chat.now_unix;
+    return LMF_OK;
+}
+
+/* From where the run goes on, and where it writes. */
+static lmf_status begin(lmf_run *r)
+{
+    int skipped = 0;
+    char path[4096];
+    if (r->a->init_adapter)
+        LMF_TRY(lmf_trainer_load_adapter(r->t, r->a->init_adapter));
+    if (r->resumes)
+        LMF_TRY(lmf_trainer_resume(r->t, r->output, &skipped));
+    if (skipped)
+        note(r, true, "%d damaged checkpoints were passed over", skipped);
+    lmf_trainer_stats(r->t, &r->s);
+    r->start_tok = r->s.total_tok;
+    if (lmf_trainer_is_done(r->t))
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "the run in %s is complete: all %lld steps are done", r->a->output, (long long)r->s.n_steps);
+    if (r->o.no_folder)
+        return LMF_OK;
+    LMF_TRY(open_output(r));
+    LMF_TRY(lmf_path_join(r->ctx, path, sizeof path, r->dir, "metrics.jsonl"));
+    if (r->resumes)
+        LMF_TRY(trim_log(r->ctx, path, r->s.step));
+    r->log_goes_on = r->resumes && lmf_output_stat(path) == LMF_OUTPUT_FILE;
+    return LMF_OK;
+}
+
+static lmf_status create(lmf_run *r)
+{
+    const lmf_objective *objective;
+    lmf_objective_value values[LMF_MAX_OBJECTIVE_FLAGS];
+    LMF_TRY(resolve(r->ctx, r->a));
+    lmf_train_opts o = options(r->a);
+    LMF_TRY(lmf_objective_find(r->ctx, r->a->objective, &objective));
+    LMF_TRY(lmf__objective_values(r->ctx, objective, r->a->objective_value, values, &o.n_objective_values));
+    o.objective_values = values;
+    if (!r->o.no_folder)
+        LMF_TRY(check_output(r));
+    LMF_TRY(open_model(r));
+    o.clock_unix = r->a->clock_unix;
+    LMF_TRY(load_samples(r, objective, "--data", r->a->data, r->o.data, &r->samples));
+    if (r->a->eval_data || r->o.eval_data)
+        LMF_TRY(load_samples(r, objective, "--eval-data", r->a->eval_data, r->o.eval_data, &r->dev));
+    o.eval_tok = r->dev ? lmf_samples_longest_group(r->dev) : 0;
+    LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->samples, &o, &r->t));
+    LMF_TRY(begin(r));
+    r->start = now_seconds();
+    return LMF_OK;
+}
+
+lmf_run_opts lmf_run_opts_default(void) { return (lmf_run_opts){ .struct_bytes = sizeof(lmf_run_opts) }; }
+
+lmf_status lmf_run_create(lmf_ctx *ctx, const lmf_run_opts *opts, lmf_run **out)
+{
+    lmf_run_opts o = lmf_run_opts_default();
+    *out = NULL;
+    LMF_TRY(lmf_opts_take(ctx, "lmf_run_opts", &o, opts, sizeof o));
+    lmf_run *r = lmf_new(ctx, lmf_run);
+    if (!r)
+        return LMF_NO_MEMORY(ctx, sizeof *r, "a run");
+    r->ctx = ctx, r->o = o, r->a = o.config, r->lock = r->log = -1, r->stage.fd = -1;
+    lmf_status s = create(r);
+    if (s) {
+        r->failed = true;
+        lmf_run_destroy(r);
+        return s;
+    }
+    *out = r;
+    return LMF_OK;
+}
+
+void lmf_run_destroy(lmf_run *r)
+{
+    if (!r)
+        return;
+    lmf_ctx *ctx = r->ctx;
+    close_output(r, r->failed || !r->complete);
+    lmf_trainer_destroy(r->t);
+    lmf_samples_destroy(r->samples);
+    lmf_samples_destroy(r->dev);
+    lmf_model_close(r->own_model);
+    lmf_delete(ctx, r);
+}
+
+/* ---- steps ---- */
+/* A checkpoint that can't be written is no failure of the run: the last one is still good, and the next is tried. */
+static lmf_status checkpoint(lmf_run *r, bool stop)
+{
+    lmf_status s = keep_config(r);
+    if (!s)
+        s = lmf_trainer_save(r->t, r->dir, (int)r->a->save_total_limit, r->a->model);
+    if (!s && (stop || r->s.n_skipped < r->s.step)) /* something was learned */
+        LMF_TRY(take_place(r));
+    if (s && !stop)
+        note(r, true, "no checkpoint at step %lld: %s", (long long)r->s.step, lmf_error(r->ctx));
+    return stop ? s : LMF_OK;
+}
+
+lmf_status lmf_run_step(lmf_run *r, lmf_run_stats *out)
+{
+    const lmf_train_config *a = r->a;
+    LMF_TRY(lmf_trainer_step(r->t, &r->s));
+    double seconds = now_seconds() - r->start;
+    bool last = lmf_trainer_is_done(r->t), evaluated = r->dev && (r->s.step % a->eval_steps == 0 || last);
+    if (r->first_loss == 0)
+        r->first_loss = r->s.loss;
+    if (evaluated)
+        LMF_TRY(lmf_trainer_eval_report(r->t, r->dev, r->eval, r->eval + 1));
+    if (!r->o.no_folder && (r->s.step % a->logging_steps == 0 || last || evaluated))
+        log_line(r, seconds, evaluated ? r->eval : NULL);
+    if (!r->o.no_folder && a->save_steps && r->s.step % a->save_steps == 0 && !last)
+        LMF_TRY(checkpoint(r, false));
+    if (out)
+        lmf_run_get_stats(r, out);
+    if (out && evaluated)
+        out->evaluated = true, out->eval_loss = r->eval[0];
+    return LMF_OK;
+}
+
+lmf_status lmf_run_save(lmf_run *r) { return r->o.no_folder ? LMF_OK : checkpoint(r, true); }
+bool lmf_run_is_done(const lmf_run *r) { return lmf_trainer_is_done(r->t); }
+
+void lmf_run_get_stats(const lmf_run *r, lmf_run_stats *out)
+{
+    *out = (lmf_run_stats){ .s = r->s, .first_loss = r->first_loss, .run_tok = r->s.total_tok - r->start_tok };
+    out->seconds = now_seconds() - r->start;
+}
+
+lmf_status lmf_run_complete(lmf_run *r)
+{
+    if (r->s.n_skipped == r->s.step)
+        return LMF_FAIL(r->ctx, LMF_E_LIMIT,
+                        "no step had finite gradients: nothing was learned, and no adapter is written; lower --lr or look "
+                        "at the model's weights");
+    if (!r->o.no_folder) {
+        LMF_TRY(lmf_run_finish(r->t, r->dir, r->a->model));
+        LMF_TRY(take_place(r));
+    }
+    r->complete = true;
+    return LMF_OK;
+}
+
+lmf_trainer *lmf_run_trainer(const lmf_run *r) { return r->t; }
+const lmf_samples *lmf_run_samples(const lmf_run *r) { return r->samples; }
+const lmf_samples *lmf_run_eval_samples(const lmf_run *r) { return r->dev; }
