@@ -33,7 +33,19 @@ def make_model(folder, shape):
     torch.manual_seed(0)
     config = transformers.LlamaConfig(max_position_embeddings=8192, **SHAPES[shape])
     transformers.LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder, max_shard_size="2GB")
+    write_tokenizer(folder, config.vocab_size)
     return folder
+
+
+def write_tokenizer(folder, n):
+    """Bytes, and names of nothing up to the size of the vocabulary: a model folder is not whole without one."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = alphabet + ["<unused%d>" % i for i in range(n - len(alphabet))]
+    tokenizer = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def main():
