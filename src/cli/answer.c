@@ -7,7 +7,7 @@
 #include <string.h>
 #include "text/stream/stream.h"
 
-enum { MAX_PROMPT = 1 << 20, MAX_TEXT = 1 << 24, DEFAULT_CONTEXT = 4096, MAX_LINE = 1 << 20, PREFILL_ROWS = 256 };
+enum { MAX_PROMPT = 1 << 20, MAX_TEXT = 1 << 24, DEFAULT_CONTEXT = 4096, MAX_LINE = 1 << 20 };
 
 lmf_status lmf__answer_open(lmf_cli *cli, const lmf_answer_args *args, lmf_answer *a)
 {
@@ -69,7 +69,6 @@ lmf_status lmf__answer_start_engine(lmf_answer *a, int64_t least_context)
     opts.context = (int32_t)(context < most ? context : most);
     opts.device = a->cli->device;
     opts.max_seqs = 1;
-    opts.prefill_chunk = PREFILL_ROWS;
     opts.compute = strcmp(args->compute, "f32") != 0;
     opts.profile = args->profile;
     opts.adapters = &args->adapter;

@@ -6,13 +6,13 @@
 #include "infer/engine_impl.h"
 #include "ops/sample/sample.h"
 
-enum { DEFAULT_CONTEXT = 2048, MAX_CHUNK = 4096, MAX_PAGE = 1024, DRAFT_ROWS = 16 };
+enum { DEFAULT_CONTEXT = 2048, MAX_CHUNK = 4096, HOST_CHUNK = 256, GPU_CHUNK = 1024, MAX_PAGE = 1024, DRAFT_ROWS = 16 };
 
 /* ---- create ---- */
 
 lmf_engine_opts lmf_engine_opts_default(void)
 {
-    return (lmf_engine_opts){ .struct_bytes = sizeof(lmf_engine_opts), .max_seqs = 8, .page_size = 16, .prefill_chunk = 256, .compute = 1,
+    return (lmf_engine_opts){ .struct_bytes = sizeof(lmf_engine_opts), .max_seqs = 8, .page_size = 16, .compute = 1,
                               .cache_dtype = LMF_F32 };
 }
 
@@ -22,7 +22,7 @@ static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
     const lmf_config_base *c = lmf_model_config(e->model);
     const struct { const char *name; int64_t value, lo, hi; } ranges[] = {
         { "max_seqs", o->max_seqs, 1, LMF_MAX_SEQS }, { "context", o->context, 0, c->context }, { "page_size", o->page_size, 1, MAX_PAGE },
-        { "cache_tok", o->cache_tok, 0, INT32_MAX }, { "prefill_chunk", o->prefill_chunk, 1, MAX_CHUNK }, { "compute", o->compute, 0, 1 },
+        { "cache_tok", o->cache_tok, 0, INT32_MAX }, { "prefill_chunk", o->prefill_chunk, 0, MAX_CHUNK }, { "compute", o->compute, 0, 1 },
         { "n_adapters", o->n_adapters, 0, LMF_MAX_SLOTS }, { "max_adapters", o->max_adapters, 0, LMF_MAX_SLOTS }, { "max_rank", o->max_rank, 0, 4096 },
         { "max_samples", o->max_samples, 0, LMF_MAX_SEQS }, { "max_draft", o->max_draft, 0, LMF_MAX_DRAFT } };
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
@@ -49,7 +49,8 @@ static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
     e->context = o->context ? o->context : c->context < DEFAULT_CONTEXT ? c->context : DEFAULT_CONTEXT;
     e->page_size = o->page_size;
     e->seq_pages = (e->context + e->page_size - 1) / e->page_size;
-    e->max_rows = o->prefill_chunk > o->max_seqs ? o->prefill_chunk : o->max_seqs;
+    int32_t chunk = o->prefill_chunk ? o->prefill_chunk : e->dev->flags & LMF_DEVICE_HOST ? HOST_CHUNK : GPU_CHUNK;
+    e->max_rows = chunk > o->max_seqs ? chunk : o->max_seqs;
     e->max_samples = o->max_samples > o->max_seqs ? o->max_samples : o->max_seqs;
     e->vocab = c->vocab;
     e->compute = o->compute;
@@ -75,11 +76,11 @@ static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
 
 static lmf_status create(lmf_engine *e, const lmf_engine_opts *o)
 {
-    LMF_TRY(take_opts(e, o));
     e->dev = o->shared_device;
     if (!e->dev)
         LMF_TRY(lmf_device_open(e->ctx, o->device ? o->device : "cpu", &e->own_dev));
     e->dev = e->dev ? e->dev : e->own_dev;
+    LMF_TRY(take_opts(e, o));
     LMF_TRY(lmf__adapters_init(e, o));
     e->nn = (lmf_nn){ .weights = e->model->weights, .adapters = e->adapters.set, .n_slots = e->adapters.n_slots, .slot_rank = e->adapters.rank,
                       .compute = e->compute };

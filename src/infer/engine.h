@@ -57,7 +57,7 @@ typedef struct lmf_engine_opts {
     int32_t  context;            /* tokens a session may hold; 0: the model's, at most 2048 */
     int32_t  page_size;          /* tokens a page; 1 to 1024, default 16 */
     int64_t  cache_tok;          /* tokens of all sessions together; 0: max_seqs * context, less where that takes over 1 GiB */
-    int32_t  prefill_chunk;      /* rows a step at most; 1 to 4096, default 256; raised to max_seqs */
+    int32_t  prefill_chunk;      /* rows a step at most; 1 to 4096; default 0: 256 on the CPU, 1024 elsewhere; raised to max_seqs */
     int32_t  compute;            /* 0: f32 products; 1: fast (ops/matmul.h); default 1 */
     uint16_t cache_dtype;        /* of keys and values: LMF_F32 (default), LMF_F16, LMF_BF16 */
     const char *const *adapters; int32_t n_adapters; /* PEFT folders, loaded into slots 0, 1, ... */

@@ -159,7 +159,7 @@ static void refusals(void **state)
     static const struct { size_t offset; int32_t value; const char *words; } rows[] = {
         { offsetof(lmf_engine_opts, max_seqs), 0, "max_seqs is 0" }, { offsetof(lmf_engine_opts, max_seqs), 257, "max_seqs is 257" },
         { offsetof(lmf_engine_opts, context), TINY_CONTEXT + 1, "what the model was made for" }, { offsetof(lmf_engine_opts, page_size), 0, "page_size" },
-        { offsetof(lmf_engine_opts, prefill_chunk), 0, "prefill_chunk" }, { offsetof(lmf_engine_opts, compute), 2, "compute" },
+        { offsetof(lmf_engine_opts, prefill_chunk), -1, "prefill_chunk" }, { offsetof(lmf_engine_opts, compute), 2, "compute" },
         { offsetof(lmf_engine_opts, n_adapters), -1, "n_adapters" }, { offsetof(lmf_engine_opts, max_rank), -1, "max_rank" } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         lmf_engine_opts o = lmf_engine_opts_default();

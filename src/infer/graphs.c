@@ -77,7 +77,7 @@ static lmf_status add_graph(lmf_engine *e, void (*build)(lmf_engine *, lmf_graph
 
 static void choose_buckets(lmf_engine *e)
 {
-    static const int32_t rows[] = { 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256 };
+    static const int32_t rows[] = { 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048 };
     for (size_t i = 0; i < sizeof rows / sizeof *rows && rows[i] < e->max_rows; i++)
         e->bucket[e->n_buckets++] = rows[i];
     e->bucket[e->n_buckets++] = e->max_rows;

@@ -33,10 +33,6 @@ lmf_status lmf_cuda_launch(const lmf_worker *wk, const char *module, const char 
 lmf_status lmf_cuda_fill(const lmf_worker *wk, void *dst, int byte, size_t n_bytes);
 lmf_status lmf_cuda_copy(const lmf_worker *wk, void *dst, const void *src, size_t n_bytes); /* device to device */
 
-/* Rows not yet proven on a GPU: bits of the environment's LMF_CUDA_FUSION; a row asks in its match. 1: fused ops of a decoder's layer,
- * 2: attention over pages on the matrix units, 4: products of 9 to 256 rows, 8: sampling in two passes. */
-bool lmf_cuda_tries(const lmf_device *dev, uint32_t bit);
-
 /* Blocks for n items of `each` a block, at most 2^31 - 1. */
 static inline lmf_cuda_grid lmf_cuda_blocks(int64_t n, int64_t each)
 {

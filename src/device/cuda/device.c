@@ -3,9 +3,7 @@
  * it answers, for there is nothing better to do. */
 #include <dlfcn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include "base/number.h"
 #include "device/cuda/driver.h"
 
 static void device_close(lmf_device *dev)
@@ -77,8 +75,6 @@ static lmf_status make_context(lmf_cuda *d, const char *pci)
     return LMF_OK;
 }
 
-bool lmf_cuda_tries(const lmf_device *dev, uint32_t bit) { return ((const lmf_cuda *)dev)->tries & bit; }
-
 static lmf_status device_open(lmf_ctx *ctx, int i_device, lmf_device **out)
 {
     char pci[32] = "";
@@ -89,9 +85,6 @@ static lmf_status device_open(lmf_ctx *ctx, int i_device, lmf_device **out)
         return LMF_NO_MEMORY(ctx, sizeof *d, "the device cuda");
     d->base.ctx = ctx;
     d->own.cuda = d;
-    const char *tries = getenv("LMF_CUDA_FUSION");
-    int64_t bits = 0;
-    d->tries = tries && lmf_number_is(tries, &bits) ? (uint32_t)bits : 0;
     LMF_TRY_TO(done, lmf_cuda_load_driver(d));
     LMF_TRY_TO(done, find_gpu(d, i_device, pci, (int)sizeof pci));
     LMF_TRY_TO(done, make_context(d, pci));

@@ -57,7 +57,6 @@ struct lmf_cuda {
     lmf_cuda_blas *blas;         /* cuBLASLt, or NULL */
     size_t       free_bytes;     /* when the context had just been made */
     size_t       context_bytes;  /* taken by making it; 0 where NVML can't tell */
-    uint32_t     tries;          /* lmf_cuda_tries */
     char         name[96];       /* "NVIDIA H100 80GB HBM3" */
 };
 

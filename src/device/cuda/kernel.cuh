@@ -17,6 +17,12 @@
     __device__ char name##_early;                                                                                    \
     }                                                                                                                \
     LMF_KERNEL(name)
+/* The same, with at most so many threads a block: more registers for each. */
+#define LMF_KERNEL_BOUNDED(name, threads)                                                                            \
+    extern "C" {                                                                                                     \
+    __device__ char name##_early;                                                                                    \
+    }                                                                                                                \
+    extern "C" __global__ void __launch_bounds__(threads) name
 
 /* The next kernel may be started. Before LMF_AFTER, in one that reads ahead: weights and what only the host writes. */
 static __device__ __forceinline__ void LMF_NEXT(void)

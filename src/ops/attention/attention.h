@@ -17,7 +17,7 @@
  *   o        [T, H*C]   f32. No gradient.
  *   scale    > 0; window: a row sees its last `window` keys, itself included; 0 = all
  *   compute  0: f32 products. 1: rows of attention and its backward may round factors (q, k, v, do, weights and their gradients)
- *            to bf16 and sum in f32; a row without matrix units computes as for 0. Pages don't heed it
+ *            to bf16 and sum in f32; a row without matrix units computes as for 0
  * Sums in f32; keys in blocks in order, so the same bits for any worker count, and a row's bits depend on its own keys alone.
  * compute 0: error of o at most 1e-5 relative to the largest |v|; of lse 1e-6, of dq 1e-5, of dk and dv 5e-6 of the root mean square.
  * In bf16 each result is rounded once besides.

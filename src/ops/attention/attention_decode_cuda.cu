@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Decode: few rows, many keys. A block owns one row and some query heads of one key head, so that keys and values are read once for
  * all of them. Eight lanes share a key; each such group walks every PARTS-th key with a softmax of its own, and the groups meet at the
- * end. Rule: which keys a group meets depends on the row's first key alone, and the groups are summed in a fixed order. */
+ * end. among: the rows in all, of which lonely ones are this kernel's; 0: all rows are. Rule: which keys a group meets depends on the
+ * row's first key alone, and the groups are summed in a fixed order. */
 #include "device/cuda/unpack.cuh"
+#include "ops/attention/attention_lonely.cuh"
 
 enum { WARPS = 16, LANES = 8, PARTS = WARPS * 32 / LANES, MOST_PAGES = 1024 };
 
@@ -137,9 +139,11 @@ static __device__ __forceinline__ void decode(const float *q, const void *k, con
     }                                                                                                                \
     extern "C" __global__ void __launch_bounds__(WARPS * 32) attention_decode_##name##_##H##x##C(                    \
         const float *q, const void *k, const void *v, const int *seq, const int *pos, float *o, heads d, int window, \
-        float scale, paging g)                                                                                       \
+        float scale, paging g, int among)                                                                            \
     {                                                                                                                \
         LMF_AFTER();                                                                                                 \
+        if (among && !is_lonely(seq, blockIdx.x, among))                                                             \
+            return;                                                                                                  \
         decode<dtype, H, C / 32>(q, k, v, seq, pos, o, d, window, scale, g);                                         \
     }
 #define EACH_SHAPE(name, dtype)                                                                                      \

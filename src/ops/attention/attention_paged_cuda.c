@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: rows of attention_paged and attention_rotary come to the same launches over pages, chosen by shape alone: pick. */
+/* Rule: rows of attention_paged and attention_rotary come to the same launches over pages, chosen by shape alone. */
 #include "ops/attention/attention_rotary.h"
 #include "device/cuda/cuda.h"
 #include "ops/attention/attention_rotary_job.h"
 
 enum { WARPS = 4, MOST_C = 256 };                                         /* attention_cuda.cu */
-enum { DECODE_ROWS = 64, DECODE_PAGES = 1024, DECODE_WARPS = 16 };        /* attention_decode_cuda.cu */
+enum { DECODE_ROWS = 64, DECODE_PAGES = 1024, DECODE_WARPS = 16,          /* attention_decode_cuda.cu */
+       MOST_ALONE = 256 };                                                /* an engine's rows that write stand before its prompts */
 enum { ROTARY_ROWS = 8, ROTARY_THREADS = 256, ROTARY_WARPS = 8 };         /* attention_rotary_cuda.cu */
 typedef struct heads { int n, n_kv, size; } heads;     /* laid out as in the kernels */
 typedef struct paging { const void *page; int n_pages, page_size, pages_a_seq; } paging;
@@ -76,7 +77,8 @@ static lmf_status plain(const paged *p, const lmf_worker *wk)
                              stem type "_2x128" }
 static int shape_index(const lmf_attention_attrs *a) { return (a->head_size == 64 ? 0 : 4) + decode_heads(a) - 1; }
 
-static lmf_status decode(const paged *p, const lmf_worker *wk)
+/* n: rows from the first on. among: the rows in all, of which lonely ones are done here, or 0. */
+static lmf_status decode(const paged *p, const lmf_worker *wk, int64_t n, int among)
 {
     static const char *const names[3][6] = { SHAPES("attention_decode_", "f32"), SHAPES("attention_decode_", "f16"),
                                              SHAPES("attention_decode_", "bf16") };
@@ -84,13 +86,40 @@ static lmf_status decode(const paged *p, const lmf_worker *wk)
     heads d = { a->n_heads, a->n_kv_heads, a->head_size };
     paging g = { p->page->data, (int)p->k->dim[0], (int)p->k->dim[1], (int)p->page->dim[1] };
     return lmf_cuda_launch(wk, "attention_decode", names[type_index(p)][shape_index(a)],
-                           (lmf_cuda_grid){ .x = (uint32_t)p->rows, .y = (uint32_t)(a->n_heads / decode_heads(a)), .z = 1 },
+                           (lmf_cuda_grid){ .x = (uint32_t)n, .y = (uint32_t)(a->n_heads / decode_heads(a)), .z = 1 },
                            32 * DECODE_WARPS, 0,
                            LMF_CUDA_ARGS(&p->q, &p->k->data, &p->v->data, &p->seq->data, &p->pos->data, &p->o, &d, &a->window, &a->scale,
-                                         &g));
+                                         &g, &among));
 }
 
-static lmf_status pick(const paged *p, const lmf_worker *wk) { return decode_fits(p) ? decode(p, wk) : plain(p, wk); }
+/* ---- on the matrix units: attention_paged_mma_cuda.cu ---- */
+enum { MMA_ROWS = 64, MMA_THREADS = 128, MMA_PAD = 8 };
+
+static bool mma_fits(const paged *p)
+{
+    int C = p->attrs->head_size;
+    return p->attrs->compute == 1 && (C == 64 || C == 96 || C == 128) && p->rows > DECODE_ROWS && fits(p);
+}
+
+static lmf_status mma(const paged *p, const lmf_worker *wk)
+{
+#define SIZES(type) { "attention_paged_mma_" type "_64", "attention_paged_mma_" type "_96", "attention_paged_mma_" type "_128" }
+    static const char *const names[3][3] = { SIZES("f32"), SIZES("f16"), SIZES("bf16") };
+#undef SIZES
+    const lmf_attention_attrs *a = p->attrs;
+    lmf_attention_rotary_job j = { .q = p->q, .k_cache = p->k->data, .v_cache = p->v->data, .seq = p->seq->data, .pos = p->pos->data,
+        .page = p->page->data, .o = p->o, .n = a->n_heads, .n_kv = a->n_kv_heads, .size = a->head_size, .window = a->window,
+        .n_pages = (int)p->k->dim[0], .page_size = (int)p->k->dim[1], .pages_a_seq = (int)p->page->dim[1], .scale = a->scale };
+    int C = a->head_size, n = (int)p->rows, alone = n < MOST_ALONE ? n : MOST_ALONE;
+    if (!decode_heads(a) || p->page->dim[1] > DECODE_PAGES)
+        alone = 0;
+    uint32_t lines = MMA_ROWS + 2 * (C == 64 ? 64 : 32), shared = lines * (uint32_t)(C + MMA_PAD) * (uint32_t)sizeof(uint16_t);
+    if (alone)
+        LMF_TRY(decode(p, wk, alone, n));
+    return lmf_cuda_launch(wk, "attention_paged_mma", names[type_index(p)][C / 32 - 2],
+                           (lmf_cuda_grid){ .x = (uint32_t)((n + MMA_ROWS - 1) / MMA_ROWS), .y = (uint32_t)j.n, .z = 1 },
+                           MMA_THREADS, shared, LMF_CUDA_ARGS(&j, &n, &alone));
+}
 
 static bool paged_fits(const lmf_call *c, const lmf_device *dev)
 {
@@ -112,10 +141,22 @@ static lmf_status run_plain(const lmf_call *c, const lmf_worker *wk)
 static lmf_status run_decode(const lmf_call *c, const lmf_worker *wk)
 {
     paged p = of_paged(c);
-    return decode(&p, wk);
+    return decode(&p, wk, p.rows, 0);
+}
+static bool paged_mma_fits(const lmf_call *c, const lmf_device *dev)
+{
+    paged p = of_paged(c);
+    (void)dev;
+    return all_dense(c) && mma_fits(&p);
+}
+static lmf_status run_mma(const lmf_call *c, const lmf_worker *wk)
+{
+    paged p = of_paged(c);
+    return mma(&p, wk);
 }
 
 LMF_CUDA_ROWS(attention_paged) = {
+    { .name = "attention_paged_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = paged_mma_fits, .run = run_mma },
     { .name = "attention_paged_any_decode", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = paged_decode_fits, .run = run_decode },
     { .name = "attention_paged_any", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = paged_fits,
       .run = run_plain }, { 0 }
@@ -151,7 +192,8 @@ static bool rotary_fits(const lmf_call *c, const lmf_device *dev)
     for (int i = FREQ; i <= PAGE; i++)
         if (i != K_CACHE && i != V_CACHE && c->in[i].cls != LMF_INPUT && c->in[i].cls != LMF_CONST)
             return false;
-    return lmf_cuda_tries(dev, 1) && a->heads.compute == 1 && a->n_rot == a->heads.head_size && a->heads.head_size % 2 == 0 &&
+    (void)dev;
+    return a->heads.compute == 1 && a->n_rot == a->heads.head_size && a->heads.head_size % 2 == 0 &&
            all_dense(c) && fits(&p);
 }
 
@@ -180,18 +222,39 @@ static size_t rotary_scratch(const lmf_call *c, const lmf_device *dev)
     return (size_t)lmf_view_count(&c->in[Q]) * sizeof(float);
 }
 
-static lmf_status rotary(const lmf_call *c, const lmf_worker *wk)
+/* Rotated and appended; attention over pages follows. */
+static lmf_status rotate(const lmf_call *c, const lmf_worker *wk, const paged *p)
 {
     static const char *const names[] = { "attention_rotate_f32", "attention_rotate_f16", "attention_rotate_bf16" };
     lmf_attention_rotary_job j = job_of(c);
-    paged p = of_rotary(c);
     j.o = c->scratch;
-    LMF_TRY(lmf_cuda_launch(wk, "attention_rotary", names[type_index(&p)], lmf_cuda_blocks(p.rows, 1), 128, 0, LMF_CUDA_ARGS(&j)));
-    return pick(&p, wk);
+    return lmf_cuda_launch(wk, "attention_rotary", names[type_index(p)], lmf_cuda_blocks(p->rows, 1), 128, 0, LMF_CUDA_ARGS(&j));
+}
+
+static lmf_status rotary(const lmf_call *c, const lmf_worker *wk)
+{
+    paged p = of_rotary(c);
+    LMF_TRY(rotate(c, wk, &p));
+    return decode_fits(&p) ? decode(&p, wk, p.rows, 0) : plain(&p, wk);
+}
+
+static bool rotary_mma_fits(const lmf_call *c, const lmf_device *dev)
+{
+    paged p = of_rotary(c);
+    return rotary_fits(c, dev) && mma_fits(&p);
+}
+
+static lmf_status rotary_mma(const lmf_call *c, const lmf_worker *wk)
+{
+    paged p = of_rotary(c);
+    LMF_TRY(rotate(c, wk, &p));
+    return mma(&p, wk);
 }
 
 LMF_CUDA_ROWS(attention_rotary) = {
     { .name = "attention_rotary_any_decode", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = rotary_decode_fits, .run = rotary_decode },
+    { .name = "attention_rotary_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = rotary_mma_fits, .scratch = rotary_scratch,
+      .run = rotary_mma },
     { .name = "attention_rotary_any", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = rotary_fits, .scratch = rotary_scratch,
       .run = rotary }, { 0 }
 };

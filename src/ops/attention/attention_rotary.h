@@ -9,7 +9,7 @@
  *   o        [T, H*C]   f32 (out[0]); a dead row's is 0
  *   heads: as in attention.h; n_rot, rope_scale: as in rope.h
  * Rule for rows: no other node of a graph writes these caches, so keys of earlier steps may be read before the node's turn.
- * No gradient. Error of o at most 1e-5 of the largest |v|, of the caches 2^-22 of the largest |k| and one rounding to their type. */
+ * No gradient. Error of o as in attention.h, of the caches at most 2^-22 of the largest |k| and one rounding to their type. */
 #ifndef LMF_OPS_ATTENTION_ROTARY_H
 #define LMF_OPS_ATTENTION_ROTARY_H
 #include "ops/attention/attention.h"

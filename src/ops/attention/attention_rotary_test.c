@@ -4,7 +4,7 @@
 LMF_OP_CASES(attention_rotary) = {
     { "attention_rotary", "decode and prefill together", "q:f32[5,24] k:f32[5,8] v:f32[5,8] f:f32[2]=0.9,0.1 "
       "kc:f32[5,4,8] vc:f32[5,4,8] seq:i32[5]=0,1,1,1,-1 pos:i32[5]=9,0,1,2,0 qs:i32[3]=0,1,4 page:i32[2,3]=4,2,0,1,3,3",
-      "n_heads=6 n_kv_heads=2 head_size=4 window=0 scale=0.5 compute=1 n_rot=4 rope_scale=1", "normal", "1e-5 max v; 0x1p-21 max k; "
+      "n_heads=6 n_kv_heads=2 head_size=4 window=0 scale=0.5 compute=1 n_rot=4 rope_scale=1", "normal", "0x1p-7 max v; 0x1p-21 max k; "
       "0x1p-21 max v" },
     { "attention_rotary", "one row of SmolLM2, 200 keys", "q:f32[1,576] k:f32[1,192] v:f32[1,192] f:f32[32]=0.9,0.8,0.7,0.6,0.5,... "
       "kc:f32[13,16,192] vc:f32[13,16,192] seq:i32[1]=0 pos:i32[1]=199 qs:i32[2]=0,1 page:i32[1,13]=12,11,10,...", "n_heads=9 "

@@ -129,6 +129,19 @@ LMF_OP_CASES(attention) = {
       "n_heads=3 n_kv_heads=1 head_size=8 window=0 scale=0.35", "normal cut" },
     { "attention_paged", "bf16 pages of one row", "q:f32[3,20] k:bf16[9,1,20] v:bf16[9,1,20] seq:i32[3]=0,0,1 pos:i32[3]=3,4,2 page:i32[2,5]=8,6,4,2,0,1,3,5,7,7",
       "n_heads=2 n_kv_heads=2 head_size=10 window=0 scale=0.3", "normal" },
+    { "attention_paged", "bf16: prefill of one prompt, heads of SmolLM2", "q:f32[150,576] k:f32[16,16,192] v:f32[16,16,192] seq:i32[150]=0 "
+      "pos:i32[150]=37,38,... page:i32[1,16]=15,14,13,...", "n_heads=9 n_kv_heads=3 head_size=64 window=0 scale=0.125 compute=1", "uniform",
+      "0x1p-7 max v" },
+    { "attention_paged", "bf16: rows that write beside two prompts, dead rows", "q:f32[71,128] k:f16[60,8,64] v:f16[60,8,64] "
+      "seq:i32[71]=0,1,2,3,4,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,5,6,6,6,6,6,6,6,6,6,6,6,6,6,6,"
+      "6,6,6,6,6,6,6,6,6,6,6,-1,-1 pos:i32[71]=60,0,33,71,5,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,"
+      "34,35,36,37,38,39,40,41,42,43,44,45,46,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,0,0 "
+      "page:i32[7,9]=0,1,2,...", "n_heads=2 n_kv_heads=1 head_size=64 window=0 scale=0.125 compute=1", "uniform" },
+    { "attention_paged", "bf16: window of 50, heads of 128", "q:f32[131,256] k:bf16[40,8,128] v:bf16[40,8,128] seq:i32[131]=0 "
+      "pos:i32[131]=100,101,... page:i32[1,40]=39,38,37,...", "n_heads=2 n_kv_heads=1 head_size=128 window=50 scale=0.088 compute=1",
+      "uniform" },
+    { "attention_paged", "bf16: heads of 96, a first prompt", "q:f32[65,192] k:f32[10,8,96] v:f32[10,8,96] seq:i32[65]=0 "
+      "pos:i32[65]=0,1,... page:i32[1,10]=9,8,7,...", "n_heads=2 n_kv_heads=1 head_size=96 window=0 scale=0.1 compute=1", "uniform" },
     { "attention_paged", "cache of another width", "q:f32[1,24] k:f32[5,4,9] v:f32[5,4,8] seq:i32[1]=0 pos:i32[1]=0 page:i32[1,1]=0",
       "n_heads=6 n_kv_heads=2 head_size=4 window=0 scale=0.5", "refused:E_SHAPE" },
     /* the same with q, k, v and what comes of them in bf16, as training has them on a GPU */

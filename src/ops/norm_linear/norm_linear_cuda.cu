@@ -5,7 +5,7 @@
  * Rule: lane l meets the eights l, l + 32, ... and the lanes are summed in a fixed tree, so that a row's bits do not depend on how many
  * rows there are. */
 #include "device/cuda/eights.cuh"
-#include "ops/norm_linear/norm_linear_job.h"
+#include "device/cuda/linear_job.h"
 
 enum { WARPS = 4 };
 
@@ -53,7 +53,7 @@ static __device__ __forceinline__ void meet(float (&sum)[C][M], float (&square)[
 
 /* sum[c][r] = row[c] times row r of x, normed, for every lane. */
 template <int dtype, int M, int C, bool NORM>
-static __device__ __forceinline__ void product(float (&sum)[C][M], const uint8_t *const (&row)[C], const lmf_norm_linear_job &j)
+static __device__ __forceinline__ void product(float (&sum)[C][M], const uint8_t *const (&row)[C], const lmf_linear_job &j)
 {
     int lane = threadIdx.x & 31, eights = j.k >> 3;
     float square[M];
@@ -92,16 +92,16 @@ static __device__ __forceinline__ void product(float (&sum)[C][M], const uint8_t
 }
 
 static __device__ __forceinline__ int column(void) { return blockIdx.x * WARPS + (threadIdx.x >> 5); }
-static __device__ __forceinline__ const uint8_t *row_of(const lmf_norm_linear_part &p, int col)
+static __device__ __forceinline__ const uint8_t *row_of(const lmf_linear_part &p, int col)
 {
     return (const uint8_t *)p.w + (int64_t)min(col, p.n - 1) * p.w_bytes;
 }
 
 /* The columns of all parts, one behind the other. */
-template <int dtype, int M> static __device__ __forceinline__ void norm_linear(const lmf_norm_linear_job &j)
+template <int dtype, int M> static __device__ __forceinline__ void norm_linear(const lmf_linear_job &j)
 {
     int col = column(), i = col < j.part[0].n ? 0 : col < j.part[0].n + j.part[1].n ? 1 : 2, lane = threadIdx.x & 31;
-    const lmf_norm_linear_part &p = j.part[i];
+    const lmf_linear_part &p = j.part[i];
     col -= i > 1 ? j.part[0].n + j.part[1].n : i ? j.part[0].n : 0;
     const uint8_t *const row[1] = { row_of(p, col) };
     float sum[1][M], bias = p.bias && col < p.n ? p.bias[col] : 0.0f;
@@ -112,7 +112,7 @@ template <int dtype, int M> static __device__ __forceinline__ void norm_linear(c
             p.y[(int64_t)r * p.n + col] = sum[0][r] + bias;
 }
 
-template <int dtype, int M> static __device__ __forceinline__ void norm_swiglu(const lmf_norm_linear_job &j)
+template <int dtype, int M> static __device__ __forceinline__ void norm_swiglu(const lmf_linear_job &j)
 {
     int col = column(), lane = threadIdx.x & 31;
     bool there = col < j.part[0].n;
@@ -127,9 +127,9 @@ template <int dtype, int M> static __device__ __forceinline__ void norm_swiglu(c
         }
 }
 
-template <int dtype, int M> static __device__ __forceinline__ void linear_add(const lmf_norm_linear_job &j)
+template <int dtype, int M> static __device__ __forceinline__ void linear_add(const lmf_linear_job &j)
 {
-    const lmf_norm_linear_part &p = j.part[0];
+    const lmf_linear_part &p = j.part[0];
     int col = column(), lane = threadIdx.x & 31;
     bool there = col < p.n;
     const uint8_t *const row[1] = { row_of(p, col) };
@@ -144,9 +144,9 @@ template <int dtype, int M> static __device__ __forceinline__ void linear_add(co
 }
 
 #define ROWS(name, dtype, M)                                                                                         \
-    LMF_KERNEL_EARLY(norm_linear_##name##_##M)(lmf_norm_linear_job j) { norm_linear<dtype, M>(j); }                  \
-    LMF_KERNEL_EARLY(norm_swiglu_##name##_##M)(lmf_norm_linear_job j) { norm_swiglu<dtype, M>(j); }                  \
-    LMF_KERNEL_EARLY(linear_add_##name##_##M)(lmf_norm_linear_job j) { linear_add<dtype, M>(j); }
+    LMF_KERNEL_EARLY(norm_linear_##name##_##M)(lmf_linear_job j) { norm_linear<dtype, M>(j); }                  \
+    LMF_KERNEL_EARLY(norm_swiglu_##name##_##M)(lmf_linear_job j) { norm_swiglu<dtype, M>(j); }                  \
+    LMF_KERNEL_EARLY(linear_add_##name##_##M)(lmf_linear_job j) { linear_add<dtype, M>(j); }
 #define EACH(M)                                                                                                      \
     ROWS(f32, LMF_F32, M) ROWS(f16, LMF_F16, M) ROWS(bf16, LMF_BF16, M) ROWS(q4_0, LMF_Q4_0, M)                      \
     ROWS(q4_1, LMF_Q4_1, M) ROWS(q8_0, LMF_Q8_0, M)

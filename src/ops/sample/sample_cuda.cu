@@ -261,10 +261,46 @@ static __device__ const float *candidates(const float *raw, int n_v, const int *
     return room;
 }
 
-/* seen [n_slots, V] in place; mask [S, words] or NULL. What the reference refuses gives -1 here: a kernel can't refuse. */
+/* What a part of a row's logits comes to: the greatest, its lowest id, the sum of exp(x - top). */
+typedef struct part_sum { float top, sum; int best; } part_sum;
+enum { MOST_PARTS = 32 };
+
+/* One block a part of a row, parts along x. */
+LMF_KERNEL_EARLY(sample_parts)(const float *logits, const int *counts, part_sum *parts, int n_v)
+{
+    LMF_AFTER();
+    __shared__ float tops[32];
+    __shared__ int ids[32];
+    int64_t s = blockIdx.y;
+    int each = (n_v + (int)gridDim.x - 1) / (int)gridDim.x, v0 = blockIdx.x * each, n = min(each, n_v - v0);
+    if (!counts[s * N_COUNTS + LIVE])
+        return;
+    const float *l = logits + s * n_v + v0;
+    int best = next_best(l, n, 0, -1, tops, ids);
+    float top = best == NONE ? -INFINITY : l[best], by = top == -INFINITY ? 0.0f : top, sum = 0;
+    for (int v = threadIdx.x; v < n; v += blockDim.x)
+        sum += expf(l[v] - by);
+    sum = lmf_block_sum(sum, tops);
+    if (threadIdx.x == 0)
+        parts[s * gridDim.x + blockIdx.x] = { top, sum, best == NONE ? NONE : v0 + best };
+}
+
+/* A row from its parts; the same for each thread. */
+static __device__ part_sum join_parts(const part_sum *p, int n)
+{
+    part_sum all = { -INFINITY, 0, NONE };
+    for (int i = 0; i < n; i++)
+        if (p[i].best != NONE && (all.best == NONE || p[i].top > all.top))
+            all.top = p[i].top, all.best = p[i].best;
+    for (int i = 0; i < n; i++) /* NaN where a logit is, or where all are -inf */
+        all.sum += p[i].sum * (p[i].best == NONE || (p[i].top == -INFINITY && all.top > -INFINITY) ? 1.0f : expf(p[i].top - all.top));
+    return all;
+}
+
+/* parts: of sample_parts, n_parts a row; n_parts 0: none. seen [n_slots, V] in place; mask [S, words] or NULL. What the reference refuses gives -1 here: a kernel can't refuse. */
 LMF_KERNEL_EARLY(sample_select)(const float *logits, const float *numbers, const int *counts, int *seen, const int *masks,
                           const int *bias_tokens, const float *biases, float *scratch, int *tokens,
-                          float *logps, int n_v, int n_slots, int n_words, int n_bias)
+                          float *logps, int n_v, int n_slots, int n_words, int n_bias, const part_sum *parts, int n_parts)
 {
     LMF_AFTER();
     __shared__ weight step_mass[STEPS], sub_mass[SUB];
@@ -280,19 +316,27 @@ LMF_KERNEL_EARLY(sample_select)(const float *logits, const float *numbers, const
         token[i] = -1, logp[i] = 0;
     if (!count[LIVE] || slot >= n_slots || count[N_TOP] > MAX_TOP || (count[MASKED] && !masks))
         return;
-    for (int v = threadIdx.x; v < n_v; v += blockDim.x)
-        top = fmaxf(top, raw[v]);
-    top = lmf_block_max(top, part);
-    for (int v = threadIdx.x; v < n_v; v += blockDim.x)
-        sum += expf(raw[v] - top);
-    float lse = top + logf(lmf_block_sum(sum, part));
+    part_sum all = { 0 };
+    if (n_parts) {
+        all = join_parts(parts + s * n_parts, n_parts);
+        top = all.top, sum = all.sum;
+    } else {
+        for (int v = threadIdx.x; v < n_v; v += blockDim.x)
+            top = fmaxf(top, raw[v]);
+        top = lmf_block_max(top, part);
+        for (int v = threadIdx.x; v < n_v; v += blockDim.x)
+            sum += expf(raw[v] - top);
+        sum = lmf_block_sum(sum, part);
+    }
+    float lse = top + logf(sum);
     if (isnan(lse)) /* the same for all threads */
         return;
     list_tops(raw, n_v, count[N_TOP], lse, token, logp, part, ids);
     int *own = slot >= 0 ? seen + (int64_t)slot * n_v : NULL;
     const int *bias_token = bias_tokens ? bias_tokens + s * n_bias : NULL;
-    const float *x = candidates(raw, n_v, bias_token, biases + s * n_bias, n_bias, own, count[MASKED] ? masks + s * n_words : NULL, number, scratch + s * n_v);
-    pick = next_best(x, n_v, 0, -1, part, ids);
+    const int *mask = count[MASKED] ? masks + s * n_words : NULL;
+    const float *x = candidates(raw, n_v, bias_token, biases + s * n_bias, n_bias, own, mask, number, scratch + s * n_v);
+    pick = n_parts && x == raw ? all.best : next_best(x, n_v, 0, -1, part, ids);
     if (x[pick] == -INFINITY) {
         if (threadIdx.x == 0)
             token[0] = NONE_ALLOWED;
