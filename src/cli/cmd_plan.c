@@ -35,7 +35,7 @@ static const lmf_flag flags[] = {
     { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast", .help = "f32: all products in f32; fast: bf16 where the processor has it" },
     { "activations", 0, LMF_FLAG_CHOICE, AT(activations), .fallback = "auto", .choices = "auto|f32|bf16",
       .help = "type of what goes between layers; auto: bf16 on a GPU with fast products, else f32. The CPU has slow references for bf16" },
-    { "serve", 0, LMF_FLAG_BOOL, AT(serve), .help = "plan for answering instead of training" },
+    { "serve", 0, LMF_FLAG_BOOL, AT(serve), .help = "plan for answering; with --data or --rows: for both in one process, the weights once" },
     { "context", 'c', LMF_FLAG_INT, AT(context), 0, 1 << 24, .fallback = "0", .help = "with --serve: tokens of a conversation; 0: the model's, at most 2048" },
     { "max-seqs", 0, LMF_FLAG_INT, AT(max_seqs), 1, 256, .fallback = "8", .help = "with --serve: conversations at once" },
     { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "with --serve: LoRA adapter" },
@@ -117,29 +117,70 @@ static json_t *peak_json(lmf_ctx *ctx, const lmf_plan *plan, int n_graphs)
     return list;
 }
 
-static lmf_status print_plan(lmf_cli *cli, const char *what, const lmf_memory *m, json_t *more, json_t *peak)
+/* What is known of a run; a zeroed one holds nothing. */
+typedef struct estimate { const char *what; lmf_memory m; json_t *more, *peak; } estimate;
+
+static void drop(estimate *e)
 {
-    size_t total = m->weight + m->state + m->io + m->step, i;
+    json_decref(e->more);
+    json_decref(e->peak);
+    *e = (estimate){ 0 };
+}
+
+static size_t bytes_of(const lmf_memory *m) { return m->weight + m->state + m->io + m->step; }
+
+/* Trainer and engine in one process: each has its state, its inputs and its arena; the weights lie there once. What the engine has beyond
+ * those of the file are its places for adapters, on a host in memory of its own. */
+static lmf_status join(lmf_cli *cli, estimate *train, estimate *serve)
+{
+    lmf_memory *a = &train->m;
+    const lmf_memory *b = &serve->m;
+    size_t places = b->mapped > a->mapped ? b->mapped - a->mapped : 0;
+    json_t *parts = json_pack("{s:I, s:I}", "train_bytes", (json_int_t)bytes_of(a), "serve_bytes", (json_int_t)(bytes_of(b) + places));
+    bool ok = parts && !json_object_update(train->more, serve->more) && !json_object_update(train->more, parts);
+    json_decref(parts);
+    *a = (lmf_memory){ .weight = (a->weight > b->weight ? a->weight : b->weight) + places, .mapped = a->mapped, .state = a->state + b->state,
+                       .io = a->io + b->io, .step = a->step + b->step, .scratch = a->scratch > b->scratch ? a->scratch : b->scratch };
+    train->what = "train and serve";
+    return ok ? LMF_OK : LMF_NO_MEMORY(cli->ctx, 4096, "a report");
+}
+
+static void print_line(const char *name, size_t bytes, const char *note) { printf("%-28s %10.1f MB%s\n", name, (double)bytes / 1e6, note); }
+
+/* Takes more and peak. */
+static lmf_status print_plan(lmf_cli *cli, estimate *e)
+{
+    const lmf_memory *m = &e->m;
+    size_t i;
     const json_t *item;
-    json_t *r = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "for", what, "memory_bytes", (json_int_t)total, "weight_bytes", (json_int_t)m->weight, "mapped_bytes", (json_int_t)m->mapped,
-                          "state_bytes", (json_int_t)m->state, "io_bytes", (json_int_t)m->io, "step_bytes", (json_int_t)m->step, "scratch_bytes", (json_int_t)m->scratch, "largest_at_peak", peak);
-    if (!r || json_object_update(r, more))
+    bool trains = strcmp(e->what, "serve") != 0, both = trains && strcmp(e->what, "train");
+    json_t *r = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "for", e->what, "memory_bytes", (json_int_t)bytes_of(m), "weight_bytes",
+                          (json_int_t)m->weight, "mapped_bytes", (json_int_t)m->mapped, "state_bytes", (json_int_t)m->state, "io_bytes",
+                          (json_int_t)m->io, "step_bytes", (json_int_t)m->step, "scratch_bytes", (json_int_t)m->scratch, "largest_at_peak", e->peak);
+    if (!r || json_object_update(r, e->more)) {
+        json_decref(r);
         return LMF_NO_MEMORY(cli->ctx, 4096, "a report");
-    json_decref(more);
+    }
     if (cli->json)
         return lmf_cli_print_json(cli, r);
-    printf("%-28s %10.1f MB\n", strcmp(what, "serve") ? "memory of the training run" : "memory of the engine", (double)total / 1e6);
-    const struct { const char *name; size_t bytes; } lines[] = { { "  weights on the device", m->weight }, { strcmp(what, "serve") ? "  parameters and optimizer" : "  keys and values", m->state },
-        { "  inputs and outputs", m->io }, { "  one step, at its peak", m->step } };
-    for (i = 0; i < sizeof lines / sizeof *lines; i++)
-        printf("%-28s %10.1f MB\n", lines[i].name, (double)lines[i].bytes / 1e6);
+    print_line(both ? "memory of both together" : trains ? "memory of the training run" : "memory of the engine", bytes_of(m), "");
+    if (both) {
+        print_line("  the training run alone", (size_t)json_integer_value(json_object_get(r, "train_bytes")), "");
+        print_line("  the engine alone", (size_t)json_integer_value(json_object_get(r, "serve_bytes")), ", its weights are the same");
+    }
+    print_line("  weights on the device", m->weight, "");
+    print_line(!trains ? "  keys and values" : both ? "  optimizer, keys, values" : "  parameters and optimizer", m->state, "");
+    print_line("  inputs and outputs", m->io, "");
+    print_line(both ? "  one step of each" : "  one step, at its peak", m->step, "");
     if (json_object_get(r, "host_copy_bytes"))
-        printf("parameters being saved       %10.1f MB, beside it for a moment\n", (double)json_integer_value(json_object_get(r, "host_copy_bytes")) / 1e6);
-    printf("weights in the mapped file   %10.1f MB, not counted above\n%s", (double)m->mapped / 1e6,
-           json_array_size(json_object_get(r, "largest_at_peak")) ? "largest at the peak of a step:\n" : "");
-    json_array_foreach(json_object_get(r, "largest_at_peak"), i, item)
-        printf("  %-26s %10.1f MB  %lld x %.1f MB%s\n", json_string_value(json_object_get(item, "op")), (double)json_integer_value(json_object_get(item, "bytes")) / 1e6,
-               (long long)json_integer_value(json_object_get(item, "tensors")), (double)json_integer_value(json_object_get(item, "bytes_each")) / 1e6,
+        print_line("parameters being saved", (size_t)json_integer_value(json_object_get(r, "host_copy_bytes")), ", beside it for a moment");
+    print_line("weights in the mapped file", m->mapped, ", not counted above");
+    if (json_array_size(e->peak))
+        printf("largest at the peak of a %sstep:\n", both ? "training " : "");
+    json_array_foreach(e->peak, i, item)
+        printf("  %-26s %10.1f MB  %lld x %.1f MB%s\n", json_string_value(json_object_get(item, "op")),
+               (double)json_integer_value(json_object_get(item, "bytes")) / 1e6, (long long)json_integer_value(json_object_get(item, "tensors")),
+               (double)json_integer_value(json_object_get(item, "bytes_each")) / 1e6,
                json_is_true(json_object_get(item, "scratch")) ? ", scratch" : "");
     json_decref(r);
     return LMF_OK;
@@ -184,7 +225,7 @@ static lmf_status load_samples(lmf_cli *cli, const plan_args *a, const lmf_model
     return s ? lmf_fail_prefix(cli->ctx, s, "--data") : LMF_OK;
 }
 
-static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)
+static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m, estimate *out)
 {
     lmf_samples *samples = NULL;
     lmf_trainer *t = NULL;
@@ -213,10 +254,10 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)
         s = lmf_trainer_create(cli->ctx, cli->device, m, samples, &o, &t);
     if (!s) {
         lmf_trainer_stats(t, &st);
-        s = print_plan(cli, "train", lmf_trainer_memory(t), json_pack("{s:I, s:I, s:I, s:I, s:I}", "trainable_parameters", (json_int_t)lmf_trainer_n_params(t), "host_copy_bytes", (json_int_t)lmf_trainer_n_params(t) * 4, "steps", (json_int_t)st.n_steps,
-                                                                       "rows", (json_int_t)lmf_samples_n_groups(samples), "tokens",
-                                                                           (json_int_t)samples->n_tok),
-                       peak_json(cli->ctx, lmf_trainer_plan(t), 2 * lmf_trainer_n_buckets(t) + 1));
+        *out = (estimate){ "train", *lmf_trainer_memory(t), NULL, peak_json(cli->ctx, lmf_trainer_plan(t), 2 * lmf_trainer_n_buckets(t) + 1) };
+        out->more = json_pack("{s:I, s:I, s:I, s:I, s:I}", "trainable_parameters", (json_int_t)lmf_trainer_n_params(t), "host_copy_bytes",
+                              (json_int_t)lmf_trainer_n_params(t) * 4, "steps", (json_int_t)st.n_steps, "rows",
+                              (json_int_t)lmf_samples_n_groups(samples), "tokens", (json_int_t)samples->n_tok);
     }
     lmf_trainer_destroy(t);
     lmf_samples_destroy(samples);
@@ -224,33 +265,47 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m)
 }
 
 /* The engine has no half-way state: it is created, asked, and destroyed; nothing of what it got is touched but its state. */
-static lmf_status plan_serve(lmf_cli *cli, const plan_args *a, const lmf_model *m)
+static lmf_status plan_serve(lmf_cli *cli, const plan_args *a, const lmf_model *m, bool beside, estimate *out)
 {
     lmf_engine *e;
     lmf_engine_info info;
     lmf_engine_opts o = lmf_engine_opts_default();
-    if (a->data || a->rows)
-        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--serve takes neither --data nor --rows");
     o.device = cli->device;
     o.context = (int32_t)a->context;
     o.max_seqs = (int32_t)a->max_seqs;
     o.compute = strcmp(a->compute, "f32") != 0;
     o.adapters = &a->adapter;
     o.n_adapters = a->adapter != NULL;
+    if (beside) { /* the trainer's pairs, live */
+        if (a->adapter)
+            return LMF_FAIL(cli->ctx, LMF_E_ARG, "--adapter goes with --serve alone: beside training, the adapter is the one that is trained");
+        o.max_adapters = 1;
+        o.max_rank = (int32_t)a->lora_r;
+    }
     LMF_TRY(lmf_engine_create(cli->ctx, m, &o, &e));
     lmf_engine_get_info(e, &info);
-    lmf_status s = print_plan(cli, "serve", lmf_engine_memory(e), json_pack("{s:i, s:i, s:i, s:i}", "context", info.context, "max_seqs", info.max_seqs, "pages", info.n_pages, "page_tokens", info.page_size),
-                              json_array());
+    *out = (estimate){ "serve", *lmf_engine_memory(e), NULL, json_array() };
+    out->more = json_pack("{s:i, s:i, s:i, s:i}", "context", info.context, "max_seqs", info.max_seqs, "pages", info.n_pages, "page_tokens", info.page_size);
     lmf_engine_destroy(e);
-    return s;
+    return LMF_OK;
 }
 
 static lmf_status run(lmf_cli *cli, void *args)
 {
     const plan_args *a = args;
+    estimate train = { 0 }, serve = { 0 };
     lmf_model *m;
     LMF_TRY(lmf_model_open(cli->ctx, a->model, &m));
-    lmf_status s = a->serve ? plan_serve(cli, a, m) : plan_train(cli, a, m);
+    bool trains = !a->serve || a->data || a->rows;
+    lmf_status s = trains ? plan_train(cli, a, m, &train) : LMF_OK;
+    if (!s && a->serve)
+        s = plan_serve(cli, a, m, trains, &serve);
+    if (!s && trains && a->serve)
+        s = join(cli, &train, &serve);
+    if (!s)
+        s = print_plan(cli, trains ? &train : &serve);
+    drop(&train);
+    drop(&serve);
     lmf_model_close(m);
     return s;
 }

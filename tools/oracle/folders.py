@@ -8,10 +8,10 @@
 | file                    | what it may say, and what is varied here                                                                     |
 | ----------------------- | ------------------------------------------------------------------------------------------------------------ |
 | tokenizer.json          | pre-tokenizer, normalizer, post-processor (BOS, EOS, both, in a Sequence), added tokens with all their flags |
-| tokenizer_config.json   | named tokens (strings, AddedToken objects), added_tokens_decoder, additional_special_tokens, image_token, add_bos_token, chat_template (a string, a list), numbers beyond int64 and f64, Infinity |
+| tokenizer_config.json   | named tokens (strings, AddedToken objects), added_tokens_decoder, additional_special_tokens, extra_special_tokens, image_token, add_bos_token, chat_template (a string, a list, an object), split_special_tokens and add_prefix_space (refused), numbers beyond int64 and f64, Infinity |
 | special_tokens_map.json | named tokens (strings, objects), additional_special_tokens; not read beside an added_tokens_decoder          |
 | added_tokens.json       | tokens with their ids; not read beside an added_tokens_decoder                                               |
-| chat_template.jinja     | the template; one that can't be parsed                                                                       |
+| chat_template.jinja     | the template; one that can't be parsed; additional_chat_templates/NAME.jinja beside it or without it         |
 | generation_config.json  | eos_token_id: none, one, a list                                                                              |
 | config.json             | eos_token_id likewise; architectures or only model_type; a Mistral without a window                          |
 
@@ -75,7 +75,7 @@ class Folder:
 
     def __init__(self, r, dir, plain):
         self.plain = plain  # nothing that GGUF has no place for
-        self.r, self.dir, self.contradicts, self.broken, self.losses = r, dir, False, False, set()
+        self.r, self.dir, self.contradicts, self.broken, self.refused, self.losses = r, dir, False, False, None, set()
         self.tokenizer, self.config, self.files = formula.tokenizer(), formula.config(1, True), {}
         self.config.update(vocab_size=ROWS)
         self.tc = {"tokenizer_class": "PreTrainedTokenizerFast"}
@@ -130,6 +130,8 @@ class Folder:
             self.tc["additional_special_tokens"] = r.sample(["<a>", "<new>", "<|im_start|>"], 2)
         if r.random() < 0.15:
             self.tc["image_token"] = "<img>"
+        if r.random() < 0.15:
+            self.tc["extra_special_tokens"] = r.choice([{"image_token": "<img>", "x_token": "<new>"}, ["<new>", "<b>"], {}, []])
 
     def named(self):
         r, map = self.r, {}
@@ -194,11 +196,21 @@ class Folder:
         elif k < 0.45:
             self.tc["chat_template"] = text
         elif k < 0.6:
-            self.tc["chat_template"] = [{"name": "tool_use", "template": "T"}, {"name": "default", "template": text}]
+            several = {"tool_use": "T", "default": text, **({"a-b": "{{ 1 }}"} if not self.plain else {})}
+            if r.random() < 0.2:
+                del several["default"]
+                self.broken = True
+            self.tc["chat_template"] = several if r.random() < 0.3 else [{"name": n, "template": t} for n, t in several.items()]
         else:
             self.files["chat_template.jinja"] = text
             if r.random() < 0.3:
-                self.tc["chat_template"] = "not this one"
+                self.tc["chat_template"] = r.choice(["not this one", [{"name": "not", "template": "this one"}]])
+            further = r.sample(["rag", "tool_use"], r.choice([0, 0, 1, 2]))
+            for name in further:
+                self.files[f"additional_chat_templates/{name}.jinja"] = f"{{{{ '{name}' }}}}"
+            if further and r.random() < 0.2:
+                del self.files["chat_template.jinja"]
+                self.broken = True
 
     def odd(self):
         r = self.r
@@ -206,6 +218,10 @@ class Folder:
             self.tc["model_max_length"] = r.choice([1000000000000000019884624838656, 1e30, float("inf"), 2 ** 63, -2 ** 64])
         if r.random() < 0.2:
             self.tc["x_unread"] = [float("inf"), float("nan"), 10 ** 400, 2 ** 64]
+        if r.random() < 0.04:
+            key = r.choice(["split_special_tokens", "add_prefix_space"])
+            self.tc[key] = True
+            self.refused = key if key[0] == "s" or self.tokenizer["pre_tokenizer"]["type"] == "ByteLevel" else None
         if r.random() < 0.2:
             del self.config["architectures"]
         elif r.random() < 0.2:
@@ -215,6 +231,7 @@ class Folder:
         self.dir.mkdir()
         self.files.update({"tokenizer.json": self.tokenizer, "tokenizer_config.json": self.tc, "config.json": self.config})
         for name, value in self.files.items():
+            (self.dir / name).parent.mkdir(exist_ok=True)
             (self.dir / name).write_text(value if isinstance(value, str) else json.dumps(value), "utf-8")
         os.link(WEIGHTS, self.dir / "model.safetensors")
 
@@ -266,6 +283,10 @@ def differ(folder, what, ours, theirs):
 
 
 def compare(folder, ours, want):
+    if folder.refused:
+        if folder.refused not in ours.get("error", "") and not folder.contradicts:
+            differ(folder, "refused?", ours.get("error"), folder.refused)
+        return
     if folder.contradicts:
         if "contradict" not in ours.get("error", ""):
             differ(folder, "files contradict each other, refused?", ours.get("error"), "contradict")
@@ -325,7 +346,7 @@ def losses_of(folder, t):
 
 
 def check_exports(build, folder, index, ours, want, count):
-    if folder.contradicts:
+    if folder.contradicts or folder.refused:
         return
     if index % 7 == 0:
         out = folder.dir.with_name(folder.dir.name + "-hf")
@@ -340,6 +361,8 @@ def check_exports(build, folder, index, ours, want, count):
             differ(folder, "ends of the exported folder", again["ends"], ours["ends"])
         if not folder.broken and again["rendered"] != want["rendered"]:
             differ(folder, "chat of the exported folder", again["rendered"], want["rendered"])
+        if again["tokenizer"].chat_template != want["tokenizer"].chat_template:
+            differ(folder, "templates of the exported folder", again["tokenizer"].chat_template, want["tokenizer"].chat_template)
         count["folders again"] += 1
     if index % 5 == 0:
         out = folder.dir.with_suffix(".gguf")
