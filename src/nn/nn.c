@@ -8,6 +8,7 @@
 #include "ops/lora/lora.h"
 #include "ops/lora_gate/lora_gate.h"
 #include "ops/lora_merge/lora_merge.h"
+#include "ops/lora_product/lora_product.h"
 #include "ops/matmul/matmul.h"
 #include "ops/norm_linear/norm_linear.h"
 #include "ops/rms_norm/rms_norm.h"
@@ -68,9 +69,12 @@ lmf_tensor *lmf_nn_weight(lmf_graph *g, const char *role, bool optional)
 static lmf_tensor *linear_bf16(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lmf_tensor *a, lmf_tensor *b, lmf_tensor *bias, lmf_tensor *onto)
 {
     lmf_nn *nn = lmf_nn_of(g);
-    lmf_matmul_attrs attrs = { .tb = 1, .alpha = 1, .compute = nn->compute, .y = g->between };
-    lmf_tensor *merged = a && b ? (lmf_lora_merge)(g, w, a, b, nn->lora_scale) : w;
-    lmf_tensor *y = (lmf_matmul)(g, x, merged, bias ? bias : onto, attrs);
+    lmf_tensor *y, *c = bias ? bias : onto;
+    if (a && b)
+        y = (lmf_lora_product)(g, x, (lmf_lora_merge)(g, w, a, b, nn->lora_scale), a, b, c,
+                               (lmf_lora_product_attrs){ nn->lora_scale, nn->compute });
+    else
+        y = (lmf_matmul)(g, x, w, c, (lmf_matmul_attrs){ .tb = 1, .alpha = 1, .compute = nn->compute, .y = g->between });
     return bias && onto ? (lmf_add)(g, onto, y) : y;
 }
 

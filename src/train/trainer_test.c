@@ -99,6 +99,33 @@ static void bf16_between_ops(void **state)
         fail_msg("results of swiglu take %zu bytes in bf16, %zu in f32", bytes[1], bytes[0]);
 }
 
+/* Of each pair: both modes' gradients of the first step point the same way and are as long. */
+static void bf16_gradients(void **state)
+{
+    (void)state;
+    enum { MOST = 1 << 16 };
+    static float g[2][MOST];
+    for (int i = 0; i < 2; i++) {
+        lmf_train_opts o = small_opts();
+        lmf_train_stats st;
+        o.compute = 1, o.between = i ? LMF_BF16 : LMF_F32, o.lr = 1e-2, o.warmup_steps = 0;
+        fixture f = setup(&o);
+        for (int k = 0; k < 2; k++) /* at the first B is zero, and A has no gradient */
+            assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+        assert_true(f.t->params.n_total <= MOST);
+        for (int k = 0; k < f.t->params.n; k++) {
+            const lmf_param *p = &f.t->params.items[k];
+            assert_ok(f.ctx, lmf_trainer_gradient(f.t, p->name, g[i] + p->offset, p->count));
+            double dot = 0, a = 0, b = 0;
+            for (int64_t e = p->offset; e < p->offset + p->count && i; e++)
+                dot += (double)g[0][e] * (double)g[1][e], a += (double)g[0][e] * (double)g[0][e], b += (double)g[1][e] * (double)g[1][e];
+            if (i && (a == 0 || dot < 0.97 * sqrt(a * b) || fabs(b / a - 1) > 0.05))
+                fail_msg("%s: cosine %.4f, lengths %.4g and %.4g", p->name, dot / sqrt(a * b), sqrt(a), sqrt(b));
+        }
+        teardown(&f);
+    }
+}
+
 /* Sum of the rows' own losses over the rows' own token counts: a packed evaluation is that of each row alone. */
 static void evaluation_row_by_row(void **state)
 {
@@ -431,4 +458,4 @@ LMF_TESTS(trainer) = { { "packing and micro-batches change no loss", packing_cha
                        { "a step that is not finite", skips_what_is_not_finite }, { "three that are not", stops_where_nothing_is_finite },
                        { "evaluation rows longer than trained ones", evaluates_longer_rows }, { "adapters saved and loaded", adapters_come_back }, { "refusals", refusals },
                        { "steps allocate nothing", steps_allocate_nothing }, { "each call fails once", each_call_fails },
-                       { "bf16 between ops", bf16_between_ops }, { 0 } };
+                       { "bf16 between ops", bf16_between_ops }, { "bf16 between ops: gradients", bf16_gradients }, { 0 } };

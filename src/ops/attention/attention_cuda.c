@@ -162,7 +162,7 @@ static lmf_status mma_bwd(const lmf_call *c, const lmf_worker *wk)
     static const char *const dkv[2][3] = { { "attention_mma_dkv_f32_64", "attention_mma_dkv_f32_96", "attention_mma_dkv_f32_128" },
                                            { "attention_mma_dkv_bf16_64", "attention_mma_dkv_bf16_96", "attention_mma_dkv_bf16_128" } };
     int type = c->in[0].dtype == LMF_BF16;
-    int C = ((const lmf_attention_attrs *)c->attrs)->head_size, step = C == 64 ? 64 : 32;
+    int C = ((const lmf_attention_attrs *)c->attrs)->head_size, step = 32, rows = C == 64 ? 128 : 64;
     size_t bytes;
     lmf_attention_job j = mma_job(c, true, &bytes);
     int64_t n = (int64_t)j.t * j.n;
@@ -171,8 +171,8 @@ static lmf_status mma_bwd(const lmf_call *c, const lmf_worker *wk)
     LMF_TRY(lmf_cuda_launch(wk, "attention_mma", type ? "attention_mma_delta_bf16" : "attention_mma_delta_f32",
                             lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0,
                             LMF_CUDA_ARGS(&c->in[3].data, &c->in[5].data, &j.delta, &n, &C)));
-    LMF_TRY(mma_launch(c, wk, dq[type], 64, j.n, 2 * 64 + 4 * step, 0, &j));
-    return mma_launch(c, wk, dkv[type], 64, j.n_kv, 2 * 64 + 4 * step, 2 * 3 * step * (int)sizeof(float), &j);
+    LMF_TRY(mma_launch(c, wk, dq[type], rows, j.n, 2 * rows + 4 * step, 0, &j));
+    return mma_launch(c, wk, dkv[type], rows, j.n_kv, 2 * rows + 4 * step, 2 * 3 * step * (int)sizeof(float), &j);
 }
 
 LMF_CUDA_ROWS(attention) = {

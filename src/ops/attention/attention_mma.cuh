@@ -4,7 +4,7 @@
 #define LMF_OPS_ATTENTION_MMA_CUH
 #include "device/cuda/mma.cuh"
 
-enum { WARPS = 4, THREADS = 32 * WARPS, PAD = 8, KEYS = 16 * WARPS };
+enum { WARPS = 4, THREADS = 32 * WARPS, PAD = 8 };
 static const int FAR = 0x7fffffff;
 static const unsigned ALL = 0xffffffffu;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* attention on the matrix units: bf16 factors, f32 sums, scores never in memory (Dao 2023, arXiv 2307.08691). Four warps a block.
  * Forward: a block owns query rows of one head and walks key blocks; a warp owns 16 M of its rows. Backward: one kernel walks key
- * blocks for dq; one owns 64 keys of one key head and walks the query blocks of all heads of its group, head by head, for dk and dv.
+ * blocks for dq; one owns 64 or 128 keys of one key head and walks the query blocks of all heads of its group, head by head, for dk and dv.
  * Rule: no atomics and a fixed order of sums, so two runs have the same bits; blocks that no row of theirs sees are not met.
  * Scores of a pair cost 4 C flops forward and 14 C backward (scores are made twice); a block of forward reads 4 C bytes a key for its
  * 64 or 128 rows, from L2: 64 flops a byte or more, so the matrix units and their shared memory are the limit.
@@ -111,27 +111,29 @@ template <int C, int M, class O> static __device__ __forceinline__ void forward(
 }
 
 /* ---- backward ---- */
-template <int C> struct step { enum { N = C == 64 ? 64 : 32 }; }; /* keys or rows met at a time: sums of large heads take the registers */
+enum { STEP = 32 }; /* keys or rows met at a time: what a warp sums up takes the registers */
 
-template <int C, class O> static __device__ __forceinline__ void backward_q(const lmf_attention_job &j)
+template <int C, int M, class O> static __device__ __forceinline__ void backward_q(const lmf_attention_job &j)
 {
-    enum { N = step<C>::N, ROWS = 16 * WARPS };
+    enum { N = STEP, ROWS = 16 * M * WARPS };
     line<C> *own = (line<C> *)attention_shared, *stage = own + 2 * ROWS; /* q, do; k then v of N keys, twice */
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, h = blockIdx.y, hk = h / (j.n / j.n_kv), lo, hi;
     int q0 = (gridDim.x - 1 - blockIdx.x) * ROWS; /* long rows first */
     int64_t width = (int64_t)j.n * C, kw = (int64_t)j.n_kv * C;
     key_range(j, q0, ROWS, &lo, &hi);
-    int blocks = hi > lo ? (hi - lo + N - 1) / N : 0, row[2], first[2];
-    unsigned q[1][C / 16][4], d_o[1][C / 16][4];
-    float acc[1][C / 8][4] = { 0 }, lse[2], delta[2], by = j.scale * 1.4426950408889634f;
+    int blocks = hi > lo ? (hi - lo + N - 1) / N : 0, row[M][2], first[M][2];
+    unsigned q[M][C / 16][4], d_o[M][C / 16][4];
+    float acc[M][C / 8][4] = { 0 }, lse[M][2], delta[M][2], by = j.scale * 1.4426950408889634f;
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-        row[e] = q0 + 16 * warp + (lane >> 2) + 8 * e;
-        first[e] = j.first[row[e]];
-        int64_t at = (int64_t)row[e] * j.n + h;
-        lse[e] = row[e] < j.t ? j.lse_given[at] * 1.4426950408889634f : 0.0f;
-        delta[e] = row[e] < j.t ? j.delta[at] : 0.0f;
-    }
+    for (int m = 0; m < M; m++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            row[m][e] = q0 + 16 * (M * warp + m) + (lane >> 2) + 8 * e;
+            first[m][e] = j.first[row[m][e]];
+            int64_t at = (int64_t)row[m][e] * j.n + h;
+            lse[m][e] = row[m][e] < j.t ? j.lse_given[at] * 1.4426950408889634f : 0.0f;
+            delta[m][e] = row[m][e] < j.t ? j.delta[at] : 0.0f;
+        }
     if (blocks) {
         load_rows<C, ROWS>(own, j.q, h, width, q0, j.t);
         load_rows<C, ROWS>(own + ROWS, j.d_o, h, width, q0, j.t);
@@ -140,8 +142,8 @@ template <int C, class O> static __device__ __forceinline__ void backward_q(cons
         copies_end();
         copies_wait<0>();
         __syncthreads();
-        load_factor<C, 1>(q, own + 16 * warp);
-        load_factor<C, 1>(d_o, own + ROWS + 16 * warp);
+        load_factor<C, M>(q, own + 16 * M * warp);
+        load_factor<C, M>(d_o, own + ROWS + 16 * M * warp);
     }
     for (int b = 0; b < blocks; b++) {
         int u0 = lo + b * N;
@@ -156,37 +158,43 @@ template <int C, class O> static __device__ __forceinline__ void backward_q(cons
         __syncthreads();
         bool some = false, each = true;
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
-            some |= u0 <= row[e] && first[e] <= row[e] && first[e] < u0 + N;
-            each &= u0 + N - 1 <= row[e] && first[e] <= u0;
-        }
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                some |= u0 <= row[m][e] && first[m][e] <= row[m][e] && first[m][e] < u0 + N;
+                each &= u0 + N - 1 <= row[m][e] && first[m][e] <= u0;
+            }
         if (__any_sync(ALL, some)) {
-            float s[1][N / 8][4], ds[1][N / 8][4];
+            float s[M][N / 8][4], ds[M][N / 8][4];
             each = __all_sync(ALL, each);
-            dots<C, 1, N>(s, q, k);
-            dots<C, 1, N>(ds, d_o, v);
+            dots<C, M, N>(s, q, k);
+            dots<C, M, N>(ds, d_o, v);
 #pragma unroll
-            for (int i = 0; i < N / 8; i++)
+            for (int m = 0; m < M; m++)
 #pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    int u = u0 + 8 * i + (lane & 3) * 2 + (e & 1);
-                    bool seen = each || (u <= row[e >> 1] && u >= first[e >> 1]);
-                    float p = exp2_fast(fmaf(s[0][i][e], by, -lse[e >> 1]));
-                    ds[0][i][e] = seen ? p * (ds[0][i][e] - delta[e >> 1]) : 0.0f;
-                }
-            add_weighted<C, 1, N>(acc, ds, k);
+                for (int i = 0; i < N / 8; i++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        int u = u0 + 8 * i + (lane & 3) * 2 + (e & 1);
+                        bool seen = each || (u <= row[m][e >> 1] && u >= first[m][e >> 1]);
+                        float p = exp2_fast(fmaf(s[m][i][e], by, -lse[m][e >> 1]));
+                        ds[m][i][e] = seen ? p * (ds[m][i][e] - delta[m][e >> 1]) : 0.0f;
+                    }
+            add_weighted<C, M, N>(acc, ds, k);
         }
         __syncthreads();
     }
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-        if (row[e] >= j.t)
-            continue;
-        O *dq = (O *)j.dq + row[e] * width + h * C + (lane & 3) * 2;
+    for (int m = 0; m < M; m++)
 #pragma unroll
-        for (int i = 0; i < C / 8; i++)
-            store_two(dq + 8 * i, acc[0][i][2 * e] * j.scale, acc[0][i][2 * e + 1] * j.scale);
-    }
+        for (int e = 0; e < 2; e++) {
+            if (row[m][e] >= j.t)
+                continue;
+            O *dq = (O *)j.dq + row[m][e] * width + h * C + (lane & 3) * 2;
+#pragma unroll
+            for (int i = 0; i < C / 8; i++)
+                store_two(dq + 8 * i, acc[m][i][2 * e] * j.scale, acc[m][i][2 * e + 1] * j.scale);
+        }
 }
 
 /* What a row brings along besides q and do. */
@@ -207,20 +215,52 @@ static __device__ __forceinline__ void load_queries(const lmf_attention_job &j, 
     }
 }
 
-/* Scores lie turned, keys by rows, so that they are factors of dk and dv as they are. */
-template <int C, class O> static __device__ __forceinline__ void backward_kv(const lmf_attention_job &j)
+/* s[16 M rows, N] = a b^T, a's rows loaded as they are needed. */
+template <int C, int M, int N>
+static __device__ __forceinline__ void dots_of(float (&s)[M][N / 8][4], const line<C> *a, const line<C> *b)
 {
-    enum { N = step<C>::N };
+    int lane = threadIdx.x & 31;
+#pragma unroll
+    for (int m = 0; m < M; m++)
+#pragma unroll
+        for (int i = 0; i < N / 8; i++)
+            s[m][i][0] = s[m][i][1] = s[m][i][2] = s[m][i][3] = 0;
+#pragma unroll
+    for (int k = 0; k < C / 16; k++) {
+        unsigned af[M][4];
+#pragma unroll
+        for (int m = 0; m < M; m++)
+            lmf_ldmatrix<false>(af[m], &a[16 * m + (lane & 15)].at[16 * k + (lane >> 4) * 8]);
+#pragma unroll
+        for (int i = 0; i < N / 16; i++) {
+            unsigned bf[4];
+            lmf_ldmatrix<false>(bf, &b[16 * i + (lane & 7) + (lane >> 4) * 8].at[16 * k + (lane >> 3 & 1) * 8]);
+#pragma unroll
+            for (int m = 0; m < M; m++) {
+                lmf_mma(s[m][2 * i], af[m], bf[0], bf[1]);
+                lmf_mma(s[m][2 * i + 1], af[m], bf[2], bf[3]);
+            }
+        }
+    }
+}
+
+/* Scores lie turned, keys by rows, so that they are factors of dk and dv as they are. */
+template <int C, int M, class O> static __device__ __forceinline__ void backward_kv(const lmf_attention_job &j)
+{
+    enum { N = STEP, KEYS = 16 * M * WARPS };
     line<C> *own = (line<C> *)attention_shared, *stage = own + 2 * KEYS; /* k, v; q then do of N rows, twice; their facts, twice */
     row_facts<N> *facts = (row_facts<N> *)(stage + 4 * N);
     int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, hk = blockIdx.y, group = j.n / j.n_kv;
-    int u0 = blockIdx.x * KEYS, uw = u0 + 16 * warp; /* first key of the block, of the warp */
+    int u0 = blockIdx.x * KEYS, uw = u0 + 16 * M * warp; /* first key of the block, of the warp */
     int64_t kw = (int64_t)j.n_kv * C;
-    int end = max(j.end[u0 + lane], j.end[u0 + 32 + lane]);
+    int end = 0;
+#pragma unroll
+    for (int i = lane; i < KEYS; i += 32)
+        end = max(end, j.end[u0 + i]);
     for (int m = 16; m; m >>= 1)
         end = max(end, __shfl_xor_sync(ALL, end, m));
     int blocks = end > u0 ? (end - u0 + N - 1) / N : 0, turns = blocks * group;
-    float ak[1][C / 8][4] = { 0 }, av[1][C / 8][4] = { 0 }, by = j.scale * 1.4426950408889634f;
+    float ak[M][C / 8][4] = { 0 }, av[M][C / 8][4] = { 0 }, by = j.scale * 1.4426950408889634f;
     if (turns) {
         load_rows<C, KEYS>(own, j.k, hk, kw, u0, j.t);
         load_rows<C, KEYS>(own + KEYS, j.v, hk, kw, u0, j.t);
@@ -236,45 +276,52 @@ template <int C, class O> static __device__ __forceinline__ void backward_kv(con
         copies_end();
         copies_wait<1>();
         __syncthreads();
-        bool some = false, each = t0 >= uw + 15;
+        bool some = false, each = t0 >= uw + 16 * M - 1;
 #pragma unroll
         for (int i = lane; i < N; i += 32)
-            some |= f->first[i] <= uw + 15, each &= f->first[i] <= uw;
+            some |= f->first[i] <= uw + 16 * M - 1, each &= f->first[i] <= uw;
         if (__any_sync(ALL, some) && t0 + N > uw) {
-            unsigned x[1][C / 16][4];
-            float p[1][N / 8][4], ds[1][N / 8][4];
+            float p[M][N / 8][4], ds[M][N / 8][4];
             each = __all_sync(ALL, each);
-            load_factor<C, 1>(x, own + 16 * warp);
-            dots<C, 1, N>(p, x, q);
-            load_factor<C, 1>(x, own + KEYS + 16 * warp);
-            dots<C, 1, N>(ds, x, d_o);
+            dots_of<C, M, N>(p, own + 16 * M * warp, q);
+            dots_of<C, M, N>(ds, own + KEYS + 16 * M * warp, d_o);
 #pragma unroll
             for (int i = 0; i < N / 8; i++)
 #pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    int at = 8 * i + (lane & 3) * 2 + (e & 1), u = uw + (lane >> 2) + 8 * (e >> 1);
-                    bool seen = each || (u <= t0 + at && u >= f->first[at]);
-                    p[0][i][e] = seen ? exp2_fast(fmaf(p[0][i][e], by, -1.4426950408889634f * f->lse[at])) : 0.0f;
-                    ds[0][i][e] = seen ? p[0][i][e] * (ds[0][i][e] - f->delta[at]) : 0.0f;
+                for (int e = 0; e < 2; e++) {
+                    int at = 8 * i + (lane & 3) * 2 + e;
+                    float lse = 1.4426950408889634f * f->lse[at], delta = f->delta[at];
+                    int first = f->first[at];
+#pragma unroll
+                    for (int m = 0; m < M; m++)
+#pragma unroll
+                        for (int o = 0; o < 2; o++) {
+                            int u = uw + 16 * m + (lane >> 2) + 8 * o, x = 2 * o + e;
+                            bool seen = each || (u <= t0 + at && u >= first);
+                            p[m][i][x] = seen ? exp2_fast(fmaf(p[m][i][x], by, -lse)) : 0.0f;
+                            ds[m][i][x] = seen ? p[m][i][x] * (ds[m][i][x] - delta) : 0.0f;
+                        }
                 }
-            add_weighted<C, 1, N>(av, p, d_o);
-            add_weighted<C, 1, N>(ak, ds, q);
+            add_weighted<C, M, N>(av, p, d_o);
+            add_weighted<C, M, N>(ak, ds, q);
         }
         __syncthreads();
     }
     copies_wait<0>();
 #pragma unroll
-    for (int e = 0; e < 2; e++) {
-        int u = uw + (lane >> 2) + 8 * e;
-        if (u >= j.t)
-            continue;
-        int64_t at = u * kw + hk * C + (lane & 3) * 2;
+    for (int m = 0; m < M; m++)
 #pragma unroll
-        for (int i = 0; i < C / 8; i++) {
-            store_two((O *)j.dk + at + 8 * i, ak[0][i][2 * e] * j.scale, ak[0][i][2 * e + 1] * j.scale);
-            store_two((O *)j.dv + at + 8 * i, av[0][i][2 * e], av[0][i][2 * e + 1]);
+        for (int e = 0; e < 2; e++) {
+            int u = uw + 16 * m + (lane >> 2) + 8 * e;
+            if (u >= j.t)
+                continue;
+            int64_t at = u * kw + hk * C + (lane & 3) * 2;
+#pragma unroll
+            for (int i = 0; i < C / 8; i++) {
+                store_two((O *)j.dk + at + 8 * i, ak[m][i][2 * e] * j.scale, ak[m][i][2 * e + 1] * j.scale);
+                store_two((O *)j.dv + at + 8 * i, av[m][i][2 * e], av[m][i][2 * e + 1]);
+            }
         }
-    }
 }
 
 /* ---- what goes before ---- */
@@ -328,8 +375,8 @@ LMF_KERNEL(attention_mma_delta_bf16)(const void *o, const void *d_o, float *delt
 #define BOUNDED(name) extern "C" __global__ void __launch_bounds__(THREADS) attention_mma_##name(lmf_attention_job j)
 #define EACH(name, type, C)                                            \
     BOUNDED(fwd_##name##_##C) { forward<C, C == 64 ? 2 : 1, type>(j); } \
-    BOUNDED(dq_##name##_##C) { backward_q<C, type>(j); }               \
-    BOUNDED(dkv_##name##_##C) { backward_kv<C, type>(j); }
+    BOUNDED(dq_##name##_##C) { backward_q<C, C == 64 ? 2 : 1, type>(j); } \
+    BOUNDED(dkv_##name##_##C) { backward_kv<C, C == 64 ? 2 : 1, type>(j); }
 EACH(f32, float, 64)
 EACH(f32, float, 96)
 EACH(f32, float, 128)
