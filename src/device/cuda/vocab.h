@@ -13,7 +13,7 @@
 #include "device/cuda/cuda.h"
 #include "device/cuda/vocab_job.h"
 
-enum { LMF_VOCAB_TILE = 64, LMF_VOCAB_PART = 4096, LMF_VOCAB_MOST_PARTS = 16, LMF_VOCAB_ROOM = 60 << 20 };
+enum { LMF_VOCAB_TILE = 64, LMF_VOCAB_PART = 2048, LMF_VOCAB_MOST_PARTS = 32, LMF_VOCAB_ROOM = 64 << 20 };
 
 /* Kernels for a w of this format: logits, sums for dx, w in bf16. NULL: none. */
 typedef struct lmf_vocab_format { const char *name, *logits, *sums, *round; } lmf_vocab_format;
