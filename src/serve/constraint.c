@@ -81,6 +81,18 @@ void lmf__constraints_init(lmf_constraints *all, lmf_ctx *ctx, const lmf_chat *c
 {
     *all = (lmf_constraints){ .ctx = ctx, .chat = chat, .form = form };
     lmf_ids_init(&all->mark.ids, ctx, 256);
+    const lmf_tokenizer *t = chat->tokenizer;
+    all->think_open = lmf_tokenizer_find(t, "<think>", 7), all->think_close = lmf_tokenizer_find(t, "</think>", 8);
+    all->line[0] = lmf_tokenizer_find(t, "\n", 1), all->line[1] = lmf_tokenizer_find(t, "\n\n", 2);
+    if (all->think_open < 0 || all->think_close < 0)
+        all->think_open = all->think_close = -1;
+}
+
+bool lmf__prompt_thinks(const lmf_constraints *all, const int32_t *tok, int32_t n)
+{
+    while (n && tok[n - 1] != all->think_open && tok[n - 1] != all->think_close)
+        n--;
+    return n && all->think_open >= 0 && tok[n - 1] == all->think_open;
 }
 
 static void destroy(lmf_constraints *all, lmf_compiled *c)
@@ -246,13 +258,14 @@ lmf_compiled *lmf__constraints_get(lmf_constraints *all, const lmf_wish *w, lmf_
 
 /* ---- one answer ---- */
 
-bool lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const lmf_compiled *c, bool must_call, int32_t n_prompt,
-                           int32_t n_most, lmf_fault *f)
+bool lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const lmf_compiled *c, bool must_call, bool thinks,
+                           int32_t n_prompt, int32_t n_most, lmf_fault *f)
 {
     *a = (lmf_constrained){ .all = all, .c = c, .n_prompt = n_prompt, .n_most = n_most };
     lmf_buf_init(&a->text, all->ctx, LMF_GRAMMAR_MAX_BYTES);
     lmf_ids_init(&a->ids, all->ctx, LMF_GRAMMAR_MAX_BYTES);
     a->phase = !c->calls ? LMF_ANSWER_BOUND : must_call ? LMF_ANSWER_LEAD : LMF_ANSWER_FREE;
+    a->think = thinks ? LMF_THINK_NOW : all->think_open >= 0 ? LMF_THINK_MAY : LMF_THINK_OVER;
     a->n_lead = a->phase == LMF_ANSWER_LEAD ? (int32_t)all->mark.ids.n : 0;
     if (a->phase == LMF_ANSWER_LEAD && !a->n_lead)
         a->phase = LMF_ANSWER_BOUND;
@@ -291,6 +304,16 @@ static lmf_status follow_free(lmf_constrained *a, int32_t id)
 
 static lmf_status follow(lmf_constrained *a, int32_t id)
 {
+    const lmf_constraints *all = a->all;
+    bool line = id == all->line[0] || id == all->line[1];
+    if (a->think == LMF_THINK_NOW || (a->think == LMF_THINK_MAY && id == all->think_open)) {
+        a->think = a->think == LMF_THINK_NOW && id == all->think_close ? LMF_THINK_DONE : LMF_THINK_NOW;
+        return LMF_OK;
+    }
+    bool skip = a->think == LMF_THINK_DONE && line && a->phase != LMF_ANSWER_FREE;
+    a->think = LMF_THINK_OVER;
+    if (skip)
+        return LMF_OK;
     switch (a->phase) {
     case LMF_ANSWER_FREE: return follow_free(a, id);
     case LMF_ANSWER_BOUND: return lmf_matcher_accept(a->matcher, id);
@@ -330,6 +353,26 @@ static lmf_status mask_free(lmf_constrained *a, int32_t n_left, uint32_t *bits)
     return LMF_OK;
 }
 
+static void allow(int32_t id, uint32_t *bits)
+{
+    if (id >= 0)
+        bits[id / 32] |= UINT32_C(1) << id % 32;
+}
+
+/* Anything while there is room for the answer behind it; then its end. */
+static void mask_thought(const lmf_constrained *a, int32_t n_left, int32_t n_need, uint32_t *bits)
+{
+    const lmf_chat *chat = a->all->chat;
+    size_t n = lmf_tokenizer_n_tokens(chat->tokenizer);
+    if (n_left <= n_need + 2) {
+        allow(a->all->think_close, bits);
+        return;
+    }
+    memset(bits, 0xFF, (n + 31) / 32 * sizeof *bits);
+    for (int i = 0; a->phase != LMF_ANSWER_FREE && i < chat->n_eos; i++)
+        bits[chat->eos[i] / 32] &= ~(UINT32_C(1) << chat->eos[i] % 32);
+}
+
 static lmf_status catch_up(lmf_constrained *a, const int32_t *tok, int n_tok)
 {
     for (; a->n_prompt + a->n_seen < n_tok; a->n_seen++)
@@ -358,6 +401,8 @@ int32_t lmf__constrained_force(lmf_constrained *a, const int32_t *tok, int n_tok
     int least = 0, n = 0;
     if (catch_up(a, tok, n_tok)) /* the mask says so again */
         return 0;
+    if (a->think != LMF_THINK_OVER)
+        return 0;
     for (; a->phase == LMF_ANSWER_LEAD && a->i_lead + n < a->n_lead && n < cap; n++)
         out[n] = a->all->mark.ids.data[a->i_lead + n];
     if (a->phase != LMF_ANSWER_BOUND || find_forced(a) || a->ids.n == 0)
@@ -373,17 +418,29 @@ int32_t lmf__constrained_force(lmf_constrained *a, const int32_t *tok, int n_tok
     return (int32_t)a->ids.n;
 }
 
+static lmf_status mask_answer(lmf_constrained *a, int32_t n_left, uint32_t *bits)
+{
+    if (a->phase == LMF_ANSWER_BOUND)
+        return lmf_matcher_mask(a->matcher, n_left, bits);
+    if (a->phase != LMF_ANSWER_LEAD)
+        return mask_free(a, n_left, bits);
+    allow(a->all->mark.ids.data[a->i_lead], bits);
+    return LMF_OK;
+}
+
 lmf_status lmf__constrained_mask(void *state, const int32_t *tok, int n_tok, uint32_t *bits)
 {
     lmf_constrained *a = state;
     LMF_TRY(catch_up(a, tok, n_tok));
-    int32_t n_left = a->n_most - a->n_seen;
-    if (a->phase == LMF_ANSWER_BOUND)
-        return lmf_matcher_mask(a->matcher, n_left, bits);
-    if (a->phase == LMF_ANSWER_LEAD) {
-        int32_t id = a->all->mark.ids.data[a->i_lead];
-        bits[id / 32] |= UINT32_C(1) << id % 32;
+    int32_t n_left = a->n_most - a->n_seen, n_need = a->phase == LMF_ANSWER_FREE ? 0 : a->c->n_shortest + a->n_lead;
+    if (a->think == LMF_THINK_NOW) {
+        mask_thought(a, n_left, n_need, bits);
         return LMF_OK;
     }
-    return mask_free(a, n_left, bits);
+    LMF_TRY(mask_answer(a, n_left, bits));
+    if (a->think == LMF_THINK_MAY && n_left > n_need + 3)
+        allow(a->all->think_open, bits);
+    for (int i = 0; a->think == LMF_THINK_DONE && n_left > n_need && i < 2; i++)
+        allow(a->all->line[i], bits);
+    return LMF_OK;
 }

@@ -6,6 +6,7 @@
  *     lmf_compiled *c = lmf__constraints_get(&server->constraints, &w, &fault);      // NULL: a 400 that says what can't be followed
  *     good = lmf__constrained_open(&answer, c, ...);  rule.mask = lmf__constrained_mask, rule.state = &answer;
  *
+ * What a model thinks before its answer, between <think> and </think> where these are tokens of it, is free, too, and ends in time.
  * An answer that may call tools is free until it writes the text that begins a call; from there on it is calls and nothing else. One that
  * must call begins with that text. Tokens that would cross from free text into a call in a wrong way, or too late for the call to be closed
  * within the limit, are left out.
@@ -54,6 +55,8 @@ typedef struct lmf_constraints {
     const lmf_tool_form  *form;
     lmf_grammar_vocab    *vocab; /* NULL: nobody has asked yet */
     lmf_mark              mark;
+    int32_t               think_open, think_close; /* the tokens around what a model thinks; -1: it has none */
+    int32_t               line[2];                 /* "\n" and "\n\n", which may stand behind it; -1: no token */
     lmf_compiled         *first; /* latest first */
     int32_t               n;
 } lmf_constraints;
@@ -74,12 +77,15 @@ typedef struct lmf_constrained {
     size_t       n_match;            /* FREE: bytes of the mark that the text ends in */
     lmf_buf      text;               /* room for what is forced */
     lmf_ids      ids;
+    enum { LMF_THINK_OVER, LMF_THINK_MAY, LMF_THINK_NOW, LMF_THINK_DONE } think; /* MAY: at the start; DONE: a line feed may follow */
     bool         begun;              /* FREE: something other than white space was written */
 } lmf_constrained;
 
-/* n_most: the limit of its tokens; 400 with max_tokens where it can't hold the shortest answer. */
-bool lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const lmf_compiled *c, bool must_call, int32_t n_prompt,
-                           int32_t n_most, lmf_fault *f);
+/* Whether the model goes on thinking behind a prompt. */
+bool lmf__prompt_thinks(const lmf_constraints *all, const int32_t *tok, int32_t n);
+/* thinks: it does behind this prompt. n_most: the limit of its tokens; 400 with max_tokens where it can't hold the shortest answer. */
+bool lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const lmf_compiled *c, bool must_call, bool thinks,
+                           int32_t n_prompt, int32_t n_most, lmf_fault *f);
 void lmf__constrained_close(lmf_constrained *a); /* a zeroed one is fine */
 /* Tokens that must come next, as the tokenizer would write them, but for the last: what follows may be one token with it. As
  * lmf_force_fn. */

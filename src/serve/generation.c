@@ -56,6 +56,7 @@ void lmf__generation_destroy(lmf_generation *g)
         lmf_candidate *c = &g->choice[i];
         lmf__constrained_close(&c->form);
         lmf_buf_clear(&c->text);
+        lmf_buf_clear(&c->thought);
         json_decref(c->pending);
         json_decref(c->tokens);
         json_decref(c->calls);
@@ -112,8 +113,13 @@ static bool make_choices(lmf_generation *g, lmf_fault *f)
         c->rule = (lmf_rule){ .only = &g->r.only, .banned = &g->r.banned, .vocab = s->engine_info.vocab };
         c->pending = g->r.logprobs ? json_array() : NULL;
         c->tokens = g->r.logprobs && !g->r.stream ? json_array() : NULL;
+        const lmf_part *part = &g->part[i / g->r.n];
         lmf_buf_init(&c->text, s->ctx, MAX_ANSWER_BYTES);
+        lmf_buf_init(&c->thought, s->ctx, MAX_ANSWER_BYTES);
+        c->thinks = c->thought_once = g->shape->thought && lmf__prompt_thinks(&s->constraints, part->prompt, part->n_prompt);
         lmf_status status = lmf_text_stream_init(&c->stream, s->ctx, g->r.stop, g->r.n_stops);
+        if (!status)
+            status = lmf_text_stream_init(&c->thoughts, s->ctx, NULL, 0);
         if (status)
             return lmf__refuse_status(f, s->ctx, status, "stop");
     }
@@ -137,7 +143,7 @@ static bool constrain(lmf_generation *g, lmf_fault *f)
         lmf_candidate *c = &g->choice[i];
         int32_t n_prompt = g->part[i / r->n].n_prompt, room = s->engine_info.context - n_prompt;
         int32_t n_most = r->max_tok < 0 || r->max_tok > room ? room : (int32_t)r->max_tok;
-        if (!lmf__constrained_open(&c->form, &s->constraints, g->compiled, r->wish.must_call, n_prompt, n_most, f))
+        if (!lmf__constrained_open(&c->form, &s->constraints, g->compiled, r->wish.must_call, c->thinks, n_prompt, n_most, f))
             return false;
         c->rule.mask = lmf__constrained_mask, c->rule.state = &c->form;
         c->rule.force = r->logprobs ? NULL : force; /* what is not sampled has no log-probability */
@@ -220,16 +226,18 @@ static void on_gone(void *user)
 
 static json_t *usage(const lmf_generation *g)
 {
-    json_int_t prompt = 0, answer = 0, cached = 0;
+    json_int_t prompt = 0, answer = 0, cached = 0, thought = 0;
     for (int32_t i = 0; i < g->n_parts; i++) {
         prompt += g->part[i].n_prompt;
         cached += g->part[i].n_cached;
     }
-    for (int32_t i = 0; i < g->n_choices; i++)
+    for (int32_t i = 0; i < g->n_choices; i++) {
         answer += g->choice[i].n_tok;
+        thought += g->choice[i].n_thought_tok;
+    }
     return json_pack("{s:I, s:I, s:I, s:{s:i}, s:{s:i}}", "prompt_tokens", prompt, "completion_tokens", answer, "total_tokens",
         prompt + answer,
-                     "prompt_tokens_details", "cached_tokens", (int)cached, "completion_tokens_details", "reasoning_tokens", 0);
+                     "prompt_tokens_details", "cached_tokens", (int)cached, "completion_tokens_details", "reasoning_tokens", (int)thought);
 }
 
 /* Takes choices. */
@@ -345,6 +353,21 @@ static void show(lmf_candidate *c, size_t n)
     c->n_shown = n;
 }
 
+/* White space that an answer begins with behind what was thought. */
+static size_t n_skipped(const lmf_candidate *c)
+{
+    return c->thought_once ? strspn(lmf_buf_str(&c->text), " \n\r\t") : 0;
+}
+
+static void show_thought(lmf_candidate *c)
+{
+    lmf_generation *g = c->g;
+    size_t n = c->thoughts.n_out;
+    if (g->r.stream && n > c->n_thought)
+        send_piece(g, g->shape->thought(c, lmf_buf_str(&c->thought) + c->n_thought, n - c->n_thought));
+    c->n_thought = n;
+}
+
 /* Calls as they come, from the mark at begin on; without a stream all at the end, for the message. False: it only looked like calls. */
 static bool show_calls(lmf_candidate *c, size_t begin)
 {
@@ -382,6 +405,9 @@ static void show_certain(lmf_candidate *c)
     if (g->r.stream && !c->greeted && g->shape->greeting)
         send_piece(g, g->shape->greeting(c));
     c->greeted = true;
+    show_thought(c);
+    if (c->n_shown < n_skipped(c))
+        c->n_shown = n_skipped(c) < n ? n_skipped(c) : n;
     if (g->with_tools)
         begin = lmf_tool_form_begin(&g->server->tool_form, lmf_buf_str(&c->text), n, c->n_shown);
     if (begin < n && !c->finish && n - begin >= strlen(g->server->tool_form.open))
@@ -413,6 +439,27 @@ static bool is_of_form(const lmf_generation *g, int32_t id, const uint8_t **p, s
             if (memcmp(words[i] + at, *p, *n) == 0)
                 return true;
     return false;
+}
+
+/* A token that begins or ends what is thought, or is of it. */
+static bool is_thought(lmf_candidate *c, int32_t id, lmf_status *status)
+{
+    const lmf_constraints *all = &c->g->server->constraints;
+    lmf_fresh fresh;
+    *status = LMF_OK;
+    if (!c->g->shape->thought || all->think_open < 0)
+        return false;
+    if (!c->thinks && id == all->think_open && c->n_tok == 1)
+        return c->thinks = c->thought_once = true;
+    if (!c->thinks)
+        return false;
+    if (id == all->think_close) {
+        c->thinks = false;
+        *status = lmf_text_stream_end(&c->thoughts, &c->thought, &fresh);
+    } else {
+        *status = lmf_text_stream_push(&c->thoughts, c->g->server->model->tokenizer, id, &c->thought, &fresh);
+    }
+    return true;
 }
 
 static lmf_status push_token(lmf_candidate *c, int32_t id, bool is_prompt)
@@ -458,11 +505,19 @@ static lmf_status take_token(lmf_candidate *c, const lmf_job_event *ev)
         lmf__tenant_count(c->g->tenant, c->g->created, 0, 1);
         if (c->pending && t->finish != LMF_FINISH_STOP)
             note_logprob(c, ev);
-        if (t->finish != LMF_FINISH_STOP)
-            LMF_TRY(push_token(c, t->id, false));
+        lmf_status thought;
+        if (t->finish != LMF_FINISH_STOP) {
+            if (is_thought(c, t->id, &thought))
+                c->n_thought_tok++;
+            else
+                thought = push_token(c, t->id, false);
+            LMF_TRY(thought);
+        }
     }
     if (t->finish && c->stream.i_stop < 0)
         LMF_TRY(lmf_text_stream_end(&c->stream, &c->text, &fresh));
+    if (t->finish && c->thinks)
+        LMF_TRY(lmf_text_stream_end(&c->thoughts, &c->thought, &fresh));
     if (c->stream.i_stop >= 0 || t->finish == LMF_FINISH_STOP)
         c->finish = "stop";
     else if (t->finish == LMF_FINISH_LENGTH)

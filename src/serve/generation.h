@@ -26,6 +26,11 @@ typedef struct lmf_candidate {
     lmf_text_stream stream;
     lmf_buf         text;            /* the answer; its first stream.n_out bytes are for certain */
     size_t          n_shown;         /* bytes that were sent */
+    lmf_buf         thought;         /* what came between <think> and </think>, in a conversation */
+    lmf_text_stream thoughts;
+    size_t          n_thought;       /* bytes of it that were sent */
+    int32_t         n_thought_tok;
+    bool            thinks, thought_once; /* it does now; white space that the answer begins with is left out then */
     int32_t         n_tok;           /* written, the ending one included */
     int64_t         n_told;          /* characters of tokens whose logprobs were told */
     int64_t         last_us;         /* when its last token came; 0: none has */
@@ -40,6 +45,7 @@ typedef struct lmf_shape {           /* how an endpoint spells its answers */
     const char *id_prefix, *object, *chunk_object;
     /* A choice in a stream: text and logprobs (taken, may be NULL), or the finish with none of both. */
     json_t   *(*piece)(lmf_candidate *c, const char *text, size_t n, json_t *logprobs, const char *finish);
+    json_t   *(*thought)(lmf_candidate *c, const char *text, size_t n); /* a piece of what is thought; NULL: it is text like other */
     json_t   *(*greeting)(lmf_candidate *c); /* the first piece of a choice; NULL: none */
     json_t   *(*call)(lmf_candidate *c, lmf_tool_piece *p); /* a piece of a call in a stream; takes p->name. NULL: there are no tools */
     json_t   *(*whole)(lmf_candidate *c);

@@ -34,9 +34,11 @@ def text(s):
     return struct.pack("<Q", len(s)) + s
 
 
-def write_gguf(path, template=True):
+def write_gguf(path, template=True, more=()):
+    """more: user-defined tokens behind the bytes."""
     rng = random.Random(1)
     tokens = byte_tokens()
+    tokens[-2:-2] = more
     v = len(tokens)
     u32 = lambda k, n: text(k) + struct.pack("<II", 4, n)
     string = lambda k, s: text(k) + struct.pack("<I", 8) + text(s)
@@ -46,7 +48,8 @@ def write_gguf(path, template=True):
           u32("llama.feed_forward_length", FFN), u32("tokenizer.ggml.eos_token_id", v - 1), string("tokenizer.ggml.model", "gpt2"),
           string("tokenizer.ggml.pre", "gpt-2"),
           text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, v) + b"".join(map(text, tokens)),
-          text("tokenizer.ggml.token_type") + struct.pack("<IIQ", 9, 5, v) + struct.pack(f"<{v}i", *[1] * (v - 2), 3, 3)]
+          text("tokenizer.ggml.token_type") + struct.pack("<IIQ", 9, 5, v) +
+          struct.pack(f"<{v}i", *[1] * (v - 2 - len(more)), *[4] * len(more), 3, 3)]
     if template:
         kv.append(string("tokenizer.chat_template", TEMPLATE))
     head = WIDTH // HEADS

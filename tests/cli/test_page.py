@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from browser import PROGRAM, Browser  # noqa: E402
+from test_generate import write_gguf  # noqa: E402
 from test_serve import Server, leave_no_child, model  # noqa: E402, F401 -- fixtures
 from test_serve_forms import NAMES, WEATHER  # noqa: E402
 
@@ -156,6 +157,22 @@ def test_phone(server, dark):
         b.until(f"{RESTS} && talk.messages.at(-1).finish")
         assert b.run("document.documentElement.scrollWidth <= innerWidth")
         picture(b, f"phone-{'dark' if dark else 'light'}")
+
+
+@needs_browser
+def test_thoughts(lmfast, tmp_path):
+    (tmp_path / "t.jinja").write_text(NAMES.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}"))
+    s = Server(lmfast, "-m", write_gguf(tmp_path / "t.gguf", more=["<think>", "</think>"]), "--name", "tiny", "--chat-template",
+        tmp_path / "t.jinja")
+    with Browser() as b:
+        b.open(s.url)
+        b.until("document.getElementById('model').value === 'tiny'")
+        setting(b, max_tokens="60", temperature="0", schema='{"enum": [1]}')
+        say(b, "hello")
+        b.until(f"{RESTS} && talk.messages.at(-1).finish")
+        assert b.run("talk.messages.at(-1).content") == "1" and b.run(f"{LAST}.querySelector('details .words').textContent").strip()
+        assert b.complaints() == []
+    assert s.stop() == 0
 
 
 @needs_browser

@@ -14,6 +14,7 @@ import openai
 import pydantic
 import pytest
 
+from test_generate import write_gguf
 from test_serve import CHAT, TOOLS, Server, body, leave_no_child, messages, model  # noqa: F401 -- fixtures
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tools" / "oracle"))
@@ -267,6 +268,46 @@ def test_other_templates(lmfast, model, tmp_path_factory, template):
     assert used > s.client().chat.completions.create(**body(messages=talk[:1], tools=tools,
         max_tokens=1)).usage.prompt_tokens + len("clocknoonand now?")
     assert s.stop() == 0
+
+
+# ---- what is thought before ----
+
+@pytest.fixture(scope="module", params=["open", "free"])
+def thinker(request, lmfast, tmp_path_factory):
+    """A model with tokens for thinking; the template opens it, or the model may."""
+    folder = tmp_path_factory.mktemp("thinker")
+    path = write_gguf(folder / "thinker.gguf", more=["<think>", "</think>"])
+    template = NAMES.replace("<|im_start|>assistant\n{% endif %}", "<|im_start|>assistant\n<think>\n{% endif "
+        "%}") if request.param == "open" else NAMES
+    s = start(lmfast, path, tmp_path_factory, template)
+    s.opens = request.param == "open"
+    yield s
+    s.settles(slots_free=8, requests_active=0)
+    assert s.stop() == 0
+
+
+def test_thinks_first(thinker):
+    bias = None if thinker.opens else {"256": 100}
+    form = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON}}
+    for seed in range(6):
+        more = {"response_format": form} if seed % 2 else {"tools": [WEATHER], "tool_choice": "required", "parallel_tool_calls": False}
+        r = ask(thinker, seed=seed, max_tokens=90, logit_bias=bias, **more)
+        m = r.choices[0].message
+        thought = m.model_extra["reasoning_content"]
+        if seed % 2:
+            jsonschema.validate(json.loads(m.content), PERSON)
+            assert r.choices[0].finish_reason == "stop"
+        else:
+            check_calls([(c.function.name, c.function.arguments) for c in m.tool_calls], [WEATHER])
+            assert r.choices[0].finish_reason == "tool_calls" and not m.content
+        assert r.usage.completion_tokens_details.reasoning_tokens > 0 and "</think>" not in thought
+        deltas = [k.choices[0].delta for k in ask(thinker, seed=seed, max_tokens=90, logit_bias=bias, stream=True, **more)]
+        assert "".join(d.model_extra.get("reasoning_content") or "" for d in deltas) == thought
+        assert "".join(d.content or "" for d in deltas) == (m.content or "")
+        if not seed % 2:
+            assert "".join(c.function.arguments for d in deltas for c in d.tool_calls or []) == m.tool_calls[0].function.arguments
+    plain = ask(thinker, max_tokens=30, logit_bias={**(bias or {}), "257": -100})  # no end of it: all is thought
+    assert plain.choices[0].finish_reason in ("length", "stop") and plain.choices[0].message.content == ""
 
 
 # ---- the real model ----

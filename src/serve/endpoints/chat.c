@@ -43,6 +43,12 @@ static json_t *call(lmf_candidate *c, lmf_tool_piece *p)
     return json_pack("{s:i, s:{s:[o]}, s:n, s:n}", "index", c->index, "delta", "tool_calls", j, "logprobs", "finish_reason");
 }
 
+static json_t *thought(lmf_candidate *c, const char *text, size_t n)
+{
+    return json_pack("{s:i, s:{s:o}, s:n, s:n}", "index", c->index, "delta", "reasoning_content", lmf_json_stringn(text, n), "logprobs",
+                     "finish_reason");
+}
+
 static json_t *greeting(lmf_candidate *c)
 {
     return json_pack("{s:i, s:{s:s, s:s}, s:n, s:n}", "index", c->index, "delta", "role", "assistant", "content", "", "logprobs",
@@ -60,11 +66,16 @@ static json_t *piece(lmf_candidate *c, const char *text, size_t n, json_t *logpr
 static json_t *whole(lmf_candidate *c)
 {
     size_t n = c->calls ? c->call_begin : c->stream.n_out;
-    while (c->calls && n && strchr(" \n\r\t", lmf_buf_str(&c->text)[n - 1]))
+    const char *text = lmf_buf_str(&c->text);
+    while (c->calls && n && strchr(" \n\r\t", text[n - 1]))
         n--;
+    while (c->thought_once && n && strchr(" \n\r\t", *text))
+        text++, n--;
     json_t *message = json_pack("{s:s, s:o?, s:n}", "role", "assistant", "content", c->calls &&
-        n == 0 ? NULL : lmf_json_stringn(lmf_buf_str(&c->text), n),
+        n == 0 ? NULL : lmf_json_stringn(text, n),
                                 "refusal");
+    if (c->thought_once)
+        json_object_set_new(message, "reasoning_content", lmf_json_stringn(lmf_buf_str(&c->thought), c->thoughts.n_out));
     if (c->calls)
         json_object_set_new(message, "tool_calls", calls_form(c));
     return json_pack("{s:i, s:o, s:o?, s:s}", "index", c->index, "message", message, "logprobs",
@@ -72,7 +83,7 @@ static json_t *whole(lmf_candidate *c)
                      "finish_reason", c->finish);
 }
 
-static const lmf_shape shape = { "chatcmpl-", "chat.completion", "chat.completion.chunk", piece, greeting, call, whole };
+static const lmf_shape shape = { "chatcmpl-", "chat.completion", "chat.completion.chunk", piece, thought, greeting, call, whole };
 
 /* ---- questions ---- */
 

@@ -55,7 +55,7 @@ static json_t *piece(lmf_candidate *c, const char *text, size_t n, json_t *logpr
 
 static json_t *whole(lmf_candidate *c) { return spell(c, lmf_buf_str(&c->text), c->stream.n_out, c->tokens, c->finish); }
 
-static const lmf_shape shape = { "cmpl-", "text_completion", "text_completion", piece, NULL, NULL, whole };
+static const lmf_shape shape = { "cmpl-", "text_completion", "text_completion", piece, NULL, NULL, NULL, whole };
 
 static const lmf_param own[] = { { "logprobs", LMF_PARAM_INT, offsetof(lmf_request, n_top), 0, LMF_JOB_MAX_TOP },
                                  { "echo", LMF_PARAM_BOOL, offsetof(lmf_request, echo), 0, 0 }, { 0 } };
