@@ -2,11 +2,11 @@
 /* llama: Llama 1 to 3, SmolLM, SmolLM2, TinyLlama. Pre-norm decoder with grouped-query attention,
  * rotary positions and SwiGLU. Touvron et al. 2023, arXiv 2302.13971; transformers' LlamaForCausalLM.
  * oracle: {"model_type": "llama", "attention_bias": true, "mlp_bias": true}
- * oracle: {"model_type": "llama", "head_dim": 32, "tie_word_embeddings": true, "rope_parameters": {"rope_type": "llama3", "rope_theta": 5000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}} */
+ * oracle: {"model_type": "llama", "head_dim": 32, "tie_word_embeddings": true, "rope_parameters": {"rope_type": "llama3", "rope_theta": 5000.0,
+ *          "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}} */
 #include <math.h>
 #include <string.h>
 #include "models/llama.h"
-#include "nn/nn.h"
 #include "ops/embed/embed.h"
 #include "ops/rms_norm/rms_norm.h"
 
@@ -121,16 +121,21 @@ static lmf_tensor *embed(lmf_graph *g, const lmf_batch *in)
     return lmf_embed(g, in->token, lmf_nn_weight(g, "embed", false));
 }
 
+lmf_llama_heads lmf__llama_heads(lmf_graph *g, const llama_config *c)
+{
+    return (lmf_llama_heads){ .freq = lmf_nn_rope_freq(g, &c->rope, "rope_freq"),
+                              .rope = { .head_size = c->head_size, .n_rot = c->rope.n_rot, .scale = 1 },
+                              .attn = { c->n_heads, c->n_kv_heads, c->head_size, c->window, 1 / sqrtf((float)c->head_size) } };
+}
+
 static lmf_tensor *body(lmf_graph *g, const lmf_batch *in, lmf_tensor *x)
 {
     const llama_config *c = g->config;
-    lmf_rope_attrs rope = { .head_size = c->head_size, .n_rot = c->rope.n_rot, .scale = 1 };
-    lmf_attention_attrs attn = { c->n_heads, c->n_kv_heads, c->head_size, c->window, 1 / sqrtf((float)c->head_size) };
-    lmf_tensor *freq = lmf_nn_rope_freq(g, &c->rope, "rope_freq");
+    lmf_llama_heads heads = lmf__llama_heads(g, c);
     for (int l = 0; l < c->base.n_layers; l++) {
         lmf_graph_block(g, l);
         lmf_qkv p = lmf_nn_norm_qkv(g, x, "attn_norm", c->eps, "attn.q", "attn.k", "attn.v");
-        lmf_tensor *h = lmf_nn_rotary_attention(g, in, p, freq, rope, attn);
+        lmf_tensor *h = lmf_nn_rotary_attention(g, in, p, heads.freq, heads.rope, heads.attn);
         x = lmf_nn_label(g, lmf_nn_linear_add(g, h, "attn.o", x), "attn_out");
         h = lmf_nn_norm_swiglu(g, x, "mlp_norm", c->eps, "mlp.gate", "mlp.up");
         x = lmf_nn_label(g, lmf_nn_linear_add(g, h, "mlp.down", x), "mlp_out");

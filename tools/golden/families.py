@@ -37,7 +37,8 @@ def cases():
     for path in sorted((ROOT / "src" / "models").glob("*.c")):
         text = path.read_text()
         if re.search(rf"^const lmf_arch lmf_arch_{path.stem}\b", text, re.M):
-            found = re.findall(r"oracle: (\{.*\})", text)
+            found = re.findall(r"oracle: (\{.*?\})(?= \*/|\n \* oracle|\n \*/)", text, re.S)
+            found = [" ".join(m.replace("\n *", "\n").split()) for m in found]
             yield from ((path.stem, i, json.loads(m)) for i, m in enumerate(found))
             if not found:
                 yield path.stem, 0, None

@@ -13,17 +13,20 @@ static lmf_status infer(lmf_graph *g, lmf_node *n)
     int last = x->v.n_dims - 1;
     if (!lmf_is_activation(x) || w->v.dtype != LMF_F32)
         return lmf_refuse(g, n, LMF_E_DTYPE, "x is f32 or bf16, w f32");
-    if (last < 0 || w->v.n_dims != 1 || w->v.dim[0] != x->v.dim[last])
-        return lmf_refuse(g, n, LMF_E_SHAPE, "w must have the width of x");
+    int64_t dim[LMF_MAX_DIMS] = { 1 }, c = w->v.n_dims == 1 ? w->v.dim[0] : 0;
+    if (last < 0 || w->v.n_dims != 1 || (c != x->v.dim[last] && (c < 1 || x->v.dim[last] % c)))
+        return lmf_refuse(g, n, LMF_E_SHAPE, "w must have the width of x, or one that divides it");
+    for (int i = 0; i <= last; i++)
+        dim[i] = i < last ? x->v.dim[i] : c ? x->v.dim[last] / c : 1;
     lmf_out_like(n, 0, x, x->v.dtype);
-    lmf_out_set(n, 1, LMF_F32, last ? last : 1, last ? x->v.dim : (int64_t[]){ 1 });
+    lmf_out_set(n, 1, LMF_F32, last && dim[last] == 1 ? last : last + 1, dim);
     return LMF_OK;
 }
 
 static lmf_status ref(const lmf_call *c)
 {
     const lmf_rms_norm_attrs *a = c->attrs;
-    int64_t d = c->in[0].dim[c->in[0].n_dims - 1], rows = lmf_view_rows(&c->in[0]);
+    int64_t d = c->in[1].dim[0], rows = lmf_rms_norm_rows(c);
     for (int64_t t = 0; t < rows; t++) {
         double sum = 0;
         for (int64_t i = 0; i < d; i++)
@@ -87,7 +90,7 @@ static lmf_status bwd_infer(lmf_graph *g, lmf_node *n)
 static lmf_status bwd_ref(const lmf_call *c)
 {
     const lmf_view *x = &c->in[0], *w = &c->in[1], *rstd = &c->in[2], *dy = &c->in[3];
-    int64_t d = x->dim[x->n_dims - 1], rows = lmf_view_rows(x);
+    int64_t d = w->dim[0], rows = lmf_rms_norm_rows(c);
     const lmf_view *add = c->n_in > 4 && c->in[4].n_dims ? &c->in[4] : NULL;
     for (int64_t i = 0; i < d && c->n_out > 1; i++) {
         double sum = 0;

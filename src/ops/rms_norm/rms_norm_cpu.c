@@ -15,9 +15,9 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
 static lmf_status fwd(const lmf_call *c, const lmf_worker *wk)
 {
     const lmf_rms_norm_attrs *a = c->attrs;
-    int64_t d = c->in[0].dim[c->in[0].n_dims - 1], begin, end;
+    int64_t d = c->in[1].dim[0], begin, end;
     const float *w = c->in[1].data;
-    lmf_split(lmf_view_rows(&c->in[0]), 1, wk->i_worker, wk->n_workers, &begin, &end);
+    lmf_split(lmf_rms_norm_rows(c), 1, wk->i_worker, wk->n_workers, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
         const float *x = (const float *)c->in[0].data + t * d;
         float *y = (float *)c->out[0].data + t * d;
@@ -47,7 +47,7 @@ LMF_CPU_ROWS(rms_norm) = {
 /* Phase 0: dx by rows. Phase 1: dw by columns, rows in index order. */
 static lmf_status bwd(const lmf_call *c, const lmf_worker *wk)
 {
-    int64_t d = c->in[0].dim[c->in[0].n_dims - 1], rows = lmf_view_rows(&c->in[0]), begin, end;
+    int64_t d = c->in[1].dim[0], rows = lmf_rms_norm_rows(c), begin, end;
     const float *x = c->in[0].data, *w = c->in[1].data, *rstd = c->in[2].data, *dy = c->in[3].data;
     float *dx = c->out[0].data, *dw = c->out[1].data;
     if (wk->phase == 1) {
