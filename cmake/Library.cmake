@@ -42,6 +42,20 @@ add_custom_command(OUTPUT ${LMF_PYTHON_DIR}/stamp
   COMMENT "Python package in ${LMF_PYTHON_DIR}" VERBATIM)
 add_custom_target(lmfast_python ALL DEPENDS ${LMF_PYTHON_DIR}/stamp)
 
+# ---- manual pages and completions, from the program's own tables ----
+if(TARGET lmfast)
+  set(LMF_MANUAL_DIR ${CMAKE_CURRENT_BINARY_DIR}/manual)
+  add_custom_command(OUTPUT ${LMF_MANUAL_DIR}/stamp
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/tools/manual.py $<TARGET_FILE:lmfast> ${LMF_MANUAL_DIR}
+    COMMAND ${CMAKE_COMMAND} -E touch ${LMF_MANUAL_DIR}/stamp
+    DEPENDS lmfast ${CMAKE_CURRENT_SOURCE_DIR}/tools/manual.py COMMENT "manual pages and completions" VERBATIM)
+  add_custom_target(lmfast_manual ALL DEPENDS ${LMF_MANUAL_DIR}/stamp)
+  install(DIRECTORY ${LMF_MANUAL_DIR}/man1 TYPE MAN)
+  install(FILES ${LMF_MANUAL_DIR}/bash/lmfast DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+  install(FILES ${LMF_MANUAL_DIR}/zsh/_lmfast DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+  install(FILES ${LMF_MANUAL_DIR}/fish/lmfast.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+endif()
+
 # ---- make install ----
 # the file says where things are from where it lies
 file(RELATIVE_PATH LMF_PC_UP /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)

@@ -45,9 +45,23 @@ def current(root):
     return lines
 
 
+PLUGIN = {"lmf_alloc", "lmf_realloc", "lmf_free", "lmf_shim", "lmf_fail_at", "lmf_fail_prefix", "lmf_device_init"}
+
+
 def exported(library):
+    """Symbols, but for those that plug-ins of the same build call, under a version of their own."""
     text = subprocess.run(["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True, check=True).stdout
-    return {line.split()[-1].split("@")[0] for line in text.splitlines() if line.split()[1] != "A"}
+    names = [line.split()[-1] for line in text.splitlines() if line.split()[1] != "A"]
+    return {n.split("@")[0] for n in names if n not in {p + "@@LMFAST_PLUGIN" for p in PLUGIN}}
+
+
+def needed_by_plugins(build):
+    """(plug-in, symbol) that the library does not give it."""
+    for path in sorted(build.glob("liblmfast-*.so")):
+        text = subprocess.run(["nm", "-D", "--undefined-only", str(path)], capture_output=True, text=True, check=True).stdout
+        for name in sorted({line.split()[-1] for line in text.splitlines()} - PLUGIN):
+            if name.startswith("lmf_"):
+                yield path.name, name
 
 
 def versions(lines):
@@ -91,6 +105,8 @@ def main():
         found = exported(library)
         faults += [f"{library.name} exports {name}, which no header has" for name in sorted(found - functions)]
         faults += [f"{library.name} lacks {name}" for name in sorted(functions - found)]
+        faults += [f"{plugin} calls {name}, which {library.name} does not show: src/api/lmfast.map" for plugin, name in
+                   needed_by_plugins(args.build)]
     tree.finish("abi", faults, len(new), "declarations")
 
 

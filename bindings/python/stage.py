@@ -79,8 +79,10 @@ def main():
     shutil.rmtree(package, ignore_errors=True)
     shutil.copytree(HERE / "lmfast", package, ignore=shutil.ignore_patterns("__pycache__", ".mypy_cache"))
     (package / "_abi.py").write_text(abi(headers.read()), encoding="utf-8")
-    shutil.copyfile(args.library, package / "liblmfast.so")
-    if args.strip:
+    if not args.strip:  # plug-ins are looked for beside the file that the link leads to
+        (package / "liblmfast.so").symlink_to(args.library.resolve())
+    else:
+        shutil.copyfile(args.library, package / "liblmfast.so")
         subprocess.run(["strip", "--strip-unneeded", str(package / "liblmfast.so")], check=True)
 
 

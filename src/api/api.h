@@ -78,7 +78,6 @@ struct lmfast_session {
 
 struct lmfast_dataset {
     lmfast_context *c;
-    atomic_int      n_refs;
     lmf_rows        rows;
 };
 

@@ -36,6 +36,16 @@ static lmf_status check(const lmfast_settings *s, const lmfast_model *model, con
     return LMF_OK;
 }
 
+/* Rows may go before the run does; their names are kept with the settings' texts. */
+static lmf_status name_rows(lmfast_trainer *t, const lmfast_dataset *rows, const lmfast_dataset *eval_rows)
+{
+    if (rows && !(t->config.data = lmf_arena_strdup(&t->settings->arena, rows->rows.path)))
+        return LMF_NO_MEMORY(t->c->ctx, strlen(rows->rows.path), "a name");
+    if (eval_rows && !(t->config.eval_data = lmf_arena_strdup(&t->settings->arena, eval_rows->rows.path)))
+        return LMF_NO_MEMORY(t->c->ctx, strlen(eval_rows->rows.path), "a name");
+    return LMF_OK;
+}
+
 lmfast_status lmfast_trainer_create(lmfast_model *model, const lmfast_dataset *rows, const lmfast_dataset *eval_rows,
                                     lmfast_settings *settings,
                                     lmfast_trainer **out)
@@ -59,13 +69,11 @@ lmfast_status lmfast_trainer_create(lmfast_model *model, const lmfast_dataset *r
     lmf_run_opts o = lmf_run_opts_default();
     o.device = settings->device, o.config = &t->config, o.fields = settings->fields, o.model = model ? model->m : NULL;
     o.data = rows ? &rows->rows : NULL, o.eval_data = eval_rows ? &eval_rows->rows : NULL;
-    if (rows)
-        t->config.data = rows->rows.path;
-    if (eval_rows)
-        t->config.eval_data = eval_rows->rows.path;
     o.no_folder = !lmf__settings_has(settings, "output"), o.note = note, o.user = c;
+    lmf_status s = name_rows(t, rows, eval_rows);
     pthread_mutex_lock(&c->build);
-    lmf_status s = lmf_run_create(c->ctx, &o, &t->run);
+    if (!s)
+        s = lmf_run_create(c->ctx, &o, &t->run);
     pthread_mutex_unlock(&c->build);
     if (s) {
         lmfast_trainer_destroy(t);

@@ -93,6 +93,8 @@ static json_t *flags_json(const lmf_flag *flags)
         json_t *o = json_pack("{s:s, s:s, s:b}", "name", f->name, "kind", kinds[f->kind], "required", f->required);
         if (f->fallback)
             json_object_set_new(o, "default", json_string(f->fallback));
+        if (f->letter)
+            json_object_set_new(o, "letter", json_stringn(&f->letter, 1));
         if (f->choices)
             json_object_set_new(o, "choices", json_string(f->choices));
         if (f->lo != 0 || f->hi != 0)

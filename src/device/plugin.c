@@ -2,6 +2,7 @@
 /* Rule: nothing of a plug-in is called or read past struct_bytes before the handshake has passed. */
 #include "device/plugin.h"
 #include <dlfcn.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,6 +48,30 @@ static bool program_dir(char *text, size_t n)
     return true;
 }
 
+/* The folder of the file that this code was loaded from, links followed: liblmfast.so's, where the program is another's (Python). */
+static bool own_dir(char *text, size_t n)
+{
+    Dl_info info;
+    char path[PATH_MAX];
+    if (!dladdr((const void *)(uintptr_t)lmf_plugin_open, &info) || !info.dli_fname || !realpath(info.dli_fname, path))
+        return false;
+    char *slash = strrchr(path, '/');
+    if (!slash || (size_t)(slash - path) >= n)
+        return false;
+    *slash = 0;
+    memcpy(text, path, (size_t)(slash - path) + 1);
+    return true;
+}
+
+/* Plug-ins call back into what loaded them. A library that was opened for one caller alone (as Python does) is not seen by them until
+ * it is opened for all. */
+static void show_own_symbols(void)
+{
+    Dl_info info;
+    if (dladdr((const void *)(uintptr_t)lmf_plugin_open, &info) && info.dli_fname)
+        (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL); /* the program itself: NULL, and seen already */
+}
+
 static bool find_file(const char *name, char *path, size_t n)
 {
     char exe[3072];
@@ -54,6 +79,11 @@ static bool find_file(const char *name, char *path, size_t n)
     if (dir) {
         snprintf(path, n, "%s/liblmfast-%s.so", dir, name);
         return lmf_path_stat(path) == LMF_PATH_FILE;
+    }
+    if (own_dir(exe, sizeof exe)) {
+        snprintf(path, n, "%s/liblmfast-%s.so", exe, name);
+        if (lmf_path_stat(path) == LMF_PATH_FILE)
+            return true;
     }
     if (!program_dir(exe, sizeof exe))
         return false;
@@ -69,6 +99,7 @@ static lmf_status load(lmf_ctx *ctx, const char *name, void **handle, const lmf_
     char path[4096];
     if (!find_file(name, path, sizeof path))
         return LMF_FAIL(ctx, LMF_E_NOT_FOUND, "no plug-in liblmfast-%s.so beside the program or in LMFAST_PLUGIN_PATH", name);
+    show_own_symbols();
     *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE); /* its threads and thread-locals outlive it: never unmapped */
     if (!*handle)
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the plug-in %s can't be opened: %s", path, dlerror());

@@ -312,8 +312,8 @@ def test_train_gives_the_command_s_adapter(lm, lmfast, model, tmp_path):  # noqa
     lm.train(lm.load_model(model), (r for r in rows), tmp_path / "d", max_steps=6, **RECIPE)
     assert digest(tmp_path / "c") == digest(tmp_path / "p") == digest(tmp_path / "d")
     assert result.steps == 6 and [s.step for s in seen] == [1, 2, 3, 4, 5, 6] and result.final_loss == seen[-1].loss
-    for name in ("adapter_config.json",):
-        assert (tmp_path / "c" / name).read_text() == (tmp_path / "p" / name).read_text()
+    assert (tmp_path / "c" / "adapter_config.json").read_text() == (tmp_path / "p" / "adapter_config.json").read_text()
+    assert 'data: "dataset"' in (tmp_path / "d" / "lmfast_config.yaml").read_text() and (tmp_path / "d" / "metrics.jsonl").is_file()
 
 
 def test_the_adapter_is_used_and_exported(lm, lmfast, model, tmp_path):  # noqa: F811
@@ -456,6 +456,15 @@ def test_the_log_goes_to_logging(lm, model, tmp_path, caplog):  # noqa: F811
         lm.train(model, rows, tmp_path / "o", max_steps=1, bad_rows="skip")
     assert any("1 rows can't be used" in r.message and r.levelno == logging.WARNING for r in caplog.records)
     assert any("4 rows" in r.message and r.levelno == logging.INFO for r in caplog.records)
+
+
+def test_plug_ins_work_under_python(model):  # noqa: F811
+    """The library is another program's: plug-ins lie beside it, and call back into it."""
+    if not (BUILD / "liblmfast-onednn.so").exists():
+        pytest.skip("no plug-in was built")
+    r = python("import sys, lmfast; m = lmfast.load_model(sys.argv[1]); m.generate('x', max_tokens=1, raw=True)\n"
+               "print('liblmfast-onednn.so' in open('/proc/self/maps').read())", model)
+    assert r.returncode == 0 and r.stdout == "True\n", r.stderr
 
 
 # ---- processes ----
