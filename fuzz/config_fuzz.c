@@ -14,8 +14,8 @@ static lmf_status read_and_write(lmf_arena *a, const char *text, size_t n, lmf_b
     uint8_t seen[256] = { 0 };
     LMF_TRY(lmf_flag_defaults(a->ctx, lmf_train_fields, &c));
     LMF_TRY(lmf_document_parse(a, "fuzz", text, n, &d));
-    LMF_TRY(lmf_config_apply(a->ctx, &d, lmf_train_fields, seen, &c, NULL));
-    return lmf_config_text(a->ctx, "train", lmf_train_fields, &c, out);
+    LMF_TRY(lmf_config_apply(a->ctx, &d, lmf_train_fields, NULL, seen, &c, NULL));
+    return lmf_config_text(a->ctx, "train", lmf_train_fields, &c, NULL, out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)

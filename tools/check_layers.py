@@ -9,8 +9,9 @@ import re
 
 import tree
 
-TIERS = ["base", "device text net sandbox", "graph guard verify", "quant format hub config", "ops data", "nn", "models", "infer", "eval",
-         "train compress merge export agent observe", "serve mcp", "deploy registry", "api", "cli"]
+TIERS = ["base", "device text net sandbox", "graph guard verify", "quant format hub config", "ops data", "nn", "models", "infer",
+         "eval observe",
+         "train compress merge export agent", "serve mcp", "deploy registry", "api", "cli"]
 TIER = {folder: i for i, row in enumerate(TIERS) for folder in row.split()}
 GENERATED = {"lmf_tables_hash.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')

@@ -105,6 +105,8 @@ lmfast_status lmfast_settings_set(lmfast_settings *settings, const char *name, c
     if (!copy)
         return LMF_NO_MEMORY(ctx, strlen(value), "a setting");
     snprintf(as, sizeof as, "--%s", f->name);
+    if (f->kind == LMF_FLAG_LIST) /* the one that there is now */
+        ((lmf_texts *)(void *)((char *)&settings->config + f->offset))->n = 0;
     LMF_TRY(lmf_flag_set(ctx, f, as, copy, &settings->config));
     settings->seen[f - settings->fields] = 1;
     return LMFAST_OK;
@@ -118,7 +120,7 @@ static lmf_status apply(lmfast_settings *s, lmf_document *d)
     lmf_train_config before = s->config;
     lmf_buf notes;
     lmf_buf_init(&notes, ctx, 1 << 16);
-    lmf_status status = lmf_config_apply(ctx, d, s->fields, seen, &s->config, &notes);
+    lmf_status status = lmf_config_apply(ctx, d, s->fields, NULL, seen, &s->config, &notes);
     if (status)
         s->config = before;
     else if (notes.n)
@@ -159,7 +161,7 @@ lmfast_status lmfast_settings_text(lmfast_settings *settings, char *text, size_t
     if (!settings)
         return LMFAST_E_ARG;
     lmf_buf_init(&out, settings->c->ctx, LMF_DOCUMENT_MAX_BYTES);
-    lmf_status s = lmf_config_text(settings->c->ctx, "train", settings->fields, &settings->config, &out);
+    lmf_status s = lmf_config_text(settings->c->ctx, "train", settings->fields, &settings->config, NULL, &out);
     if (!s)
         lmf__api_fill(text, cap, n, out.data, out.n, 1);
     lmf_buf_clear(&out);

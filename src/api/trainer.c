@@ -2,6 +2,7 @@
 /* Rule: the run is train/run.h's, the same as the command's; here handles take the place of paths, and of nothing else. */
 #include <string.h>
 #include "api/settings.h"
+#include "export/run_model.h"
 #include "train/run.h"
 #include "train/run_folder.h"
 
@@ -31,7 +32,7 @@ static lmf_status check(const lmfast_settings *s, const lmfast_model *model, con
             return LMF_FAIL(s->c->ctx, LMF_E_ARG, "--%s was set, and %s was given: one of them", taken[i].name, taken[i].what);
     if (!model && !s->config.model)
         return LMF_FAIL(s->c->ctx, LMF_E_ARG, "there is no model: give an open one, or set --model");
-    if (!rows && !s->config.data)
+    if (!rows && !s->config.data.n)
         return LMF_FAIL(s->c->ctx, LMF_E_ARG, "there are no rows: give open ones, or set --data");
     return LMF_OK;
 }
@@ -69,8 +70,17 @@ lmfast_status lmfast_trainer_create(lmfast_model *model, const lmfast_dataset *r
     lmf_run_opts o = lmf_run_opts_default();
     o.device = settings->device, o.config = &t->config, o.fields = settings->fields, o.model = model ? model->m : NULL;
     o.data = rows ? &rows->rows : NULL, o.eval_data = eval_rows ? &eval_rows->rows : NULL;
+<<<<<<< HEAD
     o.no_folder = !lmf__settings_has(settings, "output"), o.note = note, o.user = c;
     lmf_status s = name_rows(t, rows, eval_rows);
+=======
+    if (rows)
+        t->config.data = (lmf_texts){ 1, { rows->rows.path } };
+    if (eval_rows)
+        t->config.eval_data = (lmf_texts){ 1, { eval_rows->rows.path } };
+    o.no_folder = !lmf__settings_has(settings, "output"), o.note = note, o.user = c;
+    o.write_model = lmf_export_run_model;
+>>>>>>> e94482d (Data in people's forms, all weights, guards, reports: a trainer to be used on one's own files)
     pthread_mutex_lock(&c->build);
     if (!s)
         s = lmf_run_create(c->ctx, &o, &t->run);

@@ -64,6 +64,21 @@ lmf_status lmf_buf_printf(lmf_buf *b, const char *fmt, ...)
     return s;
 }
 
+lmf_status lmf_buf_put_quoted(lmf_buf *b, const char *text, size_t n)
+{
+    lmf_buf_putc(b, '"');
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '"' || c == '\\')
+            lmf_buf_printf(b, "\\%c", c);
+        else if (c < 32 || c == 127)
+            lmf_buf_printf(b, "\\u%04x", c);
+        else
+            lmf_buf_putc(b, (char)c);
+    }
+    return lmf_buf_putc(b, '"');
+}
+
 void lmf_buf_truncate(lmf_buf *b, size_t n)
 {
     LMF_ASSERT(n <= b->n);

@@ -23,6 +23,8 @@ lmf_status lmf_buf_append(lmf_buf *b, const void *p, size_t n);
 lmf_status lmf_buf_puts(lmf_buf *b, const char *s);
 lmf_status lmf_buf_putc(lmf_buf *b, char c);
 lmf_status lmf_buf_printf(lmf_buf *b, const char *fmt, ...) LMF_PRINTF(2, 3);
+/* A text as JSON writes it, in quotes; bytes past ASCII as they are. */
+lmf_status lmf_buf_put_quoted(lmf_buf *b, const char *text, size_t n);
 void       lmf_buf_truncate(lmf_buf *b, size_t n);                /* n <= b->n */
 const char *lmf_buf_str(const lmf_buf *b);                        /* "" when empty */
 

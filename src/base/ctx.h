@@ -45,6 +45,7 @@ struct lmf_pretok;
 struct lmf_device_ops;
 struct lmf_objective;
 struct lmf_dialect;
+struct lmf_row_format;
 
 /* All tables are arrays ended by NULL (or a row whose first field is NULL), generated from what is on disk. */
 typedef struct lmf_tables {
@@ -57,6 +58,7 @@ typedef struct lmf_tables {
     const struct lmf_device_ops *const  *devices;     /* compiled in: cpu, null; plug-ins come at run time */
     const struct lmf_objective *const   *objectives;
     const struct lmf_dialect *const     *dialects;
+    const struct lmf_row_format *const  *row_formats;
 } lmf_tables;
 
 typedef struct lmf_ctx {

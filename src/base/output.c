@@ -359,3 +359,25 @@ lmf_status lmf_output_lock(lmf_ctx *ctx, const char *dir, int *fd)
     return pid > 0 ? LMF_FAIL(ctx, LMF_E_EXISTS, "%s is being written by another run, process %ld; wait for it or choose another folder", dir, pid)
                    : LMF_FAIL(ctx, LMF_E_EXISTS, "%s is being written by another run; wait for it or choose another folder", dir);
 }
+
+/* ---- sealed texts ---- */
+static const char seal_mark[] = "sha256 of what follows: ";
+enum { SEAL_WITHIN = 400 };
+
+lmf_status lmf_output_seal(lmf_ctx *ctx, const char *before, const char *after, const char *body, size_t n, lmf_buf *out)
+{
+    char sha[65];
+    LMF_TRY(lmf_sha256_hex(ctx, body, n, sha));
+    lmf_buf_printf(out, "%s%s%s%s\n", before, seal_mark, sha, after);
+    return lmf_buf_append(out, body, n);
+}
+
+bool lmf_output_is_sealed(lmf_ctx *ctx, const char *begin, const char *text, size_t n)
+{
+    size_t k = sizeof seal_mark - 1, near = n < SEAL_WITHIN ? n : SEAL_WITHIN;
+    const char *found = memmem(text, near, seal_mark, k);
+    const char *end = found ? memchr(found, '\n', n - (size_t)(found - text)) : NULL;
+    char sha[65];
+    return n > strlen(begin) && strncmp(text, begin, strlen(begin)) == 0 && end && (size_t)(end - found) >= k + 64 &&
+        lmf_sha256_hex(ctx, end + 1, n - (size_t)(end + 1 - text), sha) == LMF_OK && memcmp(found + k, sha, 64) == 0;
+}

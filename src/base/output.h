@@ -13,6 +13,7 @@
  *     lmf_stage_close(&st);                             // what was not placed is removed */
 #ifndef LMF_BASE_OUTPUT_H
 #define LMF_BASE_OUTPUT_H
+#include "base/buf.h"
 #include "base/file.h"
 
 enum { LMF_TEMPORARY_BYTES = 256 };
@@ -44,6 +45,12 @@ lmf_status lmf_output_try(lmf_ctx *ctx, const char *target);
 /* Gives from the name to, in one step. replace: the two change names, and from is then what was there. Else LMF_E_EXISTS when anything
  * but an empty folder has the name. */
 lmf_status lmf_output_place(lmf_ctx *ctx, const char *from, const char *to, bool replace);
+/* A text that can be told from others' by itself: its first lines, `before` and `after` around the SHA-256 of what follows behind them, and
+ * then body. before ends within a comment, such as "# lmfast train; "; after ends the line. */
+lmf_status lmf_output_seal(lmf_ctx *ctx, const char *before, const char *after, const char *body, size_t n, lmf_buf *out);
+/* Whether a text begins with `begin` and is what seal made, unchanged. */
+bool       lmf_output_is_sealed(lmf_ctx *ctx, const char *begin, const char *text, size_t n);
+
 /* The lock of a folder that one process at a time writes into; released by close(*fd), or with the process. LMF_E_EXISTS names the
  * process that holds it. *fd -1: this file system has no locks. */
 lmf_status lmf_output_lock(lmf_ctx *ctx, const char *dir, int *fd);

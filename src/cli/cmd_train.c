@@ -3,11 +3,15 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/command.h"
+#include "export/run_model.h"
 #include "format/json.h"
 #include "train/objective_flags.h"
 #include "train/run.h"
+#include "train/run_folder.h"
 
 typedef lmf_train_config train_args;
+
+static bool is_full(const train_args *a) { return !strcmp(a->method, "full"); }
 
 static int more_flags(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int n)
 {
@@ -91,8 +95,9 @@ static lmf_status report(lmf_cli *cli, const train_args *a, const lmf_run *run, 
         return lmf_cli_print_json(cli, j);
     }
     if (!cli->quiet)
-        fprintf(stderr, "%lld steps, %.0f tokens in %.1f s (%.0f tok/s), loss %.4f -> %.4f. Adapter in %s\n", (long long)r->s.step, tok, seconds, tok / seconds,
-                r->first_loss, r->s.loss, lmf_plain_text(a->output, (char[1024]){ 0 }, 1024));
+        fprintf(stderr, "%lld steps, %.0f tokens in %.1f s (%.0f tok/s), loss %.4f -> %.4f. %s in %s%s\n", (long long)r->s.step, tok,
+                seconds, tok / seconds, r->first_loss, r->s.loss, is_full(a) ? "Model" : "Adapter",
+                lmf_plain_text(a->output, (char[1024]){ 0 }, 1024), is_full(a) ? "/" LMF_RUN_MODEL : "");
     return LMF_OK;
 }
 
@@ -103,13 +108,14 @@ static lmf_status run(lmf_cli *cli, void *args)
     lmf_run_stats stats;
     lmf_run_opts o = lmf_run_opts_default();
     o.device = cli->device, o.config = a, o.fields = cli->flags, o.note = note, o.user = cli;
+    o.write_model = lmf_export_run_model;
     LMF_TRY(lmf_run_create(cli->ctx, &o, &r));
     const lmf_trainer *t = lmf_run_trainer(r);
     char name[1024];
     if (!cli->quiet && !cli->json)
-        fprintf(stderr, "LoRA of %.2f million parameters on %s%s; %.0f MB planned\n", (double)lmf_trainer_n_params(t) / 1e6,
-                lmf_plain_text(a->model, name, sizeof name), lmf_trainer_between(t) == LMF_BF16 ? ", activations in bf16" : "",
-                (double)lmf_trainer_bytes(t) / 1e6);
+        fprintf(stderr, "%s %.2f million parameters %s %s%s; %.0f MB planned\n", is_full(a) ? "all" : "LoRA of",
+                (double)lmf_trainer_n_params(t) / 1e6, is_full(a) ? "of" : "on", lmf_plain_text(a->model, name, sizeof name),
+                lmf_trainer_between(t) == LMF_BF16 ? ", activations in bf16" : "", (double)lmf_trainer_bytes(t) / 1e6);
     lmf_status s = train_loop(cli, r, &stats);
     if (!s)
         s = lmf_run_complete(r);
@@ -121,5 +127,5 @@ static lmf_status run(lmf_cli *cli, void *args)
     return s;
 }
 
-const lmf_command lmf_command_train = { "train", "fine-tune a model with LoRA", lmf_train_fields, sizeof(train_args), run, .more = more_flags, .takes_config = true,
+const lmf_command lmf_command_train = { "train", "fine-tune a model, with LoRA or whole", lmf_train_fields, sizeof(train_args), run, .more = more_flags, .takes_config = true,
     .example = "lmfast train --model SmolLM2-135M-Instruct.Q4_1.gguf --data rows.jsonl --output my_adapter --epochs 3 --batch-size 8 --lr 1e-3" };

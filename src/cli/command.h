@@ -37,6 +37,7 @@ typedef struct lmf_command {
      * that it names by .as, whose member it then sets. */
     const struct lmf_command *like;
     bool            takes_config;   /* its flags hold "config", a STRING, and "set", a LIST: settings may come from a file */
+    const char     *config_of;      /* a command whose files are taken, too: what is that one's alone is passed over; or NULL */
 } lmf_command;
 
 /* Generated: all commands, NULL-ended. */

@@ -196,8 +196,11 @@ static lmf_status read_config(parser *p, lmf_arena *a)
     const lmf_texts list = *(const lmf_texts *)member_of(p, "set");
     lmf_document d = { .arena = a, .name = "--set" };
     lmf_buf notes;
+    const lmf_command *of_file = p->cmd->config_of ? lmf__cli_whole(a, lmf__cli_find(p->cmd->config_of)) : NULL;
     if (!path && !list.n)
         return LMF_OK;
+    if (p->cmd->config_of && !of_file)
+        return LMF_NO_MEMORY(p->ctx, 64, "the flags");
     if (path)
         LMF_TRY(lmf_document_load(a, path, &d));
     for (int64_t i = 0; i < list.n; i++)
@@ -208,7 +211,7 @@ static lmf_status read_config(parser *p, lmf_arena *a)
     lmf_buf_init(&notes, p->ctx, 1 << 16);
     const lmf_flag *fields = lmf__cli_file_fields(p->cmd);
     uint8_t seen[MAX_FLAGS] = { 0 };
-    lmf_status s = lmf_config_apply(p->ctx, &d, fields, seen, p->args, &notes);
+    lmf_status s = lmf_config_apply(p->ctx, &d, fields, of_file ? of_file->flags : NULL, seen, p->args, &notes);
     for (const lmf_flag *f = p->cmd->flags; f->name; f++) {
         const lmf_flag *of = lmf_flag_find(fields, f->as ? f->as : f->name, strlen(f->as ? f->as : f->name));
         p->seen[f - p->cmd->flags] = of && seen[of - fields];

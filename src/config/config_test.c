@@ -110,7 +110,7 @@ static lmf_status apply(applied *a, const char *text)
     LMF_TRY(parse(&a->p, text));
     lmf_buf_init(&a->notes, a->p.ctx, 1 << 16);
     assert_ok(a->p.ctx, lmf_flag_defaults(a->p.ctx, lmf_train_fields, &a->c));
-    return lmf_config_apply(a->p.ctx, &a->p.d, lmf_train_fields, a->seen, &a->c, &a->notes);
+    return lmf_config_apply(a->p.ctx, &a->p.d, lmf_train_fields, NULL, a->seen, &a->c, &a->notes);
 }
 
 static void apply_done(applied *a)
@@ -133,7 +133,8 @@ static void axolotl(void **state)
         "output_dir: ./out\nsave_steps: 50\nwandb_project:\nspecial_tokens:\n  pad_token: <pad>\nrl:\ntrain_on_inputs: false\n"
         "flash_attention: true\nweight_decay: 0.0\nseed: 7\nresume_from_checkpoint:\nexcess_length_strategy: drop\n"));
     assert_string_equal(a.c.model, "M.gguf");
-    assert_string_equal(a.c.data, "rows.jsonl");
+    assert_int_equal(a.c.data.n, 1);
+    assert_string_equal(a.c.data.item[0], "rows.jsonl:type=messages");
     assert_string_equal(a.c.method, "lora");
     assert_string_equal(a.c.target_modules, "q_proj,v_proj");
     assert_string_equal(a.c.scheduler, "linear");
@@ -197,9 +198,11 @@ static void refused_settings(void **state)
         { "deepspeed: zero3.json\n", "deepspeed: zero3.json is known, but not supported: a run is one process" },
         { "fsdp_config: {fsdp_offload_params: true}\n", "fsdp_config.fsdp_offload_params: true is known, but not supported" },
         { "chat_template: chatml\n", "chat_template: chatml is known, but not supported: no template is known by name" },
-        { "datasets:\n- path: a\n  field_messages: conv\n", "line 3: datasets.0.field_messages: conv is known, but not supported" },
+        { "datasets:\n- path: a\n  type: alpaca_chat.load_qa\n", "line 3: datasets.0.type: alpaca_chat.load_qa is known, but not "
+            "supported" },
+        { "datasets:\n- type: alpaca\n", "item 0 of what gives data has type=alpaca, and no path" },
+        { "datasets:\n- path: a\n  shards: 3\n", "datasets.0.shards: 3 is known, but not supported: docs/TRAINING.md" },
         { "lr: 1\nlearning_rate: 2\n", "line 2: lr and learning_rate both give lr: which of them is it?" },
-        { "datasets: [{path: a}]\ndata: b\n", "both give data: which of them is it?" },
         { "roles_to_train: [user]\n", "roles_to_train.0: user is known, but not supported" },
         { "gradient_checkpointing: perhaps\n", "gradient_checkpointing: perhaps is known, but not supported" },
     };
@@ -220,11 +223,11 @@ static void set_wins(void **state)
     assert_ok(a.p.ctx, parse(&a.p, "learning_rate: 1\nseed: 3\n"));
     lmf_buf_init(&a.notes, a.p.ctx, 1 << 16);
     assert_ok(a.p.ctx, lmf_document_assign(&a.p.d, "lr=0.5"));
-    assert_ok(a.p.ctx, lmf_config_apply(a.p.ctx, &a.p.d, lmf_train_fields, a.seen, &a.c, &a.notes));
+    assert_ok(a.p.ctx, lmf_config_apply(a.p.ctx, &a.p.d, lmf_train_fields, NULL, a.seen, &a.c, &a.notes));
     assert_true(a.c.lr == 0.5 && a.c.seed == 3);
     assert_ok(a.p.ctx, lmf_document_assign(&a.p.d, "sed=4"));
     assert_refused(a.p.ctx, LMF_E_ARG, "--set: unknown key sed; did you mean seed?",
-                   lmf_config_apply(a.p.ctx, &a.p.d, lmf_train_fields, a.seen, &a.c, &a.notes));
+                   lmf_config_apply(a.p.ctx, &a.p.d, lmf_train_fields, NULL, a.seen, &a.c, &a.notes));
     apply_done(&a);
 }
 
@@ -238,15 +241,15 @@ static void saved_and_read(void **state)
         "0.123456789012345678\nlora_r: 3\nshuffle: false\n"
                                  "chat_template: t.jinja\nwarmup_ratio: 0.03\nclock: 1700000000\n"));
     lmf_buf_init(&text, a.p.ctx, 1 << 20);
-    assert_ok(a.p.ctx, lmf_config_text(a.p.ctx, "train", lmf_train_fields, &a.c, &text));
+    assert_ok(a.p.ctx, lmf_config_text(a.p.ctx, "train", lmf_train_fields, &a.c, NULL, &text));
     assert_true(lmf_config_is_ours(a.p.ctx, lmf_buf_str(&text), text.n));
     assert_non_null(strstr(lmf_buf_str(&text), "\nlr: 0.1\n"));
     assert_null(strstr(lmf_buf_str(&text), "overwrite"));
     assert_ok(b.p.ctx, apply(&b, lmf_buf_str(&text)));
     lmf_buf_init(&again, b.p.ctx, 1 << 20);
-    assert_ok(b.p.ctx, lmf_config_text(b.p.ctx, "train", lmf_train_fields, &b.c, &again));
+    assert_ok(b.p.ctx, lmf_config_text(b.p.ctx, "train", lmf_train_fields, &b.c, NULL, &again));
     assert_string_equal(lmf_buf_str(&again), lmf_buf_str(&text));
-    assert_string_equal(b.c.data, "no");
+    assert_string_equal(b.c.data.item[0], "no");
     assert_string_equal(b.c.chat_template, "t.jinja");
     assert_true(b.c.beta1 == 0.123456789012345678 && b.c.warmup_ratio == 0.03 && !b.c.shuffle);
     for (size_t i = 0; i < text.n; i++) { /* any change is seen */
@@ -261,7 +264,7 @@ static void saved_and_read(void **state)
     apply_done(&b);
     a.c.model = "\xff";
     lmf_buf_init(&text, a.p.ctx, 1 << 20);
-    assert_refused(a.p.ctx, LMF_E_ARG, "--model is no UTF-8", lmf_config_text(a.p.ctx, "train", lmf_train_fields, &a.c, &text));
+    assert_refused(a.p.ctx, LMF_E_ARG, "--model is no UTF-8", lmf_config_text(a.p.ctx, "train", lmf_train_fields, &a.c, NULL, &text));
     lmf_buf_clear(&text);
     apply_done(&a);
 }
@@ -301,9 +304,9 @@ static lmf_status sweep(lmf_ctx *ctx, void *arg)
     lmf_buf_init(&notes, ctx, 1 << 20);
     lmf_status s = lmf_document_parse(&a, "run.yaml", text, sizeof text - 1, &d);
     if (!s)
-        s = lmf_config_apply(ctx, &d, lmf_train_fields, seen, &c, &notes);
+        s = lmf_config_apply(ctx, &d, lmf_train_fields, NULL, seen, &c, &notes);
     if (!s)
-        s = lmf_config_text(ctx, "train", lmf_train_fields, &c, &out);
+        s = lmf_config_text(ctx, "train", lmf_train_fields, &c, NULL, &out);
     lmf_buf_clear(&out);
     lmf_buf_clear(&notes);
     lmf_arena_clear(&a);

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/file.h"
+#include "base/output.h"
 #include "base/plain.h"
 
 enum { MAX_NAMES = 1024, MAX_FIELDS = 256 };
@@ -53,18 +53,23 @@ static bool in_words(const char *words, const char *text, size_t n)
     return false;
 }
 
+/* Items of a LIST that are put together from several keys. */
+typedef struct assembly { const lmf_flag *field; const char *text[LMF_MAX_TEXTS], *options[LMF_MAX_TEXTS]; int n; } assembly;
+enum { MAX_ASSEMBLIES = 4 };
+
 typedef struct reader {
     lmf_ctx         *ctx;
     lmf_document    *d;
-    const lmf_flag *fields;
+    const lmf_flag  *fields, *others;
     void            *args;
     uint8_t         *seen;
     const char      *by[MAX_FIELDS]; /* the key that set a field */
     int              by_line[MAX_FIELDS];
     lmf_buf         *notes;
+    assembly         parts[MAX_ASSEMBLIES];
 } reader;
 
-typedef struct found { const lmf_dialect_row *row; const lmf_flag *field; int i_item; bool item; } found;
+typedef struct found { const lmf_dialect_row *row; const lmf_flag *field; int i_item; bool item, other; } found;
 
 static bool find_row(const reader *r, const char *path, found *out)
 {
@@ -75,6 +80,7 @@ static bool find_row(const reader *r, const char *path, found *out)
                 out->row = row;
                 out->item = item;
                 out->field = row->field ? lmf_flag_find(r->fields, row->field, strlen(row->field)) : NULL;
+                out->other = row->field && !out->field && lmf_flag_find(r->others, row->field, strlen(row->field));
                 return true;
             }
         }
@@ -86,6 +92,8 @@ static bool find_field(const reader *r, const char *path, found *out)
     const char *dot = strchr(path, '.');
     size_t n = dot ? (size_t)(dot - path) : strlen(path);
     const lmf_flag *f = lmf_flag_find(r->fields, path, n);
+    out->other = !f;
+    f = f ? f : lmf_flag_find(r->others, path, n);
     if (!f || f->line_only || (dot && (f->kind != LMF_FLAG_LIST || !matches("*", dot + 1, &out->i_item))))
         return false;
     out->field = f;
@@ -176,7 +184,7 @@ static lmf_status claim(reader *r, const lmf_setting *s, const lmf_flag *f)
     int i = (int)(f - r->fields);
     char where[256];
     bool list = f->kind == LMF_FLAG_LIST, wins = r->by[i] && s->line == LMF_LINE_SET && r->by_line[i] != LMF_LINE_SET;
-    if (wins && list)
+    if (list && (wins || !r->by[i])) /* what was there before this document goes */
         ((lmf_texts *)(void *)((char *)r->args + f->offset))->n = 0;
     if (r->by[i] && !wins && !list)
         return LMF_FAIL(r->ctx, LMF_E_ARG, "%s: %.100s and %.100s both give %s: which of them is it?",
@@ -205,6 +213,37 @@ static lmf_status joined(reader *r, int i, const lmf_dialect_row *row, const cha
     return LMF_OK;
 }
 
+static lmf_status take_part(reader *r, const char *as, const found *f, const char *text)
+{
+    assembly *a = r->parts;
+    while (a->field && a->field != f->field && a < r->parts + MAX_ASSEMBLIES - 1)
+        a++;
+    if (f->i_item >= LMF_MAX_TEXTS)
+        return LMF_FAIL(r->ctx, LMF_E_LIMIT, "%s: at most %d are possible", as, LMF_MAX_TEXTS);
+    a->field = f->field;
+    a->n = f->i_item >= a->n ? f->i_item + 1 : a->n;
+    const char **at = f->row->part[0] ? &a->options[f->i_item] : &a->text[f->i_item];
+    *at = f->row->part[0] ? lmf_arena_printf(r->d->arena, "%s%c%s=%s", *at ? *at : "", *at ? ',' : ':', f->row->part, text) : text;
+    return *at ? LMF_OK : LMF_NO_MEMORY(r->ctx, 64, "a configuration");
+}
+
+static lmf_status put_parts_together(reader *r)
+{
+    for (const assembly *a = r->parts; a < r->parts + MAX_ASSEMBLIES && a->field; a++)
+        for (int i = 0; i < a->n; i++) {
+            if (!a->text[i] && !a->options[i])
+                continue;
+            if (!a->text[i])
+                return LMF_FAIL(r->ctx, LMF_E_ARG, "%s: item %d of what gives %s has %s, and no path", r->d->name, i, a->field->name,
+                                a->options[i] + 1);
+            const char *whole = lmf_arena_printf(r->d->arena, "%s%s", a->text[i], a->options[i] ? a->options[i] : "");
+            if (!whole)
+                return LMF_NO_MEMORY(r->ctx, 64, "a configuration");
+            LMF_TRY(lmf_flag_set(r->ctx, a->field, a->field->name, whole, r->args));
+        }
+    return LMF_OK;
+}
+
 static lmf_status take(reader *r, int i, int *taken)
 {
     const lmf_setting *s = &r->d->items[i];
@@ -215,7 +254,7 @@ static lmf_status take(reader *r, int i, int *taken)
     *taken = 1;
     if (!find(r, s->path, &f))
         return unknown(r, s);
-    if (!text)
+    if (!text || f.other)
         return LMF_OK; /* not given: the default stays */
     if (f.item && f.row)
         LMF_TRY(joined(r, i, f.row, &text, taken));
@@ -231,12 +270,15 @@ static lmf_status take(reader *r, int i, int *taken)
     if (!f.field)
         return LMF_FAIL(r->ctx, LMF_E_ARG, "%s: %.100s: this command has no setting %s", where, s->path, f.row->field);
     LMF_TRY(claim(r, s, f.field));
+    if (f.row && f.row->part)
+        return take_part(r, as, &f, text);
     return lmf_flag_set(r->ctx, f.field, as, text, r->args);
 }
 
-lmf_status lmf_config_apply(lmf_ctx *ctx, lmf_document *d, const lmf_flag *fields, uint8_t *seen, void *args, lmf_buf *notes)
+lmf_status lmf_config_apply(lmf_ctx *ctx, lmf_document *d, const lmf_flag *fields, const lmf_flag *others, uint8_t *seen, void *args,
+                            lmf_buf *notes)
 {
-    reader r = { .ctx = ctx, .d = d, .fields = fields, .args = args, .seen = seen, .notes = notes };
+    reader r = { .ctx = ctx, .d = d, .fields = fields, .others = others, .args = args, .seen = seen, .notes = notes };
     int n = 0;
     while (fields[n].name)
         n++;
@@ -244,7 +286,7 @@ lmf_status lmf_config_apply(lmf_ctx *ctx, lmf_document *d, const lmf_flag *field
         return LMF_FAIL(ctx, LMF_E_INTERNAL, "a command has more than %d settings", MAX_FIELDS);
     for (int i = 0, taken; i < d->n; i += taken)
         LMF_TRY(take(&r, i, &taken));
-    return LMF_OK;
+    return put_parts_together(&r);
 }
 
 /* ---- the other way ---- */
@@ -258,20 +300,10 @@ static bool is_utf8(const char *text)
 
 static void put_text(lmf_buf *b, const char *text)
 {
-    if (!text) {
+    if (text)
+        lmf_buf_put_quoted(b, text, strlen(text));
+    else
         lmf_buf_puts(b, "null");
-        return;
-    }
-    lmf_buf_putc(b, '"');
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            lmf_buf_printf(b, "\\%c", *c);
-        else if (*c < 32 || *c == 127)
-            lmf_buf_printf(b, "\\u%04x", *c);
-        else
-            lmf_buf_putc(b, (char)*c);
-    }
-    lmf_buf_putc(b, '"');
 }
 
 /* The fewest digits that give the same number back. */
@@ -326,28 +358,35 @@ static lmf_status put_field(lmf_ctx *ctx, const lmf_flag *f, const void *args, l
     return lmf_buf_putc(b, '\n');
 }
 
-lmf_status lmf_config_text(lmf_ctx *ctx, const char *command, const lmf_flag *fields, const void *args, lmf_buf *out)
+static const char facts_mark[] = "# facts: ";
+
+lmf_status lmf_config_text(lmf_ctx *ctx, const char *command, const lmf_flag *fields, const void *args, const char *facts, lmf_buf *out)
 {
-    char sha[65];
+    char before[160];
     lmf_buf body;
     lmf_buf_init(&body, ctx, LMF_DOCUMENT_MAX_BYTES);
     lmf_status s = LMF_OK;
     for (const lmf_flag *f = fields; !s && f->name; f++)
         if (!f->passing)
             s = put_field(ctx, f, args, &body);
+    if (!s && facts)
+        s = lmf_buf_printf(&body, "%s%s\n", facts_mark, facts);
+    snprintf(before, sizeof before, "# lmfast %s --config THIS_FILE does the same run; ", command);
     if (!s)
-        s = lmf_sha256_hex(ctx, lmf_buf_str(&body), body.n, sha);
-    if (!s)
-        s = lmf_buf_printf(out, "# lmfast %s --config THIS_FILE does the same run; sha256 of what follows: %s\n%s", command, sha,
-                           lmf_buf_str(&body));
+        s = lmf_output_seal(ctx, before, "", lmf_buf_str(&body), body.n, out);
     lmf_buf_clear(&body);
     return s;
 }
 
-bool lmf_config_is_ours(lmf_ctx *ctx, const char *text, size_t n)
+const char *lmf_config_facts(const char *text, size_t n, size_t *n_facts)
 {
-    const char *end = memchr(text, '\n', n), *mark = end ? memmem(text, (size_t)(end - text), "follows: ", 9) : NULL;
-    char sha[65];
-    return n > 9 && strncmp(text, "# lmfast ", 9) == 0 && mark && end - mark == 9 + 64 &&
-        lmf_sha256_hex(ctx, end + 1, n - (size_t)(end + 1 - text), sha) == LMF_OK && memcmp(mark + 9, sha, 64) == 0;
+    const char *p = memmem(text, n, facts_mark, sizeof facts_mark - 1);
+    if (!p)
+        return NULL;
+    p += sizeof facts_mark - 1;
+    const char *end = memchr(p, '\n', n - (size_t)(p - text));
+    *n_facts = (size_t)((end ? end : text + n) - p);
+    return p;
 }
+
+bool lmf_config_is_ours(lmf_ctx *ctx, const char *text, size_t n) { return lmf_output_is_sealed(ctx, "# lmfast ", text, n); }

@@ -25,16 +25,21 @@ typedef struct lmf_dialect_row {
     const char *why;       /* why what is left is refused, and what there is instead */
     const char *note;      /* told when a value was taken that means something else here */
     char        join;      /* not 0: the items of a list become one text, with this between them */
+    const char *part;      /* of the key's item of a LIST: "": its beginning; "type": ":type=VALUE" behind it */
 } lmf_dialect_row;
 
 typedef struct lmf_dialect { const char *name; const lmf_dialect_row *rows; } lmf_dialect;
 
-/* Sets fields of args from a document. seen[i]: field i was set. notes: lines for the user. LMF_E_ARG with file and line: an unknown key,
+/* Sets fields of args from a document. others: fields of another command whose file this is, passed over; or NULL. seen[i]: field i was
+ * set. notes: lines for the user. LMF_E_ARG with file and line: an unknown key,
  * one that is not supported, two keys for one field, a value that the field refuses. */
-lmf_status lmf_config_apply(lmf_ctx *ctx, lmf_document *d, const lmf_flag *fields, uint8_t *seen, void *args, lmf_buf *notes);
+lmf_status lmf_config_apply(lmf_ctx *ctx, lmf_document *d, const lmf_flag *fields, const lmf_flag *others, uint8_t *seen, void *args,
+                            lmf_buf *notes);
 /* All fields that are not passing, as YAML in our own names, behind a first line with the hash of what follows. Read back, it gives the
- * same values. command: "train". */
-lmf_status lmf_config_text(lmf_ctx *ctx, const char *command, const lmf_flag *fields, const void *args, lmf_buf *out);
+ * same values. command: "train". facts: what the run found, one line of JSON that goes behind it as a comment; or NULL. */
+lmf_status lmf_config_text(lmf_ctx *ctx, const char *command, const lmf_flag *fields, const void *args, const char *facts, lmf_buf *out);
+/* The facts of a saved configuration, and their length; NULL: none. */
+const char *lmf_config_facts(const char *text, size_t n, size_t *n_facts);
 /* Whether a file's text is what lmf_config_text made, unchanged. */
 bool       lmf_config_is_ours(lmf_ctx *ctx, const char *text, size_t n);
 

@@ -33,6 +33,10 @@ static json_t *property(const lmf_flag *f)
     static const char *const types[] = { [LMF_FLAG_BOOL] = "boolean", [LMF_FLAG_INT] = "integer", [LMF_FLAG_DOUBLE] = "number",
                                          [LMF_FLAG_STRING] = "string", [LMF_FLAG_CHOICE] = "string", [LMF_FLAG_LIST] = "array" };
     json_t *p = json_pack("{s:s}", "type", types[f->kind]), *value = default_of(f);
+    if (f->kind == LMF_FLAG_LIST) { /* one alone may stand without its brackets */
+        json_object_set_new(p, "type", json_pack("[s, s]", "array", "string"));
+        json_object_set_new(p, "items", json_pack("{s:s}", "type", "string"));
+    }
     if (f->kind == LMF_FLAG_CHOICE && f->choices)
         json_object_set_new(p, "enum", choices_of(f->choices));
     bool ranged = (f->kind == LMF_FLAG_INT || f->kind == LMF_FLAG_DOUBLE) && (f->lo != 0 || f->hi != 0);

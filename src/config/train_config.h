@@ -11,13 +11,13 @@ typedef union lmf_late { double number; const char *choice; } lmf_late; /* of a 
 
 typedef struct lmf_train_config {
     const char *config;
-    lmf_texts   set;
-    const char *model, *data, *eval_data, *output, *target_modules, *scheduler, *too_long, *resume, *compute, *activations, *init_adapter,
-        *method, *chat_template, *control, *bad_rows, *objective;
+    lmf_texts   set, data, eval_data;
+    const char *model, *train_on, *output, *target_modules, *scheduler, *too_long, *resume, *compute, *activations, *init_adapter, *method,
+        *chat_template, *control, *save_type, *guards, *bad_rows, *objective;
     int64_t max_steps, batch_size, grad_accum, lora_r, warmup_steps, seq_len, seed, save_steps, save_total_limit, logging_steps, eval_steps,
         micro_tok, clock_unix;
-    double  lr, epochs, lora_alpha, weight_decay, min_lr_ratio, max_grad_norm, warmup_ratio, beta1, beta2, eps;
-    bool    rslora, recompute, shuffle, overwrite, profile;
+    double  lr, epochs, lora_alpha, weight_decay, min_lr_ratio, max_grad_norm, warmup_ratio, decay_ratio, beta1, beta2, eps, val_set_size;
+    bool    rslora, recompute, shuffle, overwrite, profile, drop_duplicates, drop_empty, tensorboard;
     lmf_late objective_value[LMF_MAX_OBJECTIVE_FLAGS]; /* NaN, NULL where not given */
 } lmf_train_config;
 

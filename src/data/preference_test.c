@@ -168,7 +168,8 @@ static void refusals(void **state)
         { "{\"text\": \"a\"}", "line 1: rows with \"chosen\" and \"rejected\" are wanted here" } };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_refused(f.ctx, LMF_E_FORMAT, cases[i][1], make(&f, cases[i][0], LMF_TAKES_PREFERENCE, 512, LMF_LONG_ERROR));
-    assert_refused(f.ctx, LMF_E_FORMAT, "line 1: rows with \"messages\", or \"prompt\" and \"completion\", or \"text\" are wanted here",
+    assert_refused(f.ctx, LMF_E_FORMAT, "line 1: rows with \"messages\", or \"prompt\" and \"completion\", "
+                   "or \"text\", or \"segments\" are wanted here",
                    make(&f, "{" PAIR("\"a\"", "\"b\"") "}", LMF_TAKES_SINGLE, 512, LMF_LONG_ERROR));
     assert_refused(f.ctx, LMF_E_ARG, "stand alone",
                    make(&f, "{\"text\": \"a\"}", LMF_TAKES_PREFERENCE | LMF_TAKES_TEXT, 512, LMF_LONG_ERROR));

@@ -85,6 +85,19 @@ static void measure(const char *p, size_t n, size_t *n_values, size_t *depth)
 }
 
 /* ---- one row ---- */
+static lmf_status rename_keys(const lmf_rows *r, json_t *row)
+{
+    for (int i = 0; i < r->opts.n_renames; i++) {
+        const char *to = r->opts.rename[i].to, *from = r->opts.rename[i].from;
+        json_t *v = json_object_get(row, from);
+        if (!v)
+            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "the row has no key \"%.60s\", which is to be its \"%.60s\"", from, to);
+        if (strcmp(to, from) && (json_object_set(row, to, v) || json_object_del(row, from)))
+            return LMF_NO_MEMORY(r->ctx, 64, "a row");
+    }
+    return LMF_OK;
+}
+
 static lmf_status parse_row(const lmf_rows *r, const char *p, size_t n, json_t **out)
 {
     size_t n_values, depth;
@@ -97,7 +110,11 @@ static lmf_status parse_row(const lmf_rows *r, const char *p, size_t n, json_t *
                         LMF_ROW_MAX_DEPTH);
     json_t *j;
     LMF_TRY(lmf__row_json(r->ctx, p, n, &j));
-    lmf_status s = json_is_object(j) ? lmf__row_normalize(r->ctx, j) : refuse(r, "not a JSON object");
+    lmf_status s = json_is_object(j) ? rename_keys(r, j) : refuse(r, "not a JSON object");
+    if (!s)
+        s = lmf_row_convert(r->ctx, r->opts.format, j);
+    if (!s)
+        s = lmf__row_normalize(r->ctx, j);
     if (s)
         json_decref(j);
     else
@@ -155,6 +172,38 @@ lmf_status lmf__row_check_messages(const lmf_rows *r, const json_t *messages)
     return answered ? LMF_OK : refuse(r, "no message is the assistant's: there is nothing to learn");
 }
 
+static lmf_status unknown_form(const lmf_rows *r, const json_t *row)
+{
+    char keys[200] = "", names[200] = "";
+    const char *key;
+    const json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)row, key, v) {
+        size_t at = strlen(keys);
+        snprintf(keys + at, sizeof keys - at, "%s%.40s", at ? ", " : "", key);
+    }
+    for (const lmf_row_format *const *f = r->ctx->tables->row_formats; *f; f++) {
+        size_t at = strlen(names);
+        snprintf(names + at, sizeof names - at, "%s%s (%s)", at ? ", " : "", (*f)->name, (*f)->summary);
+    }
+    return LMF_FAIL(r->ctx, LMF_E_FORMAT, "a row has \"messages\", \"prompt\" and \"completion\", \"text\", \"segments\", \"chosen\" and "
+                    "\"rejected\", or is of a format: %s. This one has the keys %s", names, keys[0] ? keys : "of nothing");
+}
+
+static lmf_status check_segments(const lmf_rows *r, const json_t *list)
+{
+    size_t i;
+    const json_t *s;
+    bool learned = false;
+    if (!json_is_array(list))
+        return refuse(r, "\"segments\" is no list");
+    json_array_foreach(list, i, s) {
+        if (!json_is_string(json_object_get(s, "text")) || !json_is_boolean(json_object_get(s, "label")))
+            return LMF_FAIL(r->ctx, LMF_E_FORMAT, "segment %zu has no \"text\", or no \"label\" that is true or false", i + 1);
+        learned |= json_is_true(json_object_get(s, "label"));
+    }
+    return learned ? LMF_OK : refuse(r, "no segment has the label true: there is nothing to learn");
+}
+
 static lmf_status check_row(const lmf_rows *r, const json_t *row)
 {
     const json_t *messages = json_object_get(row, "messages");
@@ -166,12 +215,14 @@ static lmf_status check_row(const lmf_rows *r, const json_t *row)
         return LMF_OK;
     if (json_is_string(json_object_get(row, "text")))
         return LMF_OK;
+    if (json_object_get(row, "segments"))
+        return check_segments(r, json_object_get(row, "segments"));
     if (lmf__row_is_preference(row)) /* looked into where it is wanted */
         return LMF_OK;
     bool chosen = json_object_get(row, "chosen") != NULL;
     if (chosen || json_object_get(row, "rejected"))
         return refuse(r, chosen ? "a row has \"chosen\" without \"rejected\"" : "a row has \"rejected\" without \"chosen\"");
-    return refuse(r, "a row has \"messages\", \"prompt\" and \"completion\", \"text\", or \"chosen\" and \"rejected\"");
+    return unknown_form(r, row);
 }
 
 static lmf_status add_row(lmf_rows *r, int64_t line, size_t at, size_t n)
@@ -270,6 +321,38 @@ static lmf_status add_all(lmf_rows *r)
     return *p == '{' && p[1 + strspn(p + 1, " \t\r")] == '\n' ? add_values(r, false) : add_lines(r);
 }
 
+/* By the end of a name, .gz left out. */
+static lmf_file_kind kind_of(const char *path)
+{
+    static const struct { const char *end; lmf_file_kind kind; } ends[] = { { ".csv", LMF_FILE_CSV }, { ".tsv", LMF_FILE_CSV },
+        { ".txt", LMF_FILE_TEXT }, { ".md", LMF_FILE_TEXT } };
+    size_t n = strlen(path);
+    n -= n > 3 && strcmp(path + n - 3, ".gz") == 0 ? 3 : 0;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t k = strlen(ends[i].end);
+        if (n > k && strncmp(path + n - k, ends[i].end, k) == 0)
+            return ends[i].kind;
+    }
+    return LMF_FILE_JSON;
+}
+
+/* Tables and plain text become JSON Lines in place. */
+static lmf_status make_rows(lmf_rows *r)
+{
+    lmf_buf made;
+    lmf_file_kind kind = r->opts.kind == LMF_FILE_BY_NAME ? kind_of(r->path) : r->opts.kind;
+    if (kind == LMF_FILE_JSON)
+        return LMF_OK;
+    lmf_buf_init(&made, r->ctx, r->text.max);
+    lmf_status s = kind == LMF_FILE_CSV ? lmf_rows_from_csv(r->ctx, r->path, lmf_buf_str(&r->text), r->text.n, &made)
+                                        : lmf_rows_from_text(r->ctx, lmf_buf_str(&r->text), r->text.n, r->opts.split, &made);
+    s = s ? s : made.status;
+    lmf_buf_clear(&r->text);
+    r->text = made;
+    r->unit = kind == LMF_FILE_CSV ? "record" : "piece";
+    return s;
+}
+
 /* out->text has been read with status s; on failure nothing is left of out. */
 static lmf_status finish_open(lmf_rows *out, const char *name, lmf_status s)
 {
@@ -280,8 +363,10 @@ static lmf_status finish_open(lmf_rows *out, const char *name, lmf_status s)
         s = LMF_NO_MEMORY(ctx, strlen(name) + 1, "a path");
     if (!s) {
         memcpy(out->path, name, strlen(name) + 1);
-        s = add_all(out);
+        s = make_rows(out);
     }
+    if (!s)
+        s = add_all(out);
     if (!s && out->n == 0)
         s = out->n_bad ? LMF_FAIL(ctx, LMF_E_FORMAT, "%s: none of its %lld rows can be used. The first: %s", name,
                                   (long long)out->n_bad, out->first_bad)
@@ -291,22 +376,27 @@ static lmf_status finish_open(lmf_rows *out, const char *name, lmf_status s)
     return s;
 }
 
-static void begin_open(lmf_ctx *ctx, bool skip_bad, lmf_rows *out)
+static void begin_open(lmf_ctx *ctx, const lmf_rows_opts *opts, lmf_rows *out)
 {
-    *out = (lmf_rows){ .ctx = ctx, .unit = "line", .skip_bad = skip_bad };
+    *out = (lmf_rows){ .ctx = ctx, .unit = "line", .skip_bad = opts->skip_bad, .opts = *opts };
     lmf_buf_init(&out->text, ctx, (size_t)1 << MAX_FILE_BYTES_LOG2);
+}
+
+lmf_status lmf_rows_open_as(lmf_ctx *ctx, const char *path, const lmf_rows_opts *opts, lmf_rows *out)
+{
+    begin_open(ctx, opts, out);
+    lmf_status s = lmf_source_read(ctx, path, "JSON Lines, a JSON array, CSV or plain text", &out->text);
+    return finish_open(out, strcmp(path, "-") ? path : "standard input", s);
 }
 
 lmf_status lmf_rows_open_with(lmf_ctx *ctx, const char *path, bool skip_bad, lmf_rows *out)
 {
-    begin_open(ctx, skip_bad, out);
-    lmf_status s = lmf_source_read(ctx, path, "JSON Lines or a JSON array", &out->text);
-    return finish_open(out, strcmp(path, "-") ? path : "standard input", s);
+    return lmf_rows_open_as(ctx, path, &(lmf_rows_opts){ .skip_bad = skip_bad }, out);
 }
 
 lmf_status lmf_rows_parse(lmf_ctx *ctx, const char *name, const char *text, size_t n, bool skip_bad, lmf_rows *out)
 {
-    begin_open(ctx, skip_bad, out);
+    begin_open(ctx, &(lmf_rows_opts){ .skip_bad = skip_bad, .kind = LMF_FILE_JSON }, out);
     lmf_status s = lmf_buf_append(&out->text, text, n);
     return finish_open(out, name, s ? LMF_FAIL(ctx, s, "%s: %zu bytes are too many", name, n) : LMF_OK);
 }
@@ -317,6 +407,15 @@ lmf_status lmf_row_get(const lmf_rows *r, int64_t i, json_t **out)
 {
     lmf_status s = parse_row(r, r->text.data + r->items[i].at, r->items[i].n, out);
     return s ? lmf_fail_prefix(r->ctx, s, "%s, %s %lld", r->path, r->unit, (long long)r->items[i].line) : LMF_OK;
+}
+
+lmf_status lmf_row_form_at(const lmf_rows *r, int64_t i, const char **form)
+{
+    json_t *j = json_loadb(r->text.data + r->items[i].at, r->items[i].n, JSON_REJECT_DUPLICATES, NULL);
+    lmf_status s = j ? rename_keys(r, j) : LMF_OK; /* numbers past 64 bits: nothing can be said */
+    *form = j && !s ? lmf_row_form_name(r->ctx->tables, j) : NULL;
+    json_decref(j);
+    return s;
 }
 
 void lmf_rows_close(lmf_rows *r)

@@ -17,7 +17,9 @@ typedef struct maker {
     lmf_buf         text, prefix, other;
     lmf_positions   foreign, spare;  /* of text, of the others */
     int64_t         n_unlearned;     /* turns of this row that the template hides */
+    bool            spaced;          /* the row's prompt is a text that ends with a space */
     bool            ends;            /* every turn that is learned ends with an end of turn */
+    const lmf_samples_opts *opts;
     lmf_ids         ids;
     lmf_span_list   spans;
     uint8_t        *learn; size_t learn_cap;
@@ -246,10 +248,15 @@ static lmf_status make_messages(maker *m, json_t *row, size_t n_prompt)
     LMF_TRY(m->spans.n ? drop_unlearned(m, row) : turns_as_spans(m, row));
     if (n_prompt)
         LMF_TRY(drop_prompt(m, row, n_prompt));
+    if (m->opts->train_on == LMF_TRAIN_LAST && m->spans.n > 1)
+        m->spans.items[0] = m->spans.items[m->spans.n - 1], m->spans.n = 1;
     LMF_TRY(lmf_tokenizer_encode_guarded(m->chat->tokenizer, lmf_buf_str(&m->text), m->text.n, LMF_ENCODE_SPECIAL, m->foreign.items,
                                          m->foreign.n, &m->ids));
     m->ends = true;
-    return mark(m);
+    LMF_TRY(mark(m));
+    if (m->opts->train_on == LMF_TRAIN_ALL)
+        memset(m->learn, 1, m->ids.n);
+    return LMF_OK;
 }
 
 /* Whether the ids end with an end of turn, white space behind it aside. */
@@ -278,7 +285,9 @@ static lmf_status make_plain(maker *m, const json_t *row)
     bool whole = json_is_string(text);
     int32_t eos = m->chat->n_eos ? m->chat->eos[0] : -1;
     LMF_TRY(encode_plain(m->chat, whole ? text : prompt, LMF_ENCODE_DEFAULTS, &m->ids));
-    size_t begin = whole ? 0 : m->ids.n;
+    size_t n_prompt = whole ? 0 : json_string_length(prompt);
+    m->spaced = n_prompt && json_string_value(prompt)[n_prompt - 1] == ' ';
+    size_t begin = whole ? 0 : m->ids.n, learned = m->opts->train_on == LMF_TRAIN_ALL ? 0 : begin;
     if (!whole)
         LMF_TRY(encode_plain(m->chat, json_object_get(row, "completion"), 0, &m->ids));
     if (eos >= 0 && (begin == m->ids.n || !ends_already(m)))
@@ -286,24 +295,87 @@ static lmf_status make_plain(maker *m, const json_t *row)
     m->ids.n_dropped = 0;
     m->ends = true;
     LMF_TRY(mark(m)); /* sizes the mask */
-    memset(m->learn, 0, begin);
-    memset(m->learn + begin, 1, m->ids.n - begin);
+    memset(m->learn, 0, learned);
+    memset(m->learn + learned, 1, m->ids.n - learned);
     return LMF_OK;
 }
 
-static lmf_status keep(lmf_samples *out, maker *m, int64_t i_row, int32_t max_tok, lmf_too_long policy)
+static lmf_status make_segments(maker *m, const json_t *row)
+{
+    const json_t *list = json_object_get(row, "segments"), *segment;
+    size_t i, at = 0;
+    json_array_foreach((json_t *)(uintptr_t)list, i, segment)
+        LMF_TRY(encode_plain(m->chat, json_object_get(segment, "text"), 0, &m->ids));
+    m->ends = true;
+    LMF_TRY(mark(m)); /* sizes the mask */
+    m->ids.n = 0;
+    json_array_foreach((json_t *)(uintptr_t)list, i, segment) { /* the same once more, to know where each ends */
+        LMF_TRY(encode_plain(m->chat, json_object_get(segment, "text"), 0, &m->ids));
+        memset(m->learn + at, json_is_true(json_object_get(segment, "label")), m->ids.n - at);
+        at = m->ids.n;
+    }
+    return LMF_OK;
+}
+
+/* Another sample behind the last one. */
+static lmf_sample *new_item(lmf_samples *all)
+{
+    if (all->n == all->cap) {
+        int64_t cap = 2 * all->cap + 16;
+        lmf_sample *items = lmf_arena_array(&all->arena, (size_t)cap, sizeof *items);
+        if (!items)
+            return NULL;
+        memcpy(items, all->items, (size_t)all->n * sizeof *items);
+        all->items = items;
+        all->cap = cap;
+    }
+    return &all->items[all->n++];
+}
+
+static lmf_status add_sample(lmf_samples *out, const maker *m, int64_t i_row, const int32_t *ids, const uint8_t *mask, size_t n)
+{
+    int32_t *id = lmf_arena_array(&out->arena, n, sizeof *id);
+    uint8_t *learn = lmf_arena_alloc(&out->arena, n);
+    lmf_sample *s = id && learn ? new_item(out) : NULL;
+    if (!s)
+        return LMF_NO_MEMORY(out->ctx, n * sizeof *id, "a sample");
+    memcpy(id, ids, n * sizeof *id);
+    memcpy(learn, mask, n);
+    learn[0] = 0; /* nothing predicts the first token */
+    *s = (lmf_sample){ .id = id, .learn = learn, .n = (int32_t)n, .line = m->rows->items[i_row].line, .i_row = i_row };
+    for (size_t i = 0; i < n; i++)
+        s->n_learn += learn[i];
+    out->n_tok += s->n;
+    out->n_learn += s->n_learn;
+    out->longest = s->n > out->longest ? s->n : out->longest;
+    return LMF_OK;
+}
+
+/* Text in pieces; what would be a last token alone goes. */
+static lmf_status split(lmf_samples *out, const maker *m, int64_t i_row, size_t n, size_t max_tok)
+{
+    for (size_t at = 0; at + 1 < n; at += max_tok)
+        LMF_TRY(add_sample(out, m, i_row, m->ids.data + at, m->learn + at, n - at < max_tok ? n - at : max_tok));
+    return LMF_OK;
+}
+
+static lmf_status keep(lmf_samples *out, maker *m, int64_t i_row, bool is_text)
 {
     size_t n = m->ids.n;
+    int32_t max_tok = m->opts->max_tok;
+    lmf_too_long policy = m->opts->too_long;
     if (n)
-        m->learn[0] = 0; /* nothing predicts the first token */
+        m->learn[0] = 0;
     while (n && !m->learn[n - 1])
         n--; /* tokens behind the last one learned change nothing */
     if (n == 0)
         return LMF_FAIL(out->ctx, LMF_E_FORMAT, "nothing in this row is learned (its loss mask is empty). The row as the model sees "
             "it: %.400s", lmf_buf_str(&m->text));
-    if (n > (size_t)max_tok && policy == LMF_LONG_ERROR)
-        return LMF_FAIL(out->ctx, LMF_E_BUSY, "%zu tokens, more than the %d of a sequence; --too-long skip or truncate goes on without "
-            "it", n, max_tok);
+    if (n > (size_t)max_tok && policy == LMF_LONG_SPLIT && is_text)
+        return split(out, m, i_row, n, (size_t)max_tok);
+    if (n > (size_t)max_tok && (policy == LMF_LONG_ERROR || policy == LMF_LONG_SPLIT))
+        return LMF_FAIL(out->ctx, LMF_E_BUSY, "%zu tokens, more than the %d of a sequence; --too-long %s goes on without "
+            "it", n, max_tok, is_text ? "split goes on with it in pieces, skip or truncate" : "skip or truncate");
     if (n > (size_t)max_tok && policy == LMF_LONG_SKIP) {
         out->n_skipped++;
         return LMF_OK;
@@ -319,26 +391,16 @@ static lmf_status keep(lmf_samples *out, maker *m, int64_t i_row, int32_t max_to
             return LMF_OK;
         }
     }
-    int32_t *id = lmf_arena_array(&out->arena, n, sizeof *id);
-    uint8_t *learn = lmf_arena_alloc(&out->arena, n);
-    if (!id || !learn)
-        return LMF_NO_MEMORY(out->ctx, n * sizeof *id, "a sample");
-    memcpy(id, m->ids.data, n * sizeof *id);
-    memcpy(learn, m->learn, n);
-    lmf_sample *s = &out->items[out->n++];
-    *s = (lmf_sample){ .id = id, .learn = learn, .n = (int32_t)n, .line = m->rows->items[i_row].line, .i_row = i_row };
-    for (size_t i = 0; i < n; i++)
-        s->n_learn += learn[i];
+    LMF_TRY(add_sample(out, m, i_row, m->ids.data, m->learn, n));
     out->n_unlearned += m->n_unlearned;
+    if (m->spaced && out->n_spaced++ == 0)
+        out->first_spaced = m->rows->items[i_row].line;
     if (!m->ends && out->n_endless++ == 0) {
         char shown[EXCERPT_BYTES];
         excerpt(&m->text, m->spans.n ? m->spans.items[m->spans.n - 1].end : 0, shown);
-        snprintf(out->first_endless, sizeof out->first_endless, "%s %lld, where its answer ends: %s", m->rows->unit, (long long)s->line,
-                 shown);
+        snprintf(out->first_endless, sizeof out->first_endless, "%s %lld, where its answer ends: %s", m->rows->unit,
+                 (long long)m->rows->items[i_row].line, shown);
     }
-    out->n_tok += s->n;
-    out->n_learn += s->n_learn;
-    out->longest = s->n > out->longest ? s->n : out->longest;
     return LMF_OK;
 }
 
@@ -360,18 +422,20 @@ static void reset(maker *m)
     m->spans.n = 0;
     m->foreign.n = 0;
     m->n_unlearned = 0;
+    m->spaced = false;
     lmf_buf_truncate(&m->text, 0);
 }
 
-static lmf_status make_one(maker *m, lmf_samples *all, int64_t i, json_t *row, size_t n_prompt, int32_t max_tok, lmf_too_long policy)
+static lmf_status make_one(maker *m, lmf_samples *all, int64_t i, json_t *row, size_t n_prompt)
 {
+    bool messages = json_object_get(row, "messages"), segments = !messages && json_object_get(row, "segments");
     reset(m);
-    LMF_TRY(json_object_get(row, "messages") ? make_messages(m, row, n_prompt) : make_plain(m, row));
-    return keep(all, m, i, max_tok, policy);
+    LMF_TRY(messages ? make_messages(m, row, n_prompt) : segments ? make_segments(m, row) : make_plain(m, row));
+    return keep(all, m, i, !messages && json_is_string(json_object_get(row, "text")));
 }
 
 /* The row's answer as a sample; the place of the one that is measured behind it. */
-static lmf_status make_labelled(maker *m, lmf_samples *all, int64_t i, json_t *row, int32_t max_tok, lmf_too_long policy)
+static lmf_status make_labelled(maker *m, lmf_samples *all, int64_t i, json_t *row)
 {
     const json_t *label = json_object_get(row, "label");
     int64_t before = all->n, number = json_is_integer(label) ? json_integer_value(label) : -1;
@@ -381,12 +445,15 @@ static lmf_status make_labelled(maker *m, lmf_samples *all, int64_t i, json_t *r
         return refuse(m, "\"label\" is neither true nor false");
     if (json_is_string(json_object_get(row, "prompt")) && !json_string_length(json_object_get(row, "prompt")))
         return refuse(m, "\"prompt\" is empty: there is nothing to answer");
-    LMF_TRY(make_one(m, all, i, row, json_object_get(row, "messages") ? lmf_row_last_answer(row) : 0, max_tok, policy));
+    LMF_TRY(make_one(m, all, i, row, json_object_get(row, "messages") ? lmf_row_last_answer(row) : 0));
     if (all->n == before)
         return LMF_OK;
     all->items[before].label = number ? 1 : -1;
     all->n_label[number]++;
-    all->items[all->n++] = (lmf_sample){ .line = all->items[before].line, .i_row = i };
+    lmf_sample *behind = new_item(all);
+    if (!behind)
+        return LMF_NO_MEMORY(all->ctx, sizeof *behind, "a sample");
+    *behind = (lmf_sample){ .line = all->items[before].line, .i_row = i };
     return LMF_OK;
 }
 
@@ -442,7 +509,7 @@ static lmf_status make_mismatches(lmf_samples *all, int32_t max_tok)
     return LMF_OK;
 }
 
-static lmf_status make_pair(maker *m, lmf_samples *all, int64_t i, const json_t *row, int32_t max_tok, lmf_too_long policy)
+static lmf_status make_pair(maker *m, lmf_samples *all, int64_t i, const json_t *row)
 {
     lmf__preference pair;
     LMF_TRY(lmf__preference_split(all->ctx, row, &pair));
@@ -453,7 +520,7 @@ static lmf_status make_pair(maker *m, lmf_samples *all, int64_t i, const json_t 
         if (!s && messages)
             s = lmf__row_check_messages(m->rows, messages);
         if (!s)
-            s = make_one(m, all, i, pair.row[k], pair.n_prompt, max_tok, policy);
+            s = make_one(m, all, i, pair.row[k], pair.n_prompt);
     }
     lmf__preference_clear(&pair);
     return s;
@@ -468,6 +535,7 @@ static uint32_t form_of(const json_t *row, uint32_t takes)
     holds |= json_is_string(json_object_get(row, "text")) ? LMF_TAKES_TEXT : 0;
     holds |= lmf__row_is_preference(row) ? LMF_TAKES_PREFERENCE : 0;
     holds |= json_object_get(row, "label") && (completion || json_object_get(row, "messages")) ? LMF_TAKES_LABELLED : 0;
+    holds |= json_is_array(json_object_get(row, "segments")) ? LMF_TAKES_SEGMENTS : 0;
     holds &= takes;
     return holds & (~holds + 1);
 }
@@ -475,28 +543,29 @@ static uint32_t form_of(const json_t *row, uint32_t takes)
 static lmf_status refuse_form(const maker *m, uint32_t takes)
 {
     static const char *const names[] = { "\"messages\"", "\"prompt\" and \"completion\"", "\"text\"", "\"chosen\" and \"rejected\"",
-                                         "\"prompt\", \"completion\" and \"label\"" };
-    char text[160] = "";
-    for (int i = 0, n = 0; i < 5; i++)
+                                         "\"prompt\", \"completion\" and \"label\"", "\"segments\"" };
+    char text[192] = "";
+    for (int i = 0, n = 0; i < 6; i++)
         if (takes >> i & 1)
             n += snprintf(text + n, sizeof text - (size_t)n, "%s%s", n ? ", or " : "", names[i]);
     return LMF_FAIL(m->chat->ctx, LMF_E_FORMAT, "rows with %s are wanted here, and this one has nothing of the kind", text);
 }
 
 /* Row i as a group; too_long: what is wrong is its length, which has a policy of its own. A group is kept whole or not at all. */
-static lmf_status add_row(maker *m, int64_t i, uint32_t takes, int32_t max_tok, lmf_too_long policy, lmf_samples *all, bool *too_long)
+static lmf_status add_row(maker *m, int64_t i, lmf_samples *all, bool *too_long)
 {
     lmf_samples before = *all;
     json_t *row;
     *too_long = false;
     LMF_TRY(lmf_row_get(m->rows, i, &row));
-    uint32_t form = form_of(row, takes);
-    lmf_status s = !form ? refuse_form(m, takes) : form == LMF_TAKES_PREFERENCE ? make_pair(m, all, i, row, max_tok, policy)
-                 : form == LMF_TAKES_LABELLED ? make_labelled(m, all, i, row, max_tok, policy)
-                                                                                : make_one(m, all, i, row, 0, max_tok, policy);
+    uint32_t takes = m->opts->takes, form = form_of(row, takes);
+    lmf_status s = !form ? refuse_form(m, takes) : form == LMF_TAKES_PREFERENCE ? make_pair(m, all, i, row)
+                 : form == LMF_TAKES_LABELLED ? make_labelled(m, all, i, row) : make_one(m, all, i, row, 0);
     json_decref(row);
-    if (s || all->n - before.n != all->group_size) {
+    bool whole = all->group_size == 1 ? all->n > before.n : all->n - before.n == all->group_size;
+    if (s || !whole) {
         before.arena = all->arena; /* what was taken from it stays taken */
+        before.items = all->items, before.cap = all->cap;
         *all = before;
         all->n_skipped += !s;
     }
@@ -507,14 +576,14 @@ static lmf_status add_row(maker *m, int64_t i, uint32_t takes, int32_t max_tok, 
                                (long long)m->rows->items[i].line) : LMF_OK;
 }
 
-static lmf_status make_all(maker *m, uint32_t takes, int32_t max_tok, lmf_too_long policy, lmf_samples *all)
+static lmf_status make_all(maker *m, lmf_samples *all)
 {
     const lmf_rows *rows = m->rows;
     char first[sizeof rows->first_bad];
     bool too_long;
     memcpy(first, rows->first_bad, sizeof first);
     for (int64_t i = 0; i < rows->n; i++) {
-        lmf_status s = add_row(m, i, takes, max_tok, policy, all, &too_long);
+        lmf_status s = add_row(m, i, all, &too_long);
         if (!s || !rows->skip_bad || too_long || !lmf_row_is_bad(s)) {
             LMF_TRY(s);
             continue;
@@ -528,14 +597,21 @@ static lmf_status make_all(maker *m, uint32_t takes, int32_t max_tok, lmf_too_lo
     if (all->n_bad > rows->n_bad)
         return LMF_FAIL(all->ctx, LMF_E_FORMAT, "%s: none of the %lld rows can be used. The first: %s", rows->path,
                         (long long)(rows->n + rows->n_bad), first);
-    return LMF_FAIL(all->ctx, LMF_E_FORMAT, "%s: none of the %lld rows fits into %d tokens", rows->path, (long long)rows->n, max_tok);
+    return LMF_FAIL(all->ctx, LMF_E_FORMAT, "%s: none of the %lld rows fits into %d tokens", rows->path, (long long)rows->n,
+                    m->opts->max_tok);
 }
 
 lmf_status lmf_samples_create_of(const lmf_rows *rows, const lmf_chat *chat, uint32_t takes, int32_t max_tok, lmf_too_long policy,
                                  lmf_samples **out)
 {
+    return lmf_samples_create_with(rows, chat, &(lmf_samples_opts){ takes, max_tok, policy, LMF_TRAIN_ANSWERS }, out);
+}
+
+lmf_status lmf_samples_create_with(const lmf_rows *rows, const lmf_chat *chat, const lmf_samples_opts *opts, lmf_samples **out)
+{
     lmf_ctx *ctx = chat->ctx;
-    maker m = { .rows = rows, .chat = chat, .foreign = { .ctx = ctx }, .spare = { .ctx = ctx } };
+    uint32_t takes = opts->takes;
+    maker m = { .rows = rows, .chat = chat, .opts = opts, .foreign = { .ctx = ctx }, .spare = { .ctx = ctx } };
     *out = NULL;
     uint32_t alone = takes & (LMF_TAKES_PREFERENCE | LMF_TAKES_LABELLED);
     if (!takes || (alone && takes != LMF_TAKES_PREFERENCE && takes != LMF_TAKES_LABELLED))
@@ -556,8 +632,9 @@ lmf_status lmf_samples_create_of(const lmf_rows *rows, const lmf_chat *chat, uin
     lmf_span_list_init(&m.spans, ctx);
     size_t n = (size_t)rows->n * (size_t)all->group_size;
     all->items = lmf_arena_array(&all->arena, n, sizeof *all->items);
-    lmf_status s = all->items ? make_all(&m, takes, max_tok, policy, all) : LMF_NO_MEMORY(ctx, n * sizeof *all->items, "samples");
-    if (!s && takes == LMF_TAKES_LABELLED && (s = make_mismatches(all, max_tok)))
+    all->cap = (int64_t)n;
+    lmf_status s = all->items ? make_all(&m, all) : LMF_NO_MEMORY(ctx, n * sizeof *all->items, "samples");
+    if (!s && takes == LMF_TAKES_LABELLED && (s = make_mismatches(all, opts->max_tok)))
         s = lmf_fail_prefix(ctx, s, "%s", rows->path);
     maker_clear(&m);
     if (s)
@@ -672,7 +749,8 @@ lmf_status lmf_row_reference(const lmf_rows *rows, const lmf_chat *chat, json_t 
         const json_t *text = message ? json_object_get(message, "content") : json_object_get(row, "completion");
         return lmf_buf_append(out, json_string_value(text) ? json_string_value(text) : "", json_string_length(text));
     }
-    maker m = { .rows = rows, .chat = chat, .foreign = { .ctx = chat->ctx }, .spare = { .ctx = chat->ctx } };
+    static const lmf_samples_opts plain;
+    maker m = { .rows = rows, .chat = chat, .opts = &plain, .foreign = { .ctx = chat->ctx }, .spare = { .ctx = chat->ctx } };
     LMF_TRY(lmf_chat_find_forms(chat, &m.forms));
     lmf_buf_init(&m.text, chat->ctx, ROW_MAX_BYTES);
     lmf_buf_init(&m.prefix, chat->ctx, ROW_MAX_BYTES);

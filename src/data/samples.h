@@ -7,7 +7,8 @@
  * template adds behind its own generation prompt (behind what that has in common with
  * the turn, where it ends with <think>). It ends with the turn's end-of-turn token; what the template writes behind that
  * is not learned. prompt/completion: the completion and the end token, where it does not end with one. text: all, likewise.
- * chosen/rejected: each answer, nothing of its prompt.
+ * chosen/rejected: each answer, nothing of its prompt. segments: those with the label true; each is tokenized alone and nothing is added,
+ * no BOS and no end, as Axolotl's template-free form has it.
  * Control tokens in text, prompt and completion are such, in what users and tools say they are not (chat->control).
  * Owner: create/destroy. Threads: read only after creation. */
 #ifndef LMF_DATA_SAMPLES_H
@@ -22,25 +23,31 @@ typedef struct lmf_sample {
     int64_t        line;      /* of its row */
     int64_t        i_row;     /* among lmf_rows.items */
     int8_t         label;     /* 1 a good answer, -1 a bad one; 0: rows without labels */
+    int32_t        i_file;    /* of a data set of several (data/dataset.h) */
 } lmf_sample;
 
 /* What a row may hold; who makes samples says which of these are taken. PREFERENCE stands alone: its groups are pairs, chosen first. So
  * does LABELLED, an answer with "label" true or false: messages, of which the last answer counts, or prompt and completion. */
 enum { LMF_TAKES_MESSAGES = 1, LMF_TAKES_COMPLETION = 2, LMF_TAKES_TEXT = 4, LMF_TAKES_PREFERENCE = 8, LMF_TAKES_LABELLED = 16,
-       LMF_TAKES_SINGLE = LMF_TAKES_MESSAGES | LMF_TAKES_COMPLETION | LMF_TAKES_TEXT };
+       LMF_TAKES_SEGMENTS = 32, LMF_TAKES_SINGLE = LMF_TAKES_MESSAGES | LMF_TAKES_COMPLETION | LMF_TAKES_TEXT | LMF_TAKES_SEGMENTS };
 
-typedef enum lmf_too_long { LMF_LONG_ERROR, LMF_LONG_SKIP, LMF_LONG_TRUNCATE } lmf_too_long;
+/* SPLIT: plain text becomes several samples, one behind the other; other rows are refused. */
+typedef enum lmf_too_long { LMF_LONG_ERROR, LMF_LONG_SKIP, LMF_LONG_TRUNCATE, LMF_LONG_SPLIT } lmf_too_long;
+/* What of a row is learned: each answer, the last one, or every token. Segments and pairs say it themselves. */
+typedef enum lmf_train_on { LMF_TRAIN_ANSWERS, LMF_TRAIN_LAST, LMF_TRAIN_ALL } lmf_train_on;
+typedef struct lmf_samples_opts { uint32_t takes; int32_t max_tok; lmf_too_long too_long; lmf_train_on train_on; } lmf_samples_opts;
 typedef struct lmf_samples {
     lmf_ctx    *ctx;
     lmf_arena   arena;
     lmf_sample *items;         /* those of a group side by side */
-    int64_t     n;             /* sequences */
+    int64_t     n, cap;        /* sequences; room for them */
     int32_t     group_size;    /* sequences a group; 0 stands for 1 */
     int32_t     n_measured;    /* the last of them, which are not trained on */
     int64_t     n_skipped, n_truncated; /* rows */
     int64_t     n_bad;            /* rows left out because they can't be used (lmf_rows.skip_bad), those of the file included */
     char        first_bad[512];   /* why the first of them was */
     int64_t     n_unlearned;      /* turns before the last that the template shows otherwise once more follow: not learned */
+    int64_t     n_spaced, first_spaced; /* prompts in text that end with a space, and the line of the first */
     int64_t     n_endless;        /* rows with an answer that is learned without an end of turn */
     char        first_endless[200];
     int64_t     n_tok, n_learn;   /* of those trained on */
@@ -62,6 +69,7 @@ lmf_status lmf_samples_create(const lmf_rows *rows, const lmf_chat *chat, int32_
 /* takes: LMF_TAKES_*. A row that holds none of these is refused; one that holds several counts as the first. create takes SINGLE. */
 lmf_status lmf_samples_create_of(const lmf_rows *rows, const lmf_chat *chat, uint32_t takes, int32_t max_tok, lmf_too_long policy,
                                  lmf_samples **out);
+lmf_status lmf_samples_create_with(const lmf_rows *rows, const lmf_chat *chat, const lmf_samples_opts *opts, lmf_samples **out);
 void       lmf_samples_destroy(lmf_samples *s);
 /* Of token ids, masks, labels and groups, in order. */
 lmf_status lmf_samples_sha256(const lmf_samples *s, lmf_ctx *ctx, char hex[65]);

@@ -14,7 +14,10 @@
 #include "base/output.h"
 #include "base/plain.h"
 #include "config/dialect.h"
+#include "format/json.h"
+#include "observe/events.h"
 #include "train/objective_flags.h"
+#include "train/run_data.h"
 #include "train/run_folder.h"
 
 struct lmf_run {
@@ -22,11 +25,15 @@ struct lmf_run {
     lmf_run_opts o;
     lmf_train_config *a;
     lmf_model *own_model, *m;
-    lmf_samples *samples, *dev;
+    lmf_dataset *data, *eval_data;
+    const lmf_samples *dev;           /* of eval_data, or held out of data; NULL: nothing is measured */
+    lmf_run_listener listener;
+    lmf_learning learning;
+    lmf_faults faults;
     lmf_trainer *t;
     lmf_train_stats s;
     int log;                          /* metrics.jsonl, open for appending; -1: not yet */
-    bool log_failed, log_goes_on, config_saved, failed, complete;
+    bool log_failed, log_goes_on, config_saved, failed, complete, guarded, events_failed;
     double start, first_loss;
     int64_t start_tok;
     double eval[1 + LMF_MAX_REPORTS]; /* loss, then what the objective reports */
@@ -36,17 +43,9 @@ struct lmf_run {
     lmf_stage stage;
 };
 
-static void note(const lmf_run *r, bool warning, const char *fmt, ...)
-{
-    char text[2048];
-    va_list ap;
-    if (!r->o.note)
-        return;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    r->o.note(r->o.user, warning, text);
-}
+#define note(r, warning, ...) lmf__run_tell(&(r)->listener, warning, __VA_ARGS__)
+
+static bool is_full(const lmf_run *r) { return !strcmp(r->a->method, "full"); }
 
 static double now_seconds(void)
 {
@@ -61,6 +60,10 @@ static lmf_status resolve(lmf_ctx *ctx, lmf_train_config *a)
     if (a->warmup_steps != LMF_WARMUP_SHARE && !isnan(a->warmup_ratio))
         return LMF_FAIL(ctx, LMF_E_ARG, "--warmup-steps is %lld and --warmup-ratio %g: give one of them", (long long)a->warmup_steps,
                         a->warmup_ratio);
+    if (a->lr == 0)
+        return LMF_FAIL(ctx, LMF_E_ARG, "--lr is 0: nothing would be learned");
+    if (a->val_set_size > 0 && a->eval_data.n)
+        return LMF_FAIL(ctx, LMF_E_ARG, "--val-set-size holds rows of --data out, and --eval-data gives others: give one of them");
     if (!a->max_steps && !(a->epochs > 0))
         a->max_steps = 500;
     return LMF_OK;
@@ -70,6 +73,8 @@ static lmf_train_opts options(const lmf_train_config *a)
 {
     lmf_train_opts o = lmf_train_opts_default();
     o.objective = a->objective;
+    o.full = !strcmp(a->method, "full");
+    o.decay_ratio = a->decay_ratio;
     o.lora_r = (int32_t)a->lora_r;
     o.lora_alpha = a->lora_alpha;
     o.use_rslora = a->rslora;
@@ -81,7 +86,7 @@ static lmf_train_opts options(const lmf_train_config *a)
     o.max_steps = a->max_steps;
     o.lr = a->lr;
     o.schedule = !strcmp(a->scheduler, "linear") ? LMF_SCHEDULE_LINEAR : !strcmp(a->scheduler, "cosine") ? LMF_SCHEDULE_COSINE :
-        LMF_SCHEDULE_CONSTANT;
+        !strcmp(a->scheduler, "wsd") ? LMF_SCHEDULE_WSD : LMF_SCHEDULE_CONSTANT;
     o.min_lr_ratio = a->min_lr_ratio;
     o.warmup_steps = a->warmup_steps;
     o.warmup_ratio = isnan(a->warmup_ratio) ? 0 : a->warmup_ratio;
@@ -249,6 +254,18 @@ static size_t log_reports(char *line, size_t n, size_t at, const lmf_objective *
     return at;
 }
 
+/* What the run found and does, for reports. */
+static json_t *run_facts(const lmf_run *r)
+{
+    return json_pack("{s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "version", LMF_VERSION, "model",
+        lmf_json_string(r->a->model), "method", is_full(r) ? "all weights" : "LoRA", "objective", r->a->objective, "steps",
+        (json_int_t)r->s.n_steps, "trained_parameters", (json_int_t)lmf_trainer_n_params(r->t),
+        "model_parameters", (json_int_t)r->m->n_params,
+        "planned_bytes",
+        (json_int_t)lmf_trainer_bytes(r->t), "rows_a_step", (json_int_t)(r->a->batch_size * r->a->grad_accum), "data",
+        lmf__run_data_json(r->data), "eval_data", lmf__run_data_json(r->eval_data));
+}
+
 /* What this run does, so that it can be done again; written with the first thing that the run keeps. */
 static lmf_status keep_config(lmf_run *r)
 {
@@ -256,7 +273,15 @@ static lmf_status keep_config(lmf_run *r)
     if (r->config_saved || r->o.no_folder)
         return LMF_OK;
     lmf_buf_init(&text, r->ctx, LMF_DOCUMENT_MAX_BYTES);
-    lmf_status s = lmf_config_text(r->ctx, "train", r->o.fields, r->a, &text);
+    json_t *facts = run_facts(r);
+    lmf_buf line;
+    lmf_buf_init(&line, r->ctx, LMF_DOCUMENT_MAX_BYTES / 2);
+    lmf_status s = facts ? lmf_json_text(r->ctx, facts, JSON_COMPACT | JSON_REAL_PRECISION(12), &line)
+                         : LMF_NO_MEMORY(r->ctx, 4096, "a receipt");
+    json_decref(facts);
+    if (!s)
+        s = lmf_config_text(r->ctx, "train", r->o.fields, r->a, lmf_buf_str(&line), &text);
+    lmf_buf_clear(&line);
     if (!s)
         s = lmf_run_save_config(r->ctx, r->dir, lmf_buf_str(&text), text.n);
     lmf_buf_clear(&text);
@@ -290,6 +315,51 @@ static lmf_status open_log(lmf_run *r, const char *line)
     return LMF_OK;
 }
 
+static long long resident_bytes(void)
+{
+    long long pages = 0;
+    char text[128] = "";
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fgets(text, sizeof text, f)) {
+        char *second = strchr(text, ' '), *end;
+        pages = second ? strtoll(second, &end, 10) : 0;
+    }
+    if (f)
+        fclose(f);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+/* The same line for TensorBoard. The file is what the log gives: a resumed run writes it anew from what is left of its log. */
+static lmf_status add_events(const lmf_run *r, const char *line)
+{
+    char path[4200];
+    lmf_buf b;
+    snprintf(path, sizeof path, "%s/" LMF_EVENTS_NAME, r->dir);
+    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_APPEND);
+    lmf_buf_init(&b, r->ctx, (size_t)1 << 32);
+    lmf_status s = LMF_OK;
+    if (fd < 0) { /* the first line, or a file that is not there any more */
+        char log[4200], *text = NULL;
+        size_t n = 0;
+        snprintf(log, sizeof log, "%s/metrics.jsonl", r->dir);
+        s = lmf_events_begin(&b);
+        if (!s)
+            s = lmf_file_read(r->ctx, log, (size_t)1 << 32, &text, &n);
+        if (!s)
+            s = lmf_events_add(r->ctx, text, n, &b);
+        lmf_free(r->ctx, text, n + 1);
+        if (!s)
+            s = lmf_file_write(r->ctx, path, lmf_buf_str(&b), b.n);
+    } else {
+        s = lmf_events_add(r->ctx, line, strlen(line), &b);
+        if (!s && write(fd, lmf_buf_str(&b), b.n) != (ssize_t)b.n)
+            s = LMF_FAIL(r->ctx, LMF_E_IO, "can't write to %s: %s", path, strerror(errno));
+        close(fd);
+    }
+    lmf_buf_clear(&b);
+    return s;
+}
+
 /* eval: loss, then what the objective reports; or NULL. What can't be logged is told once; the run is worth more than its log. */
 static void log_line(lmf_run *r, double seconds, const double *eval)
 {
@@ -306,8 +376,11 @@ static void log_line(lmf_run *r, double seconds, const double *eval)
         at += (size_t)snprintf(line + at, sizeof line - at, isfinite(*eval) ? ", \"eval_loss\": %.6f" : ", \"eval_loss\": null", *eval);
         at = log_reports(line, sizeof line, at, o, "eval_", eval + 1);
     }
-    LMF_ASSERT(at + 48 < sizeof line); /* LMF_MAX_REPORTS names and numbers */
-    snprintf(line + at, sizeof line - at, ", \"clock_unix\": %lld}\n", (long long)r->a->clock_unix);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    LMF_ASSERT(at + 128 < sizeof line); /* LMF_MAX_REPORTS names and numbers */
+    snprintf(line + at, sizeof line - at, ", \"clock_unix\": %lld, \"unix_time\": %.3f, \"rss_bytes\": %lld}\n",
+             (long long)r->a->clock_unix, (double)now.tv_sec + 1e-9 * (double)now.tv_nsec, resident_bytes());
     lmf_status ls = LMF_OK;
     if (r->log < 0)
         ls = r->log_failed ? LMF_OK : open_log(r, line);
@@ -317,60 +390,13 @@ static void log_line(lmf_run *r, double seconds, const double *eval)
         note(r, true, "this run has no whole log: %s", lmf_error(r->ctx));
         r->log_failed = true;
     }
+    if (r->a->tensorboard && !r->events_failed && add_events(r, line)) {
+        note(r, true, "no more events for TensorBoard: %s", lmf_error(r->ctx));
+        r->events_failed = true;
+    }
 }
 
 /* ---- before the first step ---- */
-static lmf_status hint(const lmf_run *r, lmf_status s)
-{
-    char text[sizeof lmf_error_here(r->ctx)->text];
-    snprintf(text, sizeof text, "%s", lmf_error(r->ctx));
-    if (!lmf_row_is_bad(s) || strcmp(r->a->bad_rows, "skip") == 0 || strstr(text, "--too-long") ||
-        (!strstr(text, ", line ") && !strstr(text, ", row ")))
-        return s;
-    return LMF_FAIL(r->ctx, s, "%s (--bad-rows skip leaves such rows out)", text);
-}
-
-static void tell_samples(const lmf_run *r, const char *path, const lmf_samples *s)
-{
-    char name[1024];
-    lmf_plain_text(path, name, sizeof name);
-    note(r, false, "%s: %lld rows, %lld tokens, %lld of them learned", name, (long long)lmf_samples_n_groups(s), (long long)s->n_tok,
-         (long long)s->n_learn);
-    if (s->n_measured)
-        note(r, false, "%s: %lld good answers, %lld bad ones", name, (long long)s->n_label[1], (long long)s->n_label[0]);
-    if (s->n_bad)
-        note(r, true, "%s: %lld rows can't be used and were left out. The first: %s", name, (long long)s->n_bad, s->first_bad);
-    if (s->n_unlearned)
-        note(r, true, "%s: %lld earlier answers are not learned, because the template shows them otherwise once more follows", name,
-             (long long)s->n_unlearned);
-    if (s->n_endless)
-        note(r, true, "%s: in %lld of %lld rows an answer is learned without an end of turn, so the model won't learn to stop. %s", name,
-             (long long)s->n_endless, (long long)s->n, s->first_endless);
-    if (s->n_skipped || s->n_truncated)
-        note(r, true, "%s: %lld rows were too long and left out, %lld were cut", name, (long long)s->n_skipped, (long long)s->n_truncated);
-}
-
-/* given: rows that are open already, or NULL. */
-static lmf_status load_samples(lmf_run *r, const lmf_objective *o, const char *flag, const char *path, const lmf_rows *given,
-                               lmf_samples **out)
-{
-    lmf_rows own = { 0 };
-    const lmf_train_config *a = r->a;
-    int32_t context = lmf_model_config(r->m)->context;
-    lmf_too_long policy = !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP : !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE :
-        LMF_LONG_ERROR;
-    lmf_status s = given ? LMF_OK : lmf_rows_open_with(r->ctx, path, !strcmp(a->bad_rows, "skip"), &own);
-    if (!s)
-        s = lmf_samples_create_of(given ? given : &own, &r->m->chat, o->takes, (int32_t)(a->seq_len < context ? a->seq_len : context),
-                                  policy,
-                                  out);
-    lmf_rows_close(&own);
-    if (s)
-        return lmf_fail_prefix(r->ctx, hint(r, s), "%s", flag);
-    tell_samples(r, given ? given->path : path, *out);
-    return LMF_OK;
-}
-
 /* The clock stands still for a run, a resumed one included. */
 static lmf_status open_model(lmf_run *r)
 {
@@ -396,7 +422,7 @@ static lmf_status open_model(lmf_run *r)
 static lmf_status begin(lmf_run *r)
 {
     int skipped = 0;
-    char path[4096];
+    char path[4096], events[4096];
     if (r->a->init_adapter)
         LMF_TRY(lmf_trainer_load_adapter(r->t, r->a->init_adapter));
     if (r->resumes)
@@ -411,8 +437,12 @@ static lmf_status begin(lmf_run *r)
         return LMF_OK;
     LMF_TRY(open_output(r));
     LMF_TRY(lmf_path_join(r->ctx, path, sizeof path, r->dir, "metrics.jsonl"));
-    if (r->resumes)
+    if (r->resumes) {
         LMF_TRY(trim_log(r->ctx, path, r->s.step));
+        LMF_TRY(lmf_path_join(r->ctx, events, sizeof events, r->dir, LMF_EVENTS_NAME));
+        if (lmf_output_stat(events) == LMF_OUTPUT_FILE)
+            LMF_TRY(lmf_path_unlink(r->ctx, events)); /* made anew with the next line */
+    }
     r->log_goes_on = r->resumes && lmf_output_stat(path) == LMF_OUTPUT_FILE;
     return LMF_OK;
 }
@@ -422,6 +452,8 @@ static lmf_status create(lmf_run *r)
     const lmf_objective *objective;
     lmf_objective_value values[LMF_MAX_OBJECTIVE_FLAGS];
     LMF_TRY(resolve(r->ctx, r->a));
+    if (is_full(r) && !r->o.write_model)
+        return LMF_FAIL(r->ctx, LMF_E_UNSUPPORTED, "--method full: who runs this can't write all weights");
     lmf_train_opts o = options(r->a);
     LMF_TRY(lmf_objective_find(r->ctx, r->a->objective, &objective));
     LMF_TRY(lmf__objective_values(r->ctx, objective, r->a->objective_value, values, &o.n_objective_values));
@@ -430,12 +462,18 @@ static lmf_status create(lmf_run *r)
         LMF_TRY(check_output(r));
     LMF_TRY(open_model(r));
     o.clock_unix = r->a->clock_unix;
-    LMF_TRY(load_samples(r, objective, "--data", r->a->data, r->o.data, &r->samples));
-    if (r->a->eval_data || r->o.eval_data)
-        LMF_TRY(load_samples(r, objective, "--eval-data", r->a->eval_data, r->o.eval_data, &r->dev));
+    LMF_TRY(lmf__run_data_open(r->a, r->m, objective->takes, &r->a->data, r->o.data, "--data", true, &r->listener, &r->data));
+    if (r->a->eval_data.n || r->o.eval_data)
+        LMF_TRY(lmf__run_data_open(r->a, r->m, objective->takes, &r->a->eval_data, r->o.eval_data, "--eval-data", false, &r->listener,
+                                   &r->eval_data));
+    r->dev = r->eval_data ? r->eval_data->train : r->data->held_out;
+    LMF_TRY(lmf__run_data_guard(r->a, r->m, r->data, r->dev, &r->listener));
     o.eval_tok = r->dev ? lmf_samples_longest_group(r->dev) : 0;
-    LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->samples, &o, &r->t));
+    LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->data->train, &o, &r->t));
     LMF_TRY(begin(r));
+    r->guarded = strcmp(r->a->guards, "off") != 0;
+    if (r->guarded)
+        LMF_TRY(lmf_learning_start(r->t, &r->learning));
     r->start = now_seconds();
     return LMF_OK;
 }
@@ -451,6 +489,8 @@ lmf_status lmf_run_create(lmf_ctx *ctx, const lmf_run_opts *opts, lmf_run **out)
     if (!r)
         return LMF_NO_MEMORY(ctx, sizeof *r, "a run");
     r->ctx = ctx, r->o = o, r->a = o.config, r->lock = r->log = -1, r->stage.fd = -1;
+    r->listener = (lmf_run_listener){ o.note, o.user };
+    lmf_faults_init(&r->faults, ctx);
     lmf_status s = create(r);
     if (s) {
         r->failed = true;
@@ -468,8 +508,9 @@ void lmf_run_destroy(lmf_run *r)
     lmf_ctx *ctx = r->ctx;
     close_output(r, r->failed || !r->complete);
     lmf_trainer_destroy(r->t);
-    lmf_samples_destroy(r->samples);
-    lmf_samples_destroy(r->dev);
+    lmf_dataset_close(r->data);
+    lmf_dataset_close(r->eval_data);
+    lmf_faults_clear(&r->faults);
     lmf_model_close(r->own_model);
     lmf_delete(ctx, r);
 }
@@ -492,6 +533,10 @@ lmf_status lmf_run_step(lmf_run *r, lmf_run_stats *out)
 {
     const lmf_train_config *a = r->a;
     LMF_TRY(lmf_trainer_step(r->t, &r->s));
+    if (r->guarded) {
+        LMF_TRY(lmf_learning_step(r->t, &r->s, &r->learning, &r->faults));
+        LMF_TRY(r->faults.n ? lmf__run_faults_tell(r->ctx, a->guards, &r->faults, &r->listener) : LMF_OK);
+    }
     double seconds = now_seconds() - r->start;
     bool last = lmf_trainer_is_done(r->t), evaluated = r->dev && (r->s.step % a->eval_steps == 0 || last);
     if (r->first_loss == 0)
@@ -518,6 +563,21 @@ void lmf_run_get_stats(const lmf_run *r, lmf_run_stats *out)
     out->seconds = now_seconds() - r->start;
 }
 
+/* All weights, opened again and compared before the folder has its name. */
+static lmf_status write_model(lmf_run *r)
+{
+    char path[4200];
+    lmf_model tuned;
+    bool f32 = true;
+    for (int32_t i = 0; i < r->m->weights->n; i++)
+        f32 &= r->m->weights->items[i].v.dtype == LMF_F32;
+    snprintf(path, sizeof path, "%s/" LMF_RUN_MODEL, r->dir);
+    LMF_TRY(lmf_trainer_tuned(r->t, &tuned));
+    lmf_status s = r->o.write_model(r->ctx, &tuned, path, strcmp(r->a->save_type, "auto") ? r->a->save_type : f32 ? "f32" : "bf16");
+    lmf_trainer_tuned_clear(&tuned);
+    return s;
+}
+
 lmf_status lmf_run_complete(lmf_run *r)
 {
     if (r->s.n_skipped == r->s.step)
@@ -525,7 +585,7 @@ lmf_status lmf_run_complete(lmf_run *r)
                         "no step had finite gradients: nothing was learned, and no adapter is written; lower --lr or look "
                         "at the model's weights");
     if (!r->o.no_folder) {
-        LMF_TRY(lmf_run_finish(r->t, r->dir, r->a->model));
+        LMF_TRY(is_full(r) ? write_model(r) : lmf_run_finish(r->t, r->dir, r->a->model));
         LMF_TRY(take_place(r));
     }
     r->complete = true;
@@ -533,5 +593,5 @@ lmf_status lmf_run_complete(lmf_run *r)
 }
 
 lmf_trainer *lmf_run_trainer(const lmf_run *r) { return r->t; }
-const lmf_samples *lmf_run_samples(const lmf_run *r) { return r->samples; }
+const lmf_samples *lmf_run_samples(const lmf_run *r) { return r->data->train; }
 const lmf_samples *lmf_run_eval_samples(const lmf_run *r) { return r->dev; }

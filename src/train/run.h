@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* run: a training run as its settings say, from rows to an adapter, in a folder: checkpoints, metrics.jsonl, lmfast_config.yaml, the
- * adapter at the end. What the command does and what the library offers is this.
+/* run: a training run as its settings say, from rows to an adapter, in a folder: checkpoints, metrics.jsonl and the same for TensorBoard,
+ * lmfast_config.yaml, the adapter or model at the end. What the command does and what the library offers is this.
  *
  *     lmf_run_opts o = lmf_run_opts_default();
  *     o.config = &config, o.fields = fields;
@@ -28,6 +28,8 @@ typedef struct lmf_run_opts {
     const lmf_flag   *fields;        /* its table, the objectives' options included: what lmfast_config.yaml is written by */
     lmf_model        *model;         /* open, with template, control and clock set; NULL: config->model is opened */
     const lmf_rows   *data, *eval_data; /* instead of config->data and config->eval_data; NULL: those */
+    /* For --method full: writes all weights to the folder dir in the type "bf16" ... (export/run_model.h). NULL: such runs are refused */
+    lmf_status      (*write_model)(lmf_ctx *ctx, const lmf_model *tuned, const char *dir, const char *type);
     bool              no_folder;     /* nothing is written: config->output, checkpoints and log are none */
     void            (*note)(void *user, bool warning, const char *sentence); /* what is no failure; NULL: nobody is told */
     void             *user;
@@ -50,7 +52,7 @@ bool       lmf_run_is_done(const lmf_run *r);
 void       lmf_run_get_stats(const lmf_run *r, lmf_run_stats *out);
 /* A checkpoint now, to go on from with --resume: the run is stopped. */
 lmf_status lmf_run_save(lmf_run *r);
-/* The adapter into the folder. LMF_E_LIMIT: no step had finite gradients. */
+/* The adapter into the folder, or with --method full the model. LMF_E_LIMIT: no step had finite gradients. */
 lmf_status lmf_run_complete(lmf_run *r);
 lmf_trainer       *lmf_run_trainer(const lmf_run *r);
 const lmf_samples *lmf_run_samples(const lmf_run *r);

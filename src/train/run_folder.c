@@ -9,12 +9,14 @@
 #include "base/output.h"
 #include "config/dialect.h"
 #include "format/receipt.h"
+#include "observe/events.h"
 #include "train/trainer_internal.h"
 
 static const char receipt_name[] = "lmfast_train.json", log_name[] = "metrics.jsonl";
-static const char config_name[] = "lmfast_config.yaml";
+static const char config_name[] = "lmfast_config.yaml", model_name[] = LMF_RUN_MODEL, model_receipt[] = "lmfast_export.json";
+
 static const char *const adapter_names[] = { "README.md", "adapter_model.safetensors", "adapter_config.json", NULL }; /* the order of placing */
-static const char *const run_names[] = { receipt_name, log_name, config_name, "README.md", "adapter_model.safetensors",
+static const char *const run_names[] = { receipt_name, log_name, config_name, LMF_EVENTS_NAME, "README.md", "adapter_model.safetensors",
     "adapter_config.json", NULL };
 
 static bool is_adapter_name(const char *name)
@@ -111,6 +113,44 @@ static lmf_status load_receipt(lmf_ctx *ctx, const char *dir, json_t **out)
     return s == LMF_E_FORMAT || s == LMF_E_LIMIT ? lmf_fail_prefix(ctx, LMF_E_EXISTS, "%s is left alone", path) : s;
 }
 
+static lmf_status check_events(lmf_ctx *ctx, const char *path)
+{
+    char *text;
+    size_t n;
+    if (lmf_output_stat(path) != LMF_OUTPUT_FILE)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s that no training run wrote; it is left alone", path,
+                        lmf_output_word(lmf_output_stat(path)));
+    LMF_TRY(lmf_file_read(ctx, path, (size_t)1 << 32, &text, &n));
+    bool ours = lmf_events_is_ours(text, n);
+    lmf_free(ctx, text, n + 1);
+    return ours ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "%s was not written by a training run; it is left alone", path);
+}
+
+/* A folder that an export made, and nothing else in it. */
+static lmf_status check_model(lmf_ctx *ctx, const char *path)
+{
+    json_t *note;
+    if (lmf_output_stat(path) != LMF_OUTPUT_DIR)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s that no training run wrote; it is left alone", path,
+                        lmf_output_word(lmf_output_stat(path)));
+    lmf_status s = lmf_receipt_check_dir(ctx, path, model_receipt, &note);
+    if (s)
+        return s == LMF_E_MEMORY ? s : lmf_fail_prefix(ctx, LMF_E_EXISTS, "%s was not written by a training run, or changed since", path);
+    json_decref(note);
+    return LMF_OK;
+}
+
+static lmf_status remove_model(lmf_ctx *ctx, const char *path)
+{
+    json_t *note;
+    if (lmf_output_stat(path) == LMF_OUTPUT_NONE)
+        return LMF_OK;
+    LMF_TRY(lmf_receipt_check_dir(ctx, path, model_receipt, &note));
+    lmf_status s = lmf_receipt_remove_dir(ctx, path, model_receipt, note);
+    json_decref(note);
+    return s;
+}
+
 static lmf_status look_at(lmf_ctx *ctx, const char *dir, const char *name, const json_t *receipt, bool damaged_is_fine, lmf_run_contents *out)
 {
     char path[4096];
@@ -123,6 +163,10 @@ static lmf_status look_at(lmf_ctx *ctx, const char *dir, const char *name, const
         return out->log = true, check_log(ctx, path);
     if (strcmp(name, config_name) == 0)
         return out->config = true, damaged_is_fine ? LMF_OK : check_config(ctx, path);
+    if (strcmp(name, LMF_EVENTS_NAME) == 0)
+        return check_events(ctx, path);
+    if (strcmp(name, model_name) == 0)
+        return out->n_adapter++, check_model(ctx, path);
     if (is_adapter_name(name))
         return out->n_adapter++, lmf_receipt_check(ctx, receipt, dir, name);
     if (strcmp(name, receipt_name) == 0)
@@ -163,6 +207,8 @@ lmf_status lmf_run_remove(lmf_ctx *ctx, const char *dir)
         LMF_TRY(lmf_path_join(ctx, path, sizeof path, dir, name));
         LMF_TRY(lmf_checkpoint_remove(ctx, path));
     }
+    LMF_TRY(lmf_path_join(ctx, path, sizeof path, dir, model_name));
+    LMF_TRY(remove_model(ctx, path));
     return lmf_dir_remove(ctx, dir, run_names);
 }
 

@@ -11,8 +11,10 @@
 #define LMF_TRAIN_RUN_FOLDER_H
 #include "train/trainer.h"
 
+#define LMF_RUN_MODEL "model"       /* the folder of a run that trained all weights: an export, with its receipt */
+
 typedef struct lmf_run_contents {
-    int  n_checkpoints, n_adapter;  /* folders; files of an adapter and its receipt */
+    int  n_checkpoints, n_adapter;  /* folders; files of an adapter and its receipt, or the model */
     bool log, config;               /* metrics.jsonl; lmfast_config.yaml */
     char stranger[256];             /* an entry that is no run's, or "" */
 } lmf_run_contents;

@@ -19,7 +19,7 @@ lmf_train_opts lmf_train_opts_default(void)
 {
     return (lmf_train_opts){ .struct_bytes = sizeof(lmf_train_opts), .objective = "sft", .lora_r = 16, .lora_alpha = 32, .target_modules = "all-linear",
         .batch_size = 4, .grad_accum = 4, .epochs = 1, .lr = 2e-4, .schedule = LMF_SCHEDULE_LINEAR, .warmup_steps = LMF_WARMUP_SHARE,
-        .weight_decay = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1, .seed = 42, .compute = 1,
+        .decay_ratio = 0.2, .weight_decay = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1, .seed = 42, .compute = 1,
         .between = LMF_ANY, .shuffle = true };
 }
 
@@ -438,7 +438,8 @@ lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
     }
     for (int k = t->now.n_micro > n_slots ? t->now.n_micro - n_slots : 0; k < t->now.n_micro; k++)
         LMF_TRY(take_micro(t, k, &loss, report));
-    double lr = t->opts.lr * lmf_schedule_factor(t->opts.schedule, t->step, b->n_steps, t->opts.warmup_steps, t->opts.min_lr_ratio);
+    double lr = t->opts.lr * lmf_schedule_factor(t->opts.schedule, t->step, b->n_steps, t->opts.warmup_steps,
+                                                (int64_t)ceil(t->opts.decay_ratio * (double)b->n_steps), t->opts.min_lr_ratio);
     int g = t->n_graphs - 1;
     set_hyper(t, lr);
     LMF_TRY(lmf_plan_run(t->plan, g));

@@ -46,6 +46,7 @@ typedef struct lmf_train_opts {
     double       lr;               /* 2e-4 */
     lmf_schedule schedule;         /* linear */
     double       min_lr_ratio;     /* 0 */
+    double       decay_ratio;      /* 0.2: the share of the run over which WSD falls */
     int64_t      warmup_steps;     /* LMF_WARMUP_SHARE: 5 % of the run, at most 50; more than the run has are refused */
     double       warmup_ratio;     /* with LMF_WARMUP_SHARE: that share of the run, rounded up; 0: the share above */
     double       weight_decay;     /* 0.01 */
@@ -89,6 +90,11 @@ void       lmf_trainer_stats(const lmf_trainer *t, lmf_train_stats *stats); /* c
 lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *loss);
 lmf_status lmf_trainer_eval_report(lmf_trainer *t, const lmf_samples *samples, double *loss, double *report);
 const struct lmf_objective *lmf_trainer_objective(const lmf_trainer *t);
+/* All weights were trained: the model as it is now, for writing (export/): a shallow copy of the model whose weights are the tuned ones,
+ * f32.
+ * It borrows from the trainer and its model; lmf_trainer_tuned_clear frees what is its own. */
+lmf_status lmf_trainer_tuned(lmf_trainer *t, lmf_model *out);
+void       lmf_trainer_tuned_clear(lmf_model *tuned);
 /* PEFT folder (LoRA only). base_name goes to base_model_name_or_path. */
 lmf_status lmf_trainer_save_adapter(lmf_trainer *t, const char *dir, const char *base_name);
 /* Puts a PEFT adapter's A and B in place of the initial ones. */

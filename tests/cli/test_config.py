@@ -69,7 +69,7 @@ def test_the_saved_configuration_does_it_again(lmfast, model, tmp_path):
     assert lmfast("train", "--config", config, "--set", "seed=7", "--lr", "2e-2", "--quiet").returncode == 0
     saved = tmp_path / "o" / "lmfast_config.yaml"
     values = dict(line.split(": ", 1) for line in saved.read_text().splitlines()[1:])
-    assert (values["seed"], values["lr"], values["lora_r"], values["data"]) == ("7", "0.02", "4", json.dumps(str(ROWS)))
+    assert (values["seed"], values["lr"], values["lora_r"], values["data"]) == ("7", "0.02", "4", json.dumps([f"{ROWS}:type=messages"]))
     assert "resume" not in values and "overwrite" not in values
     r = lmfast("train", "--config", saved, "--output", tmp_path / "again", "--quiet")
     assert r.returncode == 0, r.stderr
@@ -105,7 +105,7 @@ def test_what_wins(lmfast, model, tmp_path):
 @pytest.mark.parametrize("more, sentence", [
     (["--set", "lora_rr=4"], "--set: unknown key lora_rr; did you mean lora_r?"),
     (["--set", "datasets.0.pth=x"],
-        "--set: datasets.0.pth: x is known, but not supported: rows of messages, prompt and completion, or text are found by their keys"),
+        "--set: datasets.0.pth: x is known, but not supported: docs/TRAINING.md says what is known of a data file"),
     (["--set", "optimizer=lion_8bit"], "--set: optimizer: lion_8bit is known, but not supported: AdamW in f32 is there"),
     (["--set", "lr"], '--set is "lr", but must be NAME=VALUE, such as lora_r=8 or datasets.0.path=rows.jsonl'),
     (["--set", "lr=x"], '--set: lr is "x", but must be a number such as 0.001 or 1e-3'),

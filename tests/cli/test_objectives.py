@@ -33,7 +33,7 @@ def metrics(out):
 
 
 def without_time(out):
-    return [{k: v for k, v in x.items() if k not in ("seconds", "clock_unix")} for x in metrics(out)]
+    return [{k: v for k, v in x.items() if k not in ("seconds", "clock_unix", "unix_time", "rss_bytes")} for x in metrics(out)]
 
 
 def digest(folder):
@@ -41,7 +41,7 @@ def digest(folder):
 
 
 def test_learns_to_prefer(lmfast, model, tmp_path):
-    r = lmfast(*args(model, tmp_path / "o", "--objective", "dpo", "--json", "--eval-data", PAIRS, "--eval-steps", "5"))
+    r = lmfast(*args(model, tmp_path / "o", "--objective", "dpo", "--json", "--eval-data", PAIRS, "--eval-steps", "5", "--guards", "warn"))
     assert r.returncode == 0, r.stderr
     lines, told = metrics(tmp_path / "o"), json.loads(r.stdout)
     assert [x["step"] for x in lines] == list(range(1, 11))
@@ -86,20 +86,22 @@ def test_cut_and_resumed(lmfast, model, tmp_path):
 def test_align(lmfast, model, tmp_path, method, more):
     """Each method lets the chosen answers win, orpo where none is named; and is train's objective, to the bit."""
     named = ["--method", method] if method else []
-    r = lmfast("align", *args(model, tmp_path / "a", *named, *more, "--json", "--eval-data", PAIRS, "--eval-steps", 4, steps=8)[1:])
+    r = lmfast("align", *args(model, tmp_path / "a", *named, *more, "--json", "--guards", "warn", "--eval-data", PAIRS, "--eval-steps",
+                              4, steps=8)[1:])
     assert r.returncode == 0, r.stderr
     lines = metrics(tmp_path / "a")
     first, last = lines[3], lines[7]
     assert last["eval_rewards/margins"] > first["eval_rewards/margins"] and last["eval_loss"] < first["eval_loss"]
     assert ("log_odds_chosen" in last) == (method is None)
-    r = lmfast(*args(model, tmp_path / "t", "--objective", method or "orpo", *more, "--json", "--eval-data", PAIRS, "--eval-steps", 4,
+    r = lmfast(*args(model, tmp_path / "t", "--objective", method or "orpo", *more, "--json", "--guards", "warn", "--eval-data", PAIRS,
+                     "--eval-steps", 4,
                      steps=8))
     assert r.returncode == 0 and digest(tmp_path / "t") == digest(tmp_path / "a"), r.stderr
 
 
 def test_labels(lmfast, model, tmp_path):
     """Good answers win over bad ones, each for itself; cut and resumed, the same bits."""
-    flags = ["--method", "kto", "--quiet", "--eval-data", LABELLED, "--eval-steps", 4, "--undesirable-weight", "1.3"]
+    flags = ["--method", "kto", "--quiet", "--guards", "warn", "--eval-data", LABELLED, "--eval-steps", 4, "--undesirable-weight", "1.3"]
     r = lmfast("align", *args(model, tmp_path / "a", *flags, data=LABELLED, steps=10)[1:])
     assert r.returncode == 0, r.stderr
     lines = metrics(tmp_path / "a")

@@ -221,7 +221,7 @@ def test_few_files_may_be_open(lmfast, model, rows, tmp_path):
     for n in range(4, 12):
         export = ["export", "-m", model, "--quiet", "-o"]
         for args in ([*export, tmp_path / f"m{n}.gguf"], [*export, tmp_path / f"hf{n}", "-f", "hf"],
-                     train(model, rows, tmp_path / f"o{n}", "--save-steps", 0)):
+                     train(model, rows, tmp_path / f"o{n}", "--save-steps", 0, "--no-tensorboard")):
             r = lmfast(*args, preexec_fn=capped(resource.RLIMIT_NOFILE, n))
             if r.returncode:
                 refused(r, "Too many open files")

@@ -248,7 +248,8 @@ def test_the_clock_stands_still_for_a_run(lmfast, model, tmp_path):
 
 def test_answers_without_an_end(lmfast, model, tmp_path):
     outside = "{% for m in messages %}{{ m.role }} {% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}"
-    r = lmfast("train", "-m", with_template(model, tmp_path / "m", outside), "-d", write(tmp_path / "a", LINE), "-o", tmp_path / "o", "--max-steps", 1, "--warmup-steps", 0, "--json")
+    r = lmfast("train", "-m", with_template(model, tmp_path / "m", outside), "-d", write(tmp_path / "a", LINE), "-o", tmp_path / "o", "--max-steps", 1, "--warmup-steps", 0, "--json",
+               "--guards", "warn")
     assert json.loads(r.stdout)["answers_without_end"] == 1
     assert "warning: " in r.stderr and "without an end of turn" in r.stderr and "in the thing<|im_end|>" in r.stderr, r.stderr
 

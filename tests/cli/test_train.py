@@ -167,7 +167,7 @@ def test_redone_steps_are_logged_once(lmfast, model, tmp_path):
     (out / "metrics.jsonl").write_text("".join(log[:10]) + log[10][:30])
     r = lmfast(*args(model, out, *each, "--resume", "last"))
     assert r.returncode == 0 and steps_of(out) == list(range(1, 13)), r.stderr
-    without_time = [[{k: v for k, v in json.loads(line).items() if k not in ("seconds", "clock_unix")} for line in (f / "metrics.jsonl").open()] for f in (out, whole)]
+    without_time = [[{k: v for k, v in json.loads(line).items() if k not in ("seconds", "clock_unix", "unix_time", "rss_bytes")} for line in (f / "metrics.jsonl").open()] for f in (out, whole)]
     assert without_time[0] == without_time[1]
     (out / "metrics.jsonl").unlink()  # whoever threw it away gets the rest
     assert lmfast(*args(model, out, *each, "--resume", "last")).returncode == 0 and steps_of(out) == [9, 10, 11, 12]
@@ -178,7 +178,7 @@ def test_eval_rows_longer_than_trained_ones(lmfast, model, tmp_path):
     data, dev = tmp_path / "rows.jsonl", tmp_path / "dev.jsonl"
     data.write_text(row % "a" * 4)
     dev.write_text(row % "a" + row % ("a" * 200) + row % ("a" * 600))
-    out = ["--eval-data", str(dev), "--eval-steps", "1", "--micro-tokens", "32"]
+    out = ["--eval-data", str(dev), "--eval-steps", "1", "--micro-tokens", "32", "--guards", "warn"]
     r = lmfast(*args(model, tmp_path / "a", *out, data=data, steps=2))     # 600 are more than the model's context
     assert r.returncode == 1 and f"--eval-data: {dev}, line 3: " in r.stderr and "--too-long" in r.stderr and not (tmp_path / "a" / "metrics.jsonl").exists(), r.stderr
     r = lmfast(*args(model, tmp_path / "b", *out, "--too-long", "skip", data=data, steps=2))
@@ -202,3 +202,67 @@ def test_stops_where_nothing_is_finite(lmfast, model, tmp_path):
     r = lmfast(*args(huge, tmp_path / "short", *each, steps=2))
     assert r.returncode == 1 and "no step had finite gradients" in json.loads(r.stdout)["error"]["message"], r.stderr  # no adapter that learned nothing
     assert not (tmp_path / "short" / "adapter_model.safetensors").exists()
+
+
+def full(model, out, *more, steps=12):
+    return args(model, out, "--method", "full", "--lr", "1e-3", *more, steps=steps)
+
+
+def model_digest(folder):
+    return hashlib.sha256((folder / "model" / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_all_weights(lmfast, model, tmp_path):
+    r = lmfast(*full(model, tmp_path / "o", "--json", steps=30))
+    assert r.returncode == 0, r.stderr
+    out = json.loads(r.stdout)
+    assert out["final_loss"] < 0.7 * out["first_loss"]
+    names = {p.name for p in (tmp_path / "o" / "model").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "lmfast_export.json"} <= names
+    assert not (tmp_path / "o" / "adapter_config.json").exists()
+    again = lmfast(*full(tmp_path / "o" / "model", tmp_path / "p", "--json", "--no-shuffle", steps=2))  # what was written has learnt
+    first = lmfast(*full(model, tmp_path / "q", "--json", "--no-shuffle", steps=2))
+    assert json.loads(again.stdout)["first_loss"] < 0.7 * json.loads(first.stdout)["first_loss"]
+    for kind, size in ("bf16", 2), ("f16", 2), ("f32", 4):
+        r = lmfast(*full(model, tmp_path / kind, "--save-type", kind, steps=2))
+        assert r.returncode == 0, r.stderr
+        assert abs((tmp_path / kind / "model" / "model.safetensors").stat().st_size / size / 103000 - 1) < 0.2
+
+
+def test_all_weights_killed_and_resumed(lmfast, model, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "o"
+    assert lmfast(*full(model, whole, steps=40)).returncode == 0
+    p = subprocess.Popen([lmfast.path, *full(model, out, steps=40)], stderr=subprocess.DEVNULL)
+    until = time.time() + 120
+    while not (out / "checkpoint-4").exists() and time.time() < until:
+        time.sleep(0.002)
+    p.kill()
+    p.wait()
+    r = lmfast(*full(model, out, "--resume", "auto", steps=40))
+    assert r.returncode == 0 or "is complete" in r.stderr, r.stderr
+    assert model_digest(out) == model_digest(whole)
+    r = lmfast(*full(model, out, steps=40))
+    assert r.returncode == 1 and "--overwrite replaces it" in r.stderr
+    (out / "model" / "notes.txt").write_text("mine")
+    r = lmfast(*full(model, out, "--overwrite", steps=40))
+    assert r.returncode == 1 and "notes.txt" in r.stderr and (out / "model" / "notes.txt").read_text() == "mine"
+    (out / "model" / "notes.txt").unlink()
+    assert lmfast(*full(model, out, "--overwrite", steps=40)).returncode == 0 and model_digest(out) == model_digest(whole)
+
+
+@pytest.mark.parametrize("more, sentence", [
+    (["--scheduler", "wds"], '--scheduler is "wds", but must be one of linear|cosine|constant|wsd; did you mean wsd?'),
+    (["--decay-ratio", "2"], "--decay-ratio is 2, but must be from 0 to 1"),
+    (["--method", "ful"], '--method is "ful", but must be one of lora|full; did you mean full?'),
+    (["--save-type", "q4_1"], '--save-type is "q4_1", but must be one of auto|f32|bf16|f16'),
+    (["--method", "full", "--init-adapter", "x"], "all weights are trained: there is no adapter to start from"),
+])
+def test_refused_options(lmfast, model, tmp_path, more, sentence):
+    r = lmfast(*args(model, tmp_path / "o", *more))
+    assert r.returncode in (1, 2) and sentence in r.stderr and not (tmp_path / "o").exists()
+
+
+def test_stable_then_down(lmfast, model, tmp_path):
+    assert lmfast(*args(model, tmp_path / "o", "--scheduler", "wsd", "--decay-ratio", "0.5", "--logging-steps", "1")).returncode == 0
+    rates = [json.loads(line)["learning_rate"] for line in (tmp_path / "o" / "metrics.jsonl").open()]
+    assert rates == pytest.approx([5e-3] + [1e-2] * 5 + [1e-2 * (1 - (k / 6) ** 0.5) for k in range(6)])

@@ -5,6 +5,8 @@
 static const lmf_dialect_row rows[] = {
     { "model_name_or_path", .field = "model" },
     { "dataset_name", .field = "data" },
+    { "eval_dataset", .field = "eval-data" },
+    { "val_size", .field = "val-set-size" },
     { "per_device_train_batch_size", .field = "batch-size" },
     { "per_device_eval_batch_size", .ignore = "*" },
     { "num_train_epochs", .field = "epochs" },

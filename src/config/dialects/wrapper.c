@@ -12,7 +12,8 @@ static const lmf_dialect_row rows[] = {
     { "use_gradient_checkpointing", .field = "recompute" },
     { "use_flash_attention", .ignore = "*" },
     { "use_unsloth", .ignore = "*" },
-    { "lr_scheduler_type", .field = "scheduler", .map = "cosine=cosine|linear=linear|constant=constant|constant_with_warmup=constant" },
+    { "lr_scheduler_type", .field = "scheduler",
+      .map = "cosine=cosine|linear=linear|constant=constant|constant_with_warmup=constant|wsd=wsd|warmup_stable_decay=wsd" },
     { "optim", .ignore = "adamw_torch|adamw_torch_fused|adamw_hf", .why = "AdamW in f32 is there" },
     { "text_field", .ignore = "text", .why = "rows of plain text have the key text" },
     { 0 }
