@@ -40,10 +40,14 @@ static lmf_status check(const lmfast_settings *s, const lmfast_model *model, con
 /* Rows may go before the run does; their names are kept with the settings' texts. */
 static lmf_status name_rows(lmfast_trainer *t, const lmfast_dataset *rows, const lmfast_dataset *eval_rows)
 {
-    if (rows && !(t->config.data = lmf_arena_strdup(&t->settings->arena, rows->rows.path)))
-        return LMF_NO_MEMORY(t->c->ctx, strlen(rows->rows.path), "a name");
-    if (eval_rows && !(t->config.eval_data = lmf_arena_strdup(&t->settings->arena, eval_rows->rows.path)))
-        return LMF_NO_MEMORY(t->c->ctx, strlen(eval_rows->rows.path), "a name");
+    const lmfast_dataset *from[] = { rows, eval_rows };
+    lmf_texts *to[] = { &t->config.data, &t->config.eval_data };
+    for (int i = 0; i < 2; i++)
+        if (from[i]) {
+            *to[i] = (lmf_texts){ 1, { lmf_arena_strdup(&t->settings->arena, from[i]->rows.path) } };
+            if (!to[i]->item[0])
+                return LMF_NO_MEMORY(t->c->ctx, strlen(from[i]->rows.path), "a name");
+        }
     return LMF_OK;
 }
 
@@ -70,17 +74,9 @@ lmfast_status lmfast_trainer_create(lmfast_model *model, const lmfast_dataset *r
     lmf_run_opts o = lmf_run_opts_default();
     o.device = settings->device, o.config = &t->config, o.fields = settings->fields, o.model = model ? model->m : NULL;
     o.data = rows ? &rows->rows : NULL, o.eval_data = eval_rows ? &eval_rows->rows : NULL;
-<<<<<<< HEAD
-    o.no_folder = !lmf__settings_has(settings, "output"), o.note = note, o.user = c;
-    lmf_status s = name_rows(t, rows, eval_rows);
-=======
-    if (rows)
-        t->config.data = (lmf_texts){ 1, { rows->rows.path } };
-    if (eval_rows)
-        t->config.eval_data = (lmf_texts){ 1, { eval_rows->rows.path } };
     o.no_folder = !lmf__settings_has(settings, "output"), o.note = note, o.user = c;
     o.write_model = lmf_export_run_model;
->>>>>>> e94482d (Data in people's forms, all weights, guards, reports: a trainer to be used on one's own files)
+    lmf_status s = name_rows(t, rows, eval_rows);
     pthread_mutex_lock(&c->build);
     if (!s)
         s = lmf_run_create(c->ctx, &o, &t->run);

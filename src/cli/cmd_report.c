@@ -13,7 +13,7 @@ enum { MAX_LOG_BYTES = 1 << 30, MAX_CONFIG_BYTES = 1 << 20 };
 
 #define AT(member) offsetof(report_args, member)
 static const lmf_flag flags[] = {
-    { "run", 'r', LMF_FLAG_STRING, AT(run), .required = true, .positional = true, .help = "folder of a training run: its --output" },
+    { "run", 0, LMF_FLAG_STRING, AT(run), .required = true, .positional = true, .help = "folder of a training run: its --output" },
     { "output", 'o', LMF_FLAG_STRING, AT(output), .help = "HTML file to write; NAME_report.html beside the folder NAME if left out" },
     { "overwrite", 0, LMF_FLAG_BOOL, AT(overwrite), .help = "replace an earlier report, and nothing else" },
     { 0 }
