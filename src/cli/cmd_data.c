@@ -18,7 +18,7 @@ enum { N_BARS = 8 };
 static const lmf_flag own_flags[] = {
     { "what", 0, LMF_FLAG_CHOICE, AT(what), .required = true, .positional = true, .choices = "show|check",
       .help = "show: rows as the model sees them, trained tokens marked; check: counts, lengths, doubles, empty answers" },
-    { "rows", 'n', LMF_FLAG_INT, AT(rows), 0, 1e9, .fallback = "3", .unit = "rows", .help = "show: how many" },
+    { "rows", 0, LMF_FLAG_INT, AT(rows), 0, 1e9, .fallback = "3", .unit = "rows", .help = "show: how many" },
     { "row", 0, LMF_FLAG_INT, AT(row), 1, 1e12, .help = "show: from this line (record, row) of its file on" },
     { "tokens", 0, LMF_FLAG_BOOL, AT(tokens), .help = "show: a line a token" },
     { "color", 0, LMF_FLAG_CHOICE, AT(color), .fallback = "auto", .choices = "auto|always|never",

@@ -313,7 +313,7 @@ def test_train_gives_the_command_s_adapter(lm, lmfast, model, tmp_path):  # noqa
     assert digest(tmp_path / "c") == digest(tmp_path / "p") == digest(tmp_path / "d")
     assert result.steps == 6 and [s.step for s in seen] == [1, 2, 3, 4, 5, 6] and result.final_loss == seen[-1].loss
     assert (tmp_path / "c" / "adapter_config.json").read_text() == (tmp_path / "p" / "adapter_config.json").read_text()
-    assert 'data: "dataset"' in (tmp_path / "d" / "lmfast_config.yaml").read_text() and (tmp_path / "d" / "metrics.jsonl").is_file()
+    assert 'data: ["dataset"]' in (tmp_path / "d" / "lmfast_config.yaml").read_text() and (tmp_path / "d" / "metrics.jsonl").is_file()
 
 
 def test_the_adapter_is_used_and_exported(lm, lmfast, model, tmp_path):  # noqa: F811
