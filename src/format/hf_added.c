@@ -203,6 +203,13 @@ static const json_t *extra_of(const json_t *root)
     return json_array_size(v) || json_object_size(v) ? v : NULL;
 }
 
+/* A list of the configuration, even an empty one of the newer key, hides the map's additional_special_tokens; an object doesn't. */
+static bool hides_older_key(const json_t *config)
+{
+    const json_t *newer = json_object_get(config, "extra_special_tokens");
+    return json_is_array(extra_of(config)) || (json_is_array(newer) && !json_object_get(config, "additional_special_tokens"));
+}
+
 /* Whether a key of one of the files names text; any: other keys than the standard ones too. */
 static bool is_name(const merger *m, lmf_bytes text, bool any)
 {
@@ -268,8 +275,10 @@ static lmf_status take_names(merger *m)
     for (int k = 1; k >= 0; k--) {
         const json_t *extra = extra_of(roots[k]);
         size_t i;
-        if (k == 0 && extra_of(m->config)) /* the configuration's list hides the map's older key */
+        if (k == 0 && hides_older_key(m->config))
             extra = json_object_get(roots[0], "extra_special_tokens");
+        else if (k == 0 && !extra && json_object_size(json_object_get(m->config, "extra_special_tokens"))) /* names beside a list */
+            extra = json_object_get(m->config, "additional_special_tokens");
         json_array_foreach(extra, i, v)
             LMF_TRY(take_name(m, file[k], v, true));
         if (json_is_object(extra))

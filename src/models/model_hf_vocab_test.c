@@ -126,6 +126,24 @@ static void refused(void **state)
     }
 }
 
+/* Names of one file do not hide the list of another; a list does, even an empty one. */
+static void extra_tokens(void **state)
+{
+    static const struct { const char *extra; int32_t b; } rows[] = {
+        { "{\"image_token\": \"<img>\"}", 263 }, { "[\"<img>\"]", -1 }, { "[]", -1 } };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lmf_ctx *ctx = lmf_test_ctx();
+        lmf_model *m;
+        assert_ok(ctx, OPEN(ctx, &m, { "tokenizer_config.json", "extra_special_tokens", rows[i].extra },
+                            { "special_tokens_map.json", NULL, "{\"additional_special_tokens\": [\"<b>\"]}" }));
+        assert_int_equal(lmf_tokenizer_find(m->tokenizer, "<img>", 5), i < 2 ? 262 : -1);
+        assert_int_equal(lmf_tokenizer_find(m->tokenizer, "<b>", 3), rows[i].b);
+        lmf_model_close(m);
+        lmf_test_ctx_done(ctx);
+    }
+}
+
 /* Each file adds its tokens at the next ids, with its flags; one past the embedding's rows is left out. */
 static void added_tokens(void **state)
 {
@@ -265,6 +283,7 @@ LMF_TESTS(model_hf_vocab) = {
     { "what stands around a text", post_processor },
     { "what is refused, each with its sentence", refused },
     { "added tokens of every file", added_tokens },
+    { "names and lists of further tokens", extra_tokens },
     { "what ends an answer", ends },
     { "a template that can't be parsed", broken_template },
     { "architectures, model_type and Mistral", kinds },

