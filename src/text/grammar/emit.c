@@ -117,12 +117,12 @@ static lmf_status array(js *c, const js_case *k, gr_ex *out)
 static lmf_status other_key(js *c, const js_case *k, gr_ex *out)
 {
     gr_store *s = c->s;
-    const char **name = lmf_arena_array(&c->arena, k->n_prop + 1, sizeof *name);
-    size_t *n = lmf_arena_array(&c->arena, k->n_prop + 1, sizeof *n);
     if (!k->n_prop) {
         *out = c->g->v->string;
         return LMF_OK;
     }
+    const char **name = lmf_arena_array(&c->arena, k->n_prop, sizeof *name);
+    size_t *n = lmf_arena_array(&c->arena, k->n_prop, sizeof *n);
     lmf_buf text;
     lmf_buf_init(&text, c->ctx, LMF_GRAMMAR_MAX_BYTES);
     for (uint32_t i = 0; name && n && i < k->n_prop; i++) {
