@@ -6,6 +6,8 @@
 #include <unistd.h>
 #include "data/rows.h"
 
+extern const lmf_tables lmf_all_tables;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -16,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     int fd = memfd_create("rows", MFD_CLOEXEC);
     LMF_ASSERT(fd >= 0 && write(fd, data, n) == (ssize_t)n);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    lmf_ctx_init(&ctx, NULL);
+    lmf_ctx_init(&ctx, &lmf_all_tables);
     if (lmf_rows_open_with(&ctx, path, n % 2, &rows) == LMF_OK) {
         LMF_ASSERT(rows.n > 0 && rows.n_bad * (n % 2 == 0) == 0);
         for (int64_t i = 0; i < rows.n; i++) {

@@ -182,4 +182,3 @@ def test_plan_by_rows_and_for_serving(lmfast, rows):
     assert serve["state_bytes"] == 2 * 512 * 30 * 2 * 192 * 4 + 2 * 49152 * 4  # keys and values, and counts of each sequence's tokens
     assert serve["pages"] == 64
     assert "one of --data" in lmfast("plan", "-m", MODEL).stderr
-    assert "neither" in lmfast("plan", "-m", MODEL, "--serve", "-d", rows).stderr
