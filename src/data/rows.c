@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "data/preference.h"
 #include "data/source.h"
+#include "format/json.h"
 
 enum { MAX_FILE_BYTES_LOG2 = 32, MAX_ROWS = 1 << 26 };
 
@@ -57,33 +58,6 @@ static size_t value_end(const char *p, size_t n, size_t at)
     return n;
 }
 
-/* Values by what can begin or separate one, and the deepest nesting. */
-static void measure(const char *p, size_t n, size_t *n_values, size_t *depth)
-{
-    size_t level = 0;
-    bool quoted = false;
-    *n_values = 1, *depth = 0;
-    for (size_t i = 0; i < n; i++) {
-        char c = p[i];
-        if (quoted) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                quoted = false;
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '{' || c == '[') {
-            (*n_values)++;
-            if (++level > *depth)
-                *depth = level;
-        } else if (c == '}' || c == ']') {
-            level -= level > 0;
-        } else if (c == ',' || c == ':') {
-            (*n_values)++;
-        }
-    }
-}
-
 /* ---- one row ---- */
 static lmf_status rename_keys(const lmf_rows *r, json_t *row)
 {
@@ -102,7 +76,7 @@ static lmf_status parse_row(const lmf_rows *r, const char *p, size_t n, json_t *
 {
     size_t n_values, depth;
     *out = NULL;
-    measure(p, n, &n_values, &depth);
+    lmf_json_measure(p, n, &n_values, &depth);
     if (n_values > LMF_ROW_MAX_VALUES)
         return LMF_FAIL(r->ctx, LMF_E_LIMIT, "the row holds %zu values; at most %d are read", n_values, LMF_ROW_MAX_VALUES);
     if (depth > LMF_ROW_MAX_DEPTH)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: every parse passes measure() first. It need not be exact about JSON, only never count less than the
+/* Rule: every parse passes lmf_json_measure first. It need not be exact about JSON, only never count less than the
  * parser would make. */
 #include "format/json.h"
 #include <errno.h>
@@ -10,8 +10,7 @@
 #include "base/plain.h"
 #include "base/magic.h"
 
-/* Values by counting what can begin or separate one outside strings, and the deepest nesting. */
-static void measure(const char *text, size_t n, size_t *n_values, size_t *depth)
+void lmf_json_measure(const char *text, size_t n, size_t *n_values, size_t *depth)
 {
     size_t values = 1, level = 0, deepest = 0;
     bool quoted = false;
@@ -126,7 +125,7 @@ lmf_status lmf_json_parse(lmf_ctx *ctx, const char *text, size_t n, const char *
     json_t *root;
     char note[200];
     *out = NULL;
-    measure(text, n, &n_values, &depth);
+    lmf_json_measure(text, n, &n_values, &depth);
     if (n_values > max_values || depth > LMF_JSON_MAX_DEPTH)
         return LMF_FAIL(ctx, LMF_E_LIMIT, "%.200s: this JSON has %zu values, nested %zu deep; at most %zu and %d are read", name,
                         n_values, depth, max_values, LMF_JSON_MAX_DEPTH);

@@ -22,6 +22,8 @@ enum { LMF_JSON_SMALL = 1 << 16,   /* values: a configuration */
        LMF_JSON_VOCAB = 1 << 22,   /* a tokenizer */
        LMF_JSON_MAX_DEPTH = 32 };
 
+/* Values by counting what can begin or separate one outside strings, and the deepest nesting: never less than a parser makes of it. */
+void lmf_json_measure(const char *text, size_t n, size_t *n_values, size_t *depth);
 /* LMF_E_FORMAT with line and column, LMF_E_LIMIT past max_values or LMF_JSON_MAX_DEPTH. The root is an object.
  * name stands for the file in sentences. */
 lmf_status lmf_json_parse(lmf_ctx *ctx, const char *text, size_t n, const char *name, size_t max_values, json_t **out);
