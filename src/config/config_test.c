@@ -126,7 +126,7 @@ static void axolotl(void **state)
     assert_ok(a.p.ctx, apply(&a,
         "base_model: M.gguf\nmodel_type: LlamaForCausalLM\nload_in_8bit: false\nload_in_4bit: false\nadapter: qlora\nlora_r: "
             "8\nlora_alpha: 16\n"
-        "lora_dropout: 0.0\nlora_target_modules:\n  - q_proj\n  - v_proj\ndatasets:\n  - path: rows.jsonl\n    type: chat_template\n"
+        "lora_dropout: 0.05\nlora_target_modules:\n  - q_proj\n  - v_proj\ndatasets:\n  - path: rows.jsonl\n    type: chat_template\n"
         "val_set_size: 0\nsequence_len: 1024\nsample_packing: true\nmicro_batch_size: 2\ngradient_accumulation_steps: 4\nnum_epochs: 3\n"
         "learning_rate: 2e-4\nlr_scheduler: linear\noptimizer: adamw_torch_fused\nwarmup_steps: 10\nbf16: auto\ngradient_checkpointing: "
             "true\n"
@@ -137,6 +137,7 @@ static void axolotl(void **state)
     assert_string_equal(a.c.data.item[0], "rows.jsonl:type=messages");
     assert_string_equal(a.c.method, "lora");
     assert_string_equal(a.c.target_modules, "q_proj,v_proj");
+    assert_true(a.c.lora_dropout == 0.05);
     assert_string_equal(a.c.scheduler, "linear");
     assert_string_equal(a.c.too_long, "skip");
     assert_string_equal(a.c.resume, "no");

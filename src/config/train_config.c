@@ -62,6 +62,8 @@ const lmf_flag lmf_train_fields[] = {
       .help = "gradients are clipped to this norm; 0: not" },
     { "lora-r", 0, LMF_FLAG_INT, AT(lora_r), 1, 4096, .fallback = "16", .help = "LoRA rank" },
     { "lora-alpha", 0, LMF_FLAG_DOUBLE, AT(lora_alpha), 1e-6, 1e6, .fallback = "32", .help = "LoRA scale: alpha / r" },
+    { "lora-dropout", 0, LMF_FLAG_DOUBLE, AT(lora_dropout), 0, 0.999, .fallback = "0",
+      .help = "share of what LoRA pairs see that is zero in a training step, anew in each step" },
     { "rslora", 0, LMF_FLAG_BOOL, AT(rslora), .help = "scale alpha / sqrt(r) instead" },
     { "target-modules", 0, LMF_FLAG_STRING, AT(target_modules), .fallback = "all-linear", .help = "modules to adapt: q_proj,v_proj,..." },
     { "init-adapter", 0, LMF_FLAG_STRING, AT(init_adapter), .help = "PEFT folder to start from" },

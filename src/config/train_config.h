@@ -16,7 +16,8 @@ typedef struct lmf_train_config {
         *chat_template, *control, *save_type, *guards, *bad_rows, *objective;
     int64_t max_steps, batch_size, grad_accum, lora_r, warmup_steps, seq_len, seed, save_steps, save_total_limit, logging_steps, eval_steps,
         micro_tok, clock_unix;
-    double  lr, epochs, lora_alpha, weight_decay, min_lr_ratio, max_grad_norm, warmup_ratio, decay_ratio, beta1, beta2, eps, val_set_size;
+    double  lr, epochs, lora_alpha, lora_dropout, weight_decay, min_lr_ratio,
+            max_grad_norm, warmup_ratio, decay_ratio, beta1, beta2, eps, val_set_size;
     bool    rslora, recompute, shuffle, overwrite, profile, drop_duplicates, drop_empty, tensorboard;
     lmf_late objective_value[LMF_MAX_OBJECTIVE_FLAGS]; /* NaN, NULL where not given */
 } lmf_train_config;

@@ -7,7 +7,7 @@
 
 typedef struct walk {
     lmf_graph   *g;
-    bool         recompute;
+    bool         recompute, copied;
     int32_t      n_tensors;   /* of the forward pass */
     lmf_tensor **d;           /* gradient of each forward tensor, or NULL */
     lmf_tensor **again;       /* its recomputed copy, or NULL */
@@ -42,6 +42,7 @@ static lmf_node *copy_node(walk *w, const lmf_node *n)
         return NULL;
     c->rng = n->rng;
     c->recomputed = 1;
+    w->copied = true;
     for (int j = 0; j < n->n_out; j++)
         w->again[n->out[j]->index] = c->out[j];
     return c;
@@ -50,7 +51,9 @@ static lmf_node *copy_node(walk *w, const lmf_node *n)
 /* The tensor to use in the backward pass for t: itself, or a copy computed again. */
 static lmf_tensor *recomputed(walk *w, lmf_tensor *t)
 {
-    if (!t || !w->recompute || t->index >= w->n_tensors || !t->node || t->node->block == 0)
+    if (!t || t->index >= w->n_tensors || !t->node)
+        return t;
+    if (!(t->node->op->flags & LMF_OP_AGAIN) && (!w->recompute || t->node->block == 0))
         return t;
     for (int j = 0; j < t->node->n_out; j++)
         if (t->node->op->writes[j])
@@ -159,7 +162,7 @@ lmf_status lmf_graph_backward(lmf_graph *g, lmf_tensor *loss, lmf_tensor *d_loss
     for (int i = 0; i < n_wrt; i++)
         grad[i] = w.d[wrt[i]->index];
     g->block = 0;
-    if (w.recompute) {
+    if (w.copied) {
         use_bytes = (size_t)g->n_tensors * sizeof *n_uses;
         n_uses = lmf_alloc(g->ctx, use_bytes);
         if (!n_uses) {

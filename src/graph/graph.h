@@ -56,7 +56,8 @@ typedef struct lmf_field {           /* one member of an attribute struct; the t
 } lmf_field;
 
 enum { LMF_OP_VIEW = 1, LMF_OP_RANDOM = 2, LMF_OP_CHEAP = 4, /* CHEAP: recompute rather than keep */
-       LMF_OP_FUSED = 8 };           /* nothing but its expansion in one piece: stands only where a device has a row of its own for it */
+       LMF_OP_FUSED = 8,           /* nothing but its expansion in one piece: stands only where a device has a row of its own for it */
+       LMF_OP_AGAIN = 16 };          /* cheaper to make again than to keep: the backward pass does so, with or without recomputation */
 struct lmf_op {
     const char *name;
     uint8_t     n_in_min, n_in_max, n_out;

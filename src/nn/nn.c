@@ -4,6 +4,7 @@
 #include <string.h>
 #include "ops/add/add.h"
 #include "ops/attention/attention_rotary.h"
+#include "ops/dropout/dropout.h"
 #include "ops/kv_append/kv_append.h"
 #include "ops/lora/lora.h"
 #include "ops/lora_gate/lora_gate.h"
@@ -78,6 +79,21 @@ static lmf_tensor *linear_bf16(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lmf_t
     return bias && onto ? (lmf_add)(g, onto, y) : y;
 }
 
+/* PEFT's LoRA with dropout: the pair sees x with gaps, which the slices of a fused matrix share; the layer sees all of it. */
+static lmf_tensor *linear_dropped(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lmf_tensor *a, lmf_tensor *b, lmf_tensor *bias)
+{
+    const lmf_nn *nn = lmf_nn_of(g);
+    int32_t stream = 0;
+    while (stream < nn->params->n && nn->params->items[stream].offset * (int64_t)sizeof(float) != a->base_offset)
+        stream++;
+    lmf_matmul_attrs attrs = { .tb = 1, .alpha = 1, .compute = nn->compute };
+    lmf_tensor *seen = (lmf_dropout)(g, x, lmf_graph_find(g, "pos"), lmf_graph_find(g, "item"), lmf_graph_find(g, "noise"), NULL,
+                                     (lmf_dropout_attrs){ nn->dropout, stream });
+    lmf_tensor *y = (lmf_matmul)(g, x, w, bias, attrs), *u = (lmf_matmul)(g, seen, a, NULL, attrs);
+    attrs.alpha = nn->lora_scale;
+    return (lmf_matmul)(g, u, b, y, attrs);
+}
+
 static lmf_tensor *linear_onto(lmf_graph *g, lmf_tensor *x, const char *role, lmf_tensor *onto)
 {
     char name[NAME_MAX_BYTES];
@@ -90,8 +106,13 @@ static lmf_tensor *linear_onto(lmf_graph *g, lmf_tensor *x, const char *role, lm
     if (g->between == LMF_BF16)
         return linear_bf16(g, x, w, a, b, bias, onto);
     lmf_matmul_attrs attrs = { .tb = 1, .alpha = 1, .compute = nn->compute };
-    lmf_tensor *y = a && b && !nn->adapters ? (lmf_lora)(g, x, w, a, b, bias, (lmf_lora_attrs){ 1, nn->lora_scale, nn->compute }) :
-                                              (lmf_matmul)(g, x, w, bias, attrs);
+    lmf_tensor *y;
+    if (a && b && nn->dropout > 0)
+        y = linear_dropped(g, x, w, a, b, bias);
+    else if (a && b && !nn->adapters)
+        y = (lmf_lora)(g, x, w, a, b, bias, (lmf_lora_attrs){ 1, nn->lora_scale, nn->compute });
+    else
+        y = (lmf_matmul)(g, x, w, bias, attrs);
     if (a && b && y && nn->adapters) {
         lmf_tensor *seq = lmf_graph_find(g, "seq"), *adapter = lmf_graph_find(g, "adapter");
         y = (lmf_matmul)(g, (lmf_lora_gate)(g, (lmf_matmul)(g, x, a, NULL, attrs), seq, adapter, nn->slot_rank), b, y, attrs);

@@ -31,6 +31,7 @@ typedef struct lmf_nn {
     const lmf_weights *weights;  /* of the model */
     const lmf_params  *params;   /* of a trainer, or NULL */
     float              lora_scale; /* of the trainer's pairs: alpha / r */
+    float              dropout;  /* of what the pairs see, in a training step; 0: none. Takes the inputs "item" and "noise" (ops/dropout) */
     const lmf_weights *adapters; /* of an engine: pairs of n_slots adapters stacked, B scaled; or NULL */
     int                n_slots, slot_rank;
     int                compute;  /* 0: f32 products, 1: fast (matmul.h) */

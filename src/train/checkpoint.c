@@ -62,8 +62,8 @@ static lmf_status save_pairs(lmf_trainer *t, const char *dir, const char *base_n
         const lmf_param *pa = pair_at(t, i, &pb);
         pair[i] = (lmf_trained_pair){ &t->modules.items[i], p + pa->offset, p + pb->offset };
     }
-    lmf_adapter_config c = { .r = t->opts.lora_r, .alpha = t->opts.lora_alpha, .use_rslora = t->opts.use_rslora, .base_model = base_name,
-                             .task_type = "CAUSAL_LM" };
+    lmf_adapter_config c = { .r = t->opts.lora_r, .alpha = t->opts.lora_alpha, .dropout = t->opts.lora_dropout,
+                             .use_rslora = t->opts.use_rslora, .base_model = base_name, .task_type = "CAUSAL_LM" };
     lmf_status s = pair ? lmf_model_adapter_save(t->ctx, dir, &c, pair, n) : LMF_NO_MEMORY(t->ctx, n * sizeof *pair, "the adapter");
     lmf_arena_clear(&a);
     return s;
@@ -245,21 +245,40 @@ static lmf_status hash_start(lmf_trainer *t, char hex[65])
     return s;
 }
 
+/* Settings that a resumed run must share, each under the name that people know it by. NULL: no memory. */
+static json_t *options_json(const lmf_trainer *t)
+{
+    static const char *const schedules[] = { "linear", "cosine", "constant", "wsd" };
+    char own[1024], seed[24];
+    const lmf_train_opts *o = &t->opts;
+    lmf_objective_text(t->objective, t->objective_opts, own, sizeof own);
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed);
+    json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:f, s:s, s:s, s:I, s:I, s:f, s:f, s:I}", "method", o->full ? "full" : "lora",
+        "objective", t->objective->name, "options of the objective", own, "scheduler", schedules[o->schedule], "warmup-steps",
+        (json_int_t)o->warmup_steps, "lr", o->lr, "weight-decay", o->weight_decay, "seed", seed, "compute", o->compute ? "fast" : "f32",
+        "rows of a step", (json_int_t)t->batches.step_rows, "micro-tokens", (json_int_t)o->micro_tok, "min-lr-ratio", o->min_lr_ratio,
+        "decay-ratio", o->decay_ratio, "steps", (json_int_t)t->batches.n_steps);
+    json_t *more = json_pack("{s:f, s:f, s:f, s:f, s:b}", "adam-beta1", o->beta1, "adam-beta2", o->beta2, "adam-epsilon", o->eps,
+        "max-grad-norm", o->max_grad_norm, "shuffle", o->shuffle);
+    json_t *lora = o->full ? json_object() : json_pack("{s:I, s:f, s:f, s:b, s:s}", "lora-r", (json_int_t)o->lora_r,
+        "lora-alpha", o->lora_alpha, "lora-dropout", o->lora_dropout, "rslora", o->use_rslora, "target-modules", o->target_modules);
+    bool ok = root && more && lora && !json_object_update(root, more) && !json_object_update(root, lora);
+    json_decref(more), json_decref(lora);
+    if (!ok) {
+        json_decref(root);
+        return NULL;
+    }
+    return root;
+}
+
 /* What must agree for a resumed run to be the same run. */
 static lmf_status identity(lmf_trainer *t, json_t **out)
 {
-    char fingerprint[20], options[3072], own[1024], options_sha[65], data_sha[65], start_sha[65];
-    const lmf_train_opts *o = &t->opts;
+    char fingerprint[20], data_sha[65], start_sha[65];
     LMF_TRY(hash_weights(t));
     snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)lmf_plan_fingerprint(t->plan));
-    lmf_objective_text(t->objective, t->objective_opts, own, sizeof own);
-    snprintf(options, sizeof options, "%d %d %.17g %d %s %d %d %d %.17g %d %.17g %lld %.17g %.17g %.17g %.17g %.17g %llu %d %d %lld %s %s",
-             o->full, o->lora_r, o->lora_alpha, o->use_rslora, o->target_modules, o->batch_size, o->grad_accum, o->micro_tok, o->lr,
-             (int)o->schedule, o->min_lr_ratio, (long long)o->warmup_steps, o->weight_decay, o->beta1, o->beta2, o->eps, o->max_grad_norm,
-             (unsigned long long)o->seed, o->compute, o->shuffle, (long long)t->batches.n_steps, t->objective->name, own);
-    LMF_TRY(lmf_sha256_hex(t->ctx, options, strlen(options), options_sha));
     LMF_TRY(lmf_samples_sha256(t->batches.samples, t->ctx, data_sha));
-    *out = json_pack("{s:s, s:s, s:s, s:s}", "model", t->model_sha256, "data", data_sha, "options", options_sha, "plan", fingerprint);
+    *out = json_pack("{s:s, s:s, s:o, s:s}", "model", t->model_sha256, "data", data_sha, "options", options_json(t), "plan", fingerprint);
     if (*out && t->objective->reference) {
         lmf_status s = hash_start(t, start_sha);
         if (!s && json_object_set_new(*out, "start", json_string(start_sha)))
@@ -484,15 +503,49 @@ lmf_status lmf_trainer_save(lmf_trainer *t, const char *dir, int keep, const cha
     return rotate(t, dir, keep);
 }
 
+/* A value as a setting is written; "none" for one that is not there. */
+static const char *value_text(const json_t *v, char *text, size_t n)
+{
+    if (json_is_real(v))
+        snprintf(text, n, "%.10g", json_real_value(v));
+    else if (json_is_integer(v))
+        snprintf(text, n, "%lld", (long long)json_integer_value(v));
+    else
+        snprintf(text, n, "%s", json_is_string(v) ? json_string_value(v) : json_is_true(v) ? "true" : json_is_false(v) ? "false" : "none");
+    return text;
+}
+
+/* Names the first option that differs, of both runs. */
+static lmf_status check_options(lmf_trainer *t, const char *path, const json_t *theirs, json_t *ours)
+{
+    char a[256], b[256];
+    const char *key;
+    json_t *v;
+    if (!json_is_object(theirs))
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "%s was made by a version that kept no list of its options: going on from it is not possible",
+                        path);
+    json_object_foreach(ours, key, v) {
+        const json_t *w = json_object_get(theirs, key);
+        if (!json_equal(v, w))
+            return LMF_FAIL(t->ctx, LMF_E_ARG, "%s was made with other options, %s %s instead of %s: going on from it would not "
+                            "give the same run", path, key, value_text(w, a, sizeof a), value_text(v, b, sizeof b));
+    }
+    json_object_foreach((json_t *)theirs, key, v)
+        if (!json_object_get(ours, key))
+            return LMF_FAIL(t->ctx, LMF_E_ARG, "%s was made with other options, %s %s instead of none: going on from it would not give the "
+                            "same run", path, key, value_text(v, a, sizeof a));
+    return LMF_OK;
+}
+
 static lmf_status check_identity(lmf_trainer *t, const char *path, const json_t *theirs)
 {
     static const struct { const char *key, *what; } parts[] = {
-        { "model", "another model file" }, { "data", "other training data" }, { "options", "other options" },
-        { "start", "another adapter to start from" }, { "plan", "another build, device, number of workers or longest evaluation row" }
+        { "model", "another model file" }, { "data", "other training data" }, { "start", "another adapter to start from" },
+        { "plan", "another build, device, number of workers or longest evaluation row" }
     };
     json_t *ours;
     LMF_TRY(identity(t, &ours));
-    lmf_status s = LMF_OK;
+    lmf_status s = check_options(t, path, json_object_get(theirs, "options"), json_object_get(ours, "options"));
     for (size_t i = 0; !s && i < sizeof parts / sizeof *parts; i++) {
         const char *a = json_string_value(json_object_get(theirs, parts[i].key)), *b = json_string_value(json_object_get(ours, parts[i].key));
         if ((a || b) && (!a || !b || strcmp(a, b)))

@@ -259,10 +259,13 @@ static void another_run_is_refused(void **state)
     make_two(model, dir, want);
     lmf_train_opts o = small_opts();
     o.lr *= 2;
-    resume_refused(model, &o, dir, "was made with other options");
+    resume_refused(model, &o, dir, "was made with other options, lr 0.01 instead of 0.02");
     o = small_opts();
     o.max_steps++;
-    resume_refused(model, &o, dir, "was made with other options");
+    resume_refused(model, &o, dir, "was made with other options, steps 6 instead of 7");
+    o = small_opts();
+    o.lora_dropout = 0.1;
+    resume_refused(model, &o, dir, "was made with other options, lora-dropout 0 instead of 0.1");
     o = small_opts();
     resume_refused(lmf_test_formula_model(&(lmf_formula){ .seed = 2, .n_layers = 2 }), &o, dir, "was made with another model");
     /* other rows */

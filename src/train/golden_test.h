@@ -76,6 +76,8 @@ static inline lmf_train_opts lmf_test_recipe_opts(const json_t *recipe, bool ful
     opts.full = full;
     opts.lora_r = (int32_t)lmf_test_number(recipe, "r");
     opts.lora_alpha = lmf_test_number(recipe, "alpha");
+    opts.lora_dropout = lmf_test_number(recipe, "dropout");
+    opts.seed = opts.lora_dropout > 0 ? (uint64_t)lmf_test_number(recipe, "dropout_seed") : opts.seed;
     opts.batch_size = (int32_t)lmf_test_number(o, "batch");
     opts.grad_accum = 1;
     opts.max_steps = (int64_t)lmf_test_number(o, "steps");

@@ -77,6 +77,7 @@ static lmf_train_opts options(const lmf_train_config *a)
     o.decay_ratio = a->decay_ratio;
     o.lora_r = (int32_t)a->lora_r;
     o.lora_alpha = a->lora_alpha;
+    o.lora_dropout = a->lora_dropout;
     o.use_rslora = a->rslora;
     o.target_modules = a->target_modules;
     o.batch_size = (int32_t)a->batch_size;

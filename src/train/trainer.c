@@ -45,6 +45,11 @@ static lmf_tensor *build_objective(lmf_trainer *t, lmf_graph *g, int64_t T, bool
     g->user = &t->nn;
     lmf_batch in = { .token = lmf_graph_tensor(g, LMF_INPUT, "token", LMF_I32, 1, &T), .pos = lmf_graph_tensor(g, LMF_INPUT, "pos", LMF_I32, 1, &T),
                      .seq = lmf_graph_tensor(g, LMF_INPUT, "seq", LMF_I32, 1, &T), .q_start = lmf_graph_tensor(g, LMF_INPUT, "q_start", LMF_I32, 1, &S1) };
+    t->nn.dropout = score ? 0 : (float)t->opts.lora_dropout;
+    if (t->nn.dropout > 0) {
+        lmf_graph_tensor(g, LMF_INPUT, "item", LMF_I32, 1, &T);
+        lmf_graph_tensor(g, LMF_INPUT, "noise", LMF_I32, 1, &(int64_t){ 3 });
+    }
     lmf_tensor *x = t->model->arch->body(g, &in, t->model->arch->embed(g, &in));
     for (int i = 0; inputs[i].name; i++) {
         int64_t n = n_places(t, inputs[i].per, T);
@@ -147,7 +152,7 @@ static lmf_status build(lmf_trainer *t)
 {
     bool choose = t->opts.between == LMF_ANY;
     if (choose)
-        t->opts.between = t->opts.compute == 1 && !(t->dev->flags & LMF_DEVICE_HOST) ? LMF_BF16 : LMF_F32;
+        t->opts.between = t->opts.compute == 1 && !(t->opts.lora_dropout > 0) && !(t->dev->flags & LMF_DEVICE_HOST) ? LMF_BF16 : LMF_F32;
     lmf_status s = build_graphs(t);
     if (s != LMF_E_UNSUPPORTED || !choose || t->opts.between == LMF_F32)
         return s;
@@ -201,6 +206,13 @@ static lmf_status check_opts(lmf_ctx *ctx, const lmf_train_opts *o)
 {
     if (o->lora_r < 1 || o->lora_r > 4096 || !(o->lora_alpha > 0))
         return LMF_FAIL(ctx, LMF_E_ARG, "a LoRA rank of %d with alpha %g: rank 1 to 4096 and a positive alpha are possible", o->lora_r, o->lora_alpha);
+    if (!(o->lora_dropout >= 0 && o->lora_dropout < 1))
+        return LMF_FAIL(ctx, LMF_E_ARG, "a dropout of %g: from 0 to below 1 is possible", o->lora_dropout);
+    if (o->lora_dropout > 0 && o->full)
+        return LMF_FAIL(ctx, LMF_E_ARG, "a dropout of %g with all weights trained: it is of what LoRA pairs see, and there are none",
+                        o->lora_dropout);
+    if (o->lora_dropout > 0 && o->between == LMF_BF16)
+        return LMF_FAIL(ctx, LMF_E_ARG, "a dropout of %g with activations in bf16: it is there for activations in f32", o->lora_dropout);
     if (!(o->lr >= 0) || !(o->eps > 0) || !(o->beta1 >= 0 && o->beta1 < 1) || !(o->beta2 >= 0 && o->beta2 < 1) || !(o->max_grad_norm >= 0))
         return LMF_FAIL(ctx, LMF_E_ARG, "learning rate, betas, epsilon and the greatest norm must be positive, betas below 1");
     if (o->batch_size < 1 || o->batch_size > LMF_MAX_STEP_ROWS || o->grad_accum < 1 || o->grad_accum > LMF_MAX_STEP_ROWS || o->micro_tok < 0 ||
@@ -266,6 +278,9 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
         return LMF_NO_MEMORY(t->ctx, 2 * n_measured * sizeof *t->measured, "log-probabilities");
     LMF_TRY(set_warmup(t));
     LMF_TRY(lmf_device_open(t->ctx, device, &t->dev));
+    if (o->lora_dropout > 0 && !strncmp(device, "cuda", 4))
+        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "LoRA dropout of %g: %s has no kernel for it; train without dropout, or on the CPU",
+                        o->lora_dropout, device);
     LMF_TRY(build(t));
     if (o->plan_only)
         return LMF_OK;
@@ -339,10 +354,16 @@ void lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_laid *l
 {
     int32_t *token = lmf_plan_io(t->plan, i_graph, "token"), *pos = lmf_plan_io(t->plan, i_graph, "pos"), *seq = lmf_plan_io(t->plan, i_graph, "seq");
     int32_t *q_start = lmf_plan_io(t->plan, i_graph, "q_start");
+    int32_t *item = lmf_plan_io(t->plan, i_graph, "item"), *noise = lmf_plan_io(t->plan, i_graph, "noise"); /* NULL without dropout */
     int64_t at = 0, n_seqs = n * of.n;
+    if (noise)
+        noise[0] = (int32_t)(uint32_t)t->opts.seed, noise[1] = (int32_t)(t->opts.seed >> 32), noise[2] = (int32_t)t->step;
     for (int64_t k = 0; k < n_seqs; k++) {
-        const lmf_sample *s = &laid->samples->items[group[k / of.n] * t->batches.group_size + of.first + k % of.n];
+        int64_t i_item = group[k / of.n] * t->batches.group_size + of.first + k % of.n;
+        const lmf_sample *s = &laid->samples->items[i_item];
         q_start[k] = (int32_t)at;
+        for (int32_t i = 0; item && i < s->n; i++)
+            item[at + i] = (int32_t)(uint32_t)i_item;
         for (int32_t i = 0; i < s->n; i++, at++) {
             token[at] = s->id[i];
             pos[at] = i;
@@ -351,6 +372,8 @@ void lmf__trainer_fill(lmf_trainer *t, int i_graph, int64_t T, const lmf_laid *l
     }
     for (int64_t k = n_seqs; k <= t->batches.max_seqs; k++)
         q_start[k] = (int32_t)(k == n_seqs ? at : T);
+    for (int64_t i = at; item && i < T; i++)
+        item[i] = -1;
     for (int32_t i = 0; at < T; at++, i++) /* padding: a segment of its own without loss */
         token[at] = 0, pos[at] = i, seq[at] = (int32_t)n_seqs;
     for (const lmf_objective_input *in = t->objective->inputs; in->name; in++)

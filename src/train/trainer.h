@@ -34,6 +34,7 @@ typedef struct lmf_train_opts {
     bool         full;             /* all weights instead of LoRA */
     int32_t      lora_r;           /* 16 */
     double       lora_alpha;       /* 32 */
+    double       lora_dropout;     /* 0: share of each pair's inputs that is zero in a step; below 1 */
     bool         use_rslora;       /* scale alpha / sqrt(r) instead of alpha / r */
     const char  *target_modules;   /* "all-linear", or names as PEFT has them: "q_proj,v_proj" */
     int32_t      batch_size;       /* rows (groups of samples) an optimizer step: 4 */

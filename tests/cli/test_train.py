@@ -255,6 +255,9 @@ def test_all_weights_killed_and_resumed(lmfast, model, tmp_path):
     (["--decay-ratio", "2"], "--decay-ratio is 2, but must be from 0 to 1"),
     (["--method", "ful"], '--method is "ful", but must be one of lora|full; did you mean full?'),
     (["--save-type", "q4_1"], '--save-type is "q4_1", but must be one of auto|f32|bf16|f16'),
+    (["--lora-dropout", "1"], "--lora-dropout is 1, but must be from 0 to 0.999"),
+    (["--lora-dropout", "0.1", "--method", "full"], "it is of what LoRA pairs see, and there are none"),
+    (["--lora-dropout", "0.1", "--activations", "bf16"], "it is there for activations in f32"),
     (["--method", "full", "--init-adapter", "x"], "all weights are trained: there is no adapter to start from"),
 ])
 def test_refused_options(lmfast, model, tmp_path, more, sentence):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* train_steps KEY=VALUE ...: training step by step, for oracles. Keys: model, data, eval (rows), eval_at ("0,10,20"), steps, full, r,
- * alpha, targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle, fast,
- * recompute, threads, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1 under Hugging
+ * alpha, dropout, targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle,
+ * fast, recompute, threads, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1 under Hugging
  * Face names), save (adapter).
  * Prints JSON lines: {"sample", "line", "ids", "learn"} for all samples and, for the rows of eval, {"eval_sample", ...}; then
  * {"step", "loss", "grad_norm", "lr", "n_learn", "micro", "samples"} (of a group its number), with what the objective reports, a step and
@@ -38,6 +38,7 @@ static lmf_train_opts options(const args *a)
     o.full = number(a, "full", 0) != 0;
     o.lora_r = (int32_t)number(a, "r", 4);
     o.lora_alpha = number(a, "alpha", 8);
+    o.lora_dropout = number(a, "dropout", 0);
     o.target_modules = get(a, "targets", "all-linear");
     o.batch_size = (int32_t)number(a, "batch", 4);
     o.grad_accum = 1;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradients and ten AdamW steps of the formula models by PyTorch (transformers, PEFT): what tests/parity/gradients_*.json hold.
 
-    python tools/golden/gradients.py            # writes them again; needs torch, transformers, peft
+    python tools/golden/gradients.py [CASE ...]     # writes them again; needs torch, transformers, peft
 
 src/train/gradients_test.c trains the same models in C and compares; tools/oracle/gradients.py compares every element, live. A
 gradient is kept as its norm, its products with two vectors of random numbers (formula.signed(7, j, 0xd0, n)) and eight elements."""
@@ -18,7 +18,9 @@ import formula  # noqa: E402
 ROWS = ROOT / "tests" / "parity" / "train_rows.jsonl"
 OPTS = {"batch": 4, "steps": 10, "lr": 3e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "wd": 0.1, "clip": 1.0}
 R, ALPHA = 4, 8
-CASES = {"llama_full": {}, "llama_tied_full": {"tied": True}, "llama_lora": {}, "qwen2_full": {"bias": True}, "qwen2_lora": {"bias": True}}
+CASES = {"llama_full": {}, "llama_tied_full": {"tied": True}, "llama_lora": {}, "qwen2_full": {"bias": True}, "qwen2_lora": {"bias": True},
+         "llama_dropout": {}}
+DROPOUT = {"dropout": 0.3, "dropout_seed": 0x123456789} # of cases that end so
 
 
 def batches(tokenizer, rows=ROWS, batch=OPTS["batch"], steps=OPTS["steps"]):
@@ -67,6 +69,55 @@ def hf_name(name):
     return name.removeprefix("base_model.model.").replace(".default.weight", ".weight")
 
 
+def philox(key, low, high):
+    """Philox4x32-10 of 64-bit keys and counters, arrays or numbers: [..., 4] words."""
+    import numpy as np
+    key, low, high = np.broadcast_arrays(*(np.asarray(x, np.uint64) for x in (key, low, high)))
+    word, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
+    k0, k1, c0, c1, c2, c3 = key & word, key >> shift, low & word, low >> shift, high & word, high >> shift
+    for _ in range(10):
+        p0, p1 = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
+        c0, c1, c2, c3 = (p1 >> shift) ^ c1 ^ k0, p1 & word, (p0 >> shift) ^ c3 ^ k1, p0 & word
+        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & word, (k1 + np.uint64(0xBB67AE85)) & word
+    return np.stack([c0, c1, c2, c3], -1)
+
+
+def drop_as_ours(model, order, share=DROPOUT["dropout"], seed=DROPOUT["dropout_seed"]):
+    """PEFT's dropout modules with the masks of src/ops/dropout/dropout.h. order: (step, sample) of each forward pass to come."""
+    import numpy as np
+    import torch
+    now, order = [], iter(order)
+
+    class Mask(torch.nn.Module):
+        def __init__(self, stream):
+            super().__init__()
+            self.stream = stream
+
+        def forward(self, x):
+            step, item = now
+            r = philox(seed, item << 32 | np.arange(x.shape[-2], dtype=np.uint64), step << 32 | self.stream)
+            row = r[:, 1] << np.uint64(32) | r[:, 0]
+            words = philox(row[:, None], np.arange((x.shape[-1] + 3) // 4, dtype=np.uint64)[None], 0)
+            words = words.reshape(len(row), -1)[:, :x.shape[-1]]
+            keep = (words >> np.uint64(8)).astype(np.float64) * 2.0**-24 >= np.float32(share)
+            return x * torch.from_numpy(keep.astype(np.float32)) / (1 - share)
+
+    layers = [m for m in model.modules() if hasattr(m, "lora_dropout") and len(m.lora_dropout)]
+    for i, layer in enumerate(layers):
+        layer.lora_dropout["default"] = Mask(2 * i) # a layer's A and B are neighbours among the parameters
+    model.register_forward_pre_hook(lambda *_: now.__setitem__(slice(None), next(order)))
+    return model
+
+
+def drawn(data, n_samples):
+    """(step, sample) of each forward pass over batches()."""
+    at = 0
+    for step, batch in enumerate(data):
+        for _ in batch:
+            yield step, at % n_samples
+            at += 1
+
+
 def nll(model, ids, learn):
     """Sum over the learned tokens."""
     import torch
@@ -101,7 +152,7 @@ def steps(model, data, opts, factor=lambda step: 1.0):
 def folders(case, work):
     """The case's model and adapter (None: all weights are trained)."""
     model = formula.save(pathlib.Path(work) / "model", **CASES[case])
-    adapter = formula.save_adapter(pathlib.Path(work) / "adapter", R, ALPHA) if case.endswith("lora") else None
+    adapter = formula.save_adapter(pathlib.Path(work) / "adapter", R, ALPHA) if not case.endswith("full") else None
     return model, adapter
 
 
@@ -122,15 +173,19 @@ def main():
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     recipe = {"made by": "tools/golden/gradients.py", "torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__,
               "seed": 1, "rows": "tests/parity/train_rows.jsonl", "opts": OPTS, "r": R, "alpha": ALPHA}
-    for case in CASES:
+    for case in sys.argv[1:] or CASES:
         with tempfile.TemporaryDirectory() as work:
             folder, adapter = folders(case, work)
             data = batches(transformers.AutoTokenizer.from_pretrained(folder))
             losses, norms = [], []
-            for step, loss, norm, grads in steps(load(folder, adapter), data, OPTS):
+            model = load(folder, adapter)
+            if case.endswith("dropout"):
+                drop_as_ours(model, drawn(data, len(ROWS.read_text().splitlines())))
+            for step, loss, norm, grads in steps(model, data, OPTS):
                 losses.append(loss), norms.append(norm)
                 first = {n: digest(g) for n, g in grads.items()} if grads else first
-        text = json.dumps({"recipe": recipe, "case": case, "loss": losses, "grad_norm": norms, "gradients": first})
+        more = DROPOUT if case.endswith("dropout") else {}
+        text = json.dumps({"recipe": recipe | more, "case": case, "loss": losses, "grad_norm": norms, "gradients": first})
         (ROOT / "tests" / "parity" / f"gradients_{case}.json").write_text(text.replace('"model.', '\n"model.').replace('"lm_head', '\n"lm_head') + "\n")
         print(case, len(text), "bytes; loss", losses[0], "->", losses[-1])
 

@@ -72,6 +72,9 @@ def run_case(args, case, work):
             "grads": pathlib.Path(work) / "grads.safetensors", **{k: golden.OPTS[v] for k, v in NAMES.items()}}
     if adapter:
         keys |= {"init": adapter, "save": pathlib.Path(work) / "trained"}
+    if case.endswith("dropout"):
+        keys |= {"dropout": golden.DROPOUT["dropout"], "seed": golden.DROPOUT["dropout_seed"]}
+        golden.drop_as_ours(model, golden.drawn(data, len(golden.ROWS.read_text().splitlines())))
     lines = train(args.build, **keys)
     n = check_samples(lines, data)
     ours = [x for x in lines if "step" in x]
@@ -83,6 +86,7 @@ def run_case(args, case, work):
     text = f"{case}: {n} samples, {len(grads or load_file(keys['grads']))} tensors, worst gradient {worst:.2e} ({where}), worst of {len(ours)} losses {worst_loss:.2e}"
     good = worst < 1e-4 and worst_loss < 1e-5
     if adapter:
+        model.eval()
         good &= check_loaded(golden.load(folder, str(keys["save"])), model, data, case)
     print(("ok   " if good else "FAIL ") + text, flush=True)
     return good

@@ -31,7 +31,6 @@ static const lmf_dialect_row rows[] = {
     { "peft_use_dora", .ignore = "false", .why = "LoRA is there" },
     { "peft_init_lora_weights", .ignore = "true", .why = "A is drawn at random and B is zero" },
     { "peft_layers_to_transform", .why = "all layers are adapted", .join = ',' },
-    { "lora_dropout", .ignore = "0|0.0", .why = "there is no dropout yet" },
     { "lora_target_linear", .field = "target-modules", .map = "true=all-linear", .ignore = "false" },
     { "lora_target_modules", .field = "target-modules", .join = ',' },
     { "lora_modules_to_save", .why = "only LoRA pairs are trained beside --method full", .join = ',' },

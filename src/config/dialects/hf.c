@@ -22,7 +22,7 @@ static const lmf_dialect_row rows[] = {
     { "use_dora", .ignore = "false", .why = "LoRA is there" },
     { "r", .field = "lora-r" },
     { "lora.alpha", .field = "lora-alpha" },
-    { "lora.dropout", .ignore = "0|0.0", .why = "there is no dropout yet" },
+    { "lora.dropout", .field = "lora-dropout" },
     { "target_modules", .field = "target-modules", .join = ',' },
     { "overwrite_output_dir", .field = "overwrite" },
     { "overwrite_cache", .ignore = "*" },
