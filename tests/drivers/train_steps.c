@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* train_steps KEY=VALUE ...: training step by step, for oracles. Keys: model, data, eval (rows), eval_at ("0,10,20"), steps, full, r,
  * alpha, dropout, targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle,
- * fast, recompute, threads, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1 under Hugging
- * Face names), save (adapter).
+ * fast, recompute, threads, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1 under
+ * Hugging Face names), save (adapter).
  * Prints JSON lines: {"sample", "line", "ids", "learn"} for all samples and, for the rows of eval, {"eval_sample", ...}; then
  * {"step", "loss", "grad_norm", "lr", "n_learn", "micro", "samples"} (of a group its number), with what the objective reports, a step and
  * {"eval_step", "eval_loss"} at eval_at. */
