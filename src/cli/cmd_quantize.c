@@ -131,8 +131,8 @@ static lmf_status print_json(lmf_cli *cli, const quantize_args *a, const lmf_com
         "output", lmf_json_string(a->output), "method", a->method, "type", a->type, "bytes", (json_int_t)c->n_bytes, "source_bytes",
         (json_int_t)r->source_bytes, "bits_per_weight", bits(c->n_bytes, c->model.n_params), "source_bits_per_weight",
         bits(r->source_bytes, c->model.n_params), "matrices", (json_int_t)c->n, "fallback_matrices", (json_int_t)c->n_fell,
-        "fallback_bytes", (json_int_t)c->fell_bytes, "planned_bytes", (json_int_t)(r->plan.packed_bytes + r->plan.working_bytes), "max_tensor_error", error,
-        "worst_tensor", role, "verified", r->written.verified, "measured", measured, "seconds", seconds));
+        "fallback_bytes", (json_int_t)c->fell_bytes, "planned_bytes", (json_int_t)(r->plan.packed_bytes + r->plan.working_bytes),
+        "max_tensor_error", error, "worst_tensor", role, "verified", r->written.verified, "measured", measured, "seconds", seconds));
 }
 
 static lmf_status print(lmf_cli *cli, const quantize_args *a, const lmf_compressed *c, const results *r, double seconds)
@@ -148,7 +148,8 @@ static lmf_status print(lmf_cli *cli, const quantize_args *a, const lmf_compress
         while (!c->items[i].fell)
             i++;
         fprintf(stderr, "%lld of %lld matrices have rows that are no whole %s blocks: %s became %s, for example; that costs %.1f MB "
-                "in all\n", (long long)c->n_fell, (long long)c->n, a->type, c->items[i].role, c->items[i].to->v.fmt->name, (double)c->fell_bytes / 1e6);
+                "in all\n", (long long)c->n_fell, (long long)c->n, a->type, c->items[i].role,
+                c->items[i].to->v.fmt->name, (double)c->fell_bytes / 1e6);
     }
     printf("%s: %.1f MB, %.2f bits a weight (%.1f MB, %.2f before); tensors off by at most %.2g (%s); opened again and compared\n",
            lmf_plain_text(a->output, name, sizeof name), (double)c->n_bytes / 1e6, bits(c->n_bytes, c->model.n_params),
