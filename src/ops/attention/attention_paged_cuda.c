@@ -93,15 +93,12 @@ static lmf_status decode(const paged *p, const lmf_worker *wk, int64_t n, int am
 }
 
 /* ---- on the matrix units: attention_paged_mma_cuda.cu ---- */
-/* Not offered until it is mended: batches that mix prompts with answers under way came out as NaN (`eval` of 8 rows on an H200, where
- * rope, kv_append and attention_paged_any gave right answers). Prompts alone and answers alone were right. */
-enum { MIXED_IS_RIGHT = 0 };
 enum { MMA_ROWS = 64, MMA_THREADS = 128, MMA_PAD = 8 };
 
 static bool mma_fits(const paged *p)
 {
     int C = p->attrs->head_size;
-    return MIXED_IS_RIGHT && p->attrs->compute == 1 && (C == 64 || C == 96 || C == 128) && p->rows > DECODE_ROWS && fits(p);
+    return p->attrs->compute == 1 && (C == 64 || C == 96 || C == 128) && p->rows > DECODE_ROWS && fits(p);
 }
 
 static lmf_status mma(const paged *p, const lmf_worker *wk)
@@ -241,8 +238,6 @@ static lmf_status rotary(const lmf_call *c, const lmf_worker *wk)
     return decode_fits(&p) ? decode(&p, wk, p.rows, 0) : plain(&p, wk);
 }
 
-static bool rotary_any_fits(const lmf_call *c, const lmf_device *dev) { return MIXED_IS_RIGHT && rotary_fits(c, dev); }
-
 static bool rotary_mma_fits(const lmf_call *c, const lmf_device *dev)
 {
     paged p = of_rotary(c);
@@ -260,6 +255,6 @@ LMF_CUDA_ROWS(attention_rotary) = {
     { .name = "attention_rotary_any_decode", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = rotary_decode_fits, .run = rotary_decode },
     { .name = "attention_rotary_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = rotary_mma_fits, .scratch = rotary_scratch,
       .run = rotary_mma },
-    { .name = "attention_rotary_any", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = rotary_any_fits, .scratch = rotary_scratch,
+    { .name = "attention_rotary_any", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = rotary_fits, .scratch = rotary_scratch,
       .run = rotary }, { 0 }
 };

@@ -171,7 +171,8 @@ static __device__ __forceinline__ void meet(softmax<H, Q> &a, const float4 (&x)[
 #pragma unroll
         for (int m = LANES / 2; m; m >>= 1)
             score += __shfl_xor_sync(0xffffffffu, score, m);
-        join<H, Q>(a, h, p.there ? scale * score : -INFINITY, p.there ? 1.0f : 0.0f, p.value);
+        if (p.there) /* where not, p holds anything, NaN too: no factor of 0 makes up for that */
+            join<H, Q>(a, h, scale * score, 1.0f, p.value);
     }
 }
 
