@@ -15,9 +15,10 @@ typedef struct lmf_answer_args {     /* flags of both commands; LMF_ANSWER_FLAGS
 /* Of a struct that holds lmf_answer_args as its member `answer`. */
 #define LMF_ANSWER_FLAG(type, member) (offsetof(type, answer) + offsetof(lmf_answer_args, member))
 #define LMF_ANSWER_FLAGS(type, usual_temperature) \
-    { "model", 'm', LMF_FLAG_STRING, LMF_ANSWER_FLAG(type, model), .required = true, .help = "GGUF file or Hugging Face folder" }, \
+    { "model", 'm', LMF_FLAG_STRING, LMF_ANSWER_FLAG(type, model), .required = true, .hub = LMF_HUB_MODEL, \
+      .help = "GGUF file, Hugging Face folder, or org/name of the hub" }, \
     { "system", 's', LMF_FLAG_STRING, LMF_ANSWER_FLAG(type, system), .help = "system message" }, \
-    { "adapter", 'a', LMF_FLAG_STRING, LMF_ANSWER_FLAG(type, adapter), .help = "LoRA adapter: a PEFT folder" }, \
+    { "adapter", 'a', LMF_FLAG_STRING, LMF_ANSWER_FLAG(type, adapter), .hub = LMF_HUB_ADAPTER, .help = "LoRA adapter: a PEFT folder" }, \
     { "max-tokens", 'n', LMF_FLAG_INT, LMF_ANSWER_FLAG(type, max_tokens), 1, 1 << 20, "256", .help = "tokens of an answer at most" }, \
     { "temperature", 't', LMF_FLAG_DOUBLE, LMF_ANSWER_FLAG(type, temperature), 0, 100, usual_temperature, \
       .help = "0: always the likeliest token" }, \

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "base/cpu.h"
 #include "cli/cli.h"
+#include "cli/download.h"
 #include "device/device.h"
 #include "registry/registry.h"
 
@@ -210,7 +211,9 @@ static int run_command(lmf_cli *cli, lmf_arena *a, lmf_cli_globals *globals, int
         s = show_version(cli);
     else if (!s) {
         code = EXIT_FAILED;
-        s = cmd->run(cli, args);
+        s = lmf__cli_bring(cli, a, cmd, args);
+        if (!s)
+            s = cmd->run(cli, args);
         if (s == LMF_E_CANCELLED && !lmf_error(ctx)[0])
             LMF_FAIL(ctx, s, "stopped");
     }

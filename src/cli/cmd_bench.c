@@ -17,8 +17,9 @@ enum { MAX_STREAMS = 256, MAX_KINDS = 16, MAX_RUNS = LMF_BENCH_MAX_RUNS };
 static const lmf_flag flags[] = {
     { "job", 0, LMF_FLAG_CHOICE, AT(job), .positional = true, .fallback = "answer", .choices = "answer|prefill|decode|train",
       .help = "what is timed: answer is prefill and decode; the flags from --batch-size on belong to train" },
-    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
-    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapter: a PEFT folder" },
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .hub = LMF_HUB_MODEL,
+        .help = "GGUF file, Hugging Face folder, or org/name of the hub" },
+    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .hub = LMF_HUB_ADAPTER, .help = "LoRA adapter: a PEFT folder" },
     { "prompts", 0, LMF_FLAG_INT, AT(prompts), 1, 1e6, "10", .help = "prompts a run: as many waves of N streams as fit, one at least" },
     { "runs", 'r', LMF_FLAG_INT, AT(runs), 1, MAX_RUNS, "3", .help = "runs; what is shown is their median" },
     { "prompt-tokens", 0, LMF_FLAG_INT, AT(prompt_tokens), 1, 1 << 20, "512", .help = "tokens of each prompt" },

@@ -15,9 +15,10 @@ typedef struct eval_args {
 
 #define AT(member) offsetof(eval_args, member)
 static const lmf_flag flags[] = {
-    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
-    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapter on top: a PEFT folder" },
-    { "data", 'd', LMF_FLAG_STRING, AT(data),
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .hub = LMF_HUB_MODEL,
+        .help = "GGUF file, Hugging Face folder, or org/name of the hub" },
+    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .hub = LMF_HUB_ADAPTER, .help = "LoRA adapter on top: a PEFT folder" },
+    { "data", 'd', LMF_FLAG_STRING, AT(data), .hub = LMF_HUB_DATA,
       .help = "test rows, JSON Lines or an array, also gzip; - is standard input: answers are made and judged" },
     LMF_BAD_ROWS_FLAG(AT(bad_rows)),
     LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),

@@ -12,8 +12,9 @@ typedef struct export_args {
 
 #define AT(member) offsetof(export_args, member)
 static const lmf_flag flags[] = {
-    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
-    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapter to merge: a PEFT folder" },
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .hub = LMF_HUB_MODEL,
+        .help = "GGUF file, Hugging Face folder, or org/name of the hub" },
+    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .hub = LMF_HUB_ADAPTER, .help = "LoRA adapter to merge: a PEFT folder" },
     { "output", 'o', LMF_FLAG_STRING, AT(output), .required = true, .help = "file (gguf) or folder (hf) to write" },
     { "format", 'f', LMF_FLAG_CHOICE, AT(format), .fallback = "gguf", .choices = "gguf|hf", .help = "gguf: one file for llama.cpp and others; hf: folder for transformers" },
     { "overwrite", 0, LMF_FLAG_BOOL, AT(overwrite), .help = "replace what an earlier export wrote, and nothing else" },

@@ -13,7 +13,7 @@
 typedef struct info_args { const char *model; } info_args;
 
 static const lmf_flag flags[] = {
-    { "model", 'm', LMF_FLAG_STRING, offsetof(info_args, model), .required = true, .positional = true, .help = "GGUF file, Hugging Face folder, or LoRA adapter folder" },
+    { "model", 'm', LMF_FLAG_STRING, offsetof(info_args, model), .required = true, .hub = LMF_HUB_MODEL, .positional = true, .help = "GGUF file, Hugging Face folder, LoRA adapter folder, or org/name of the hub" },
     { 0 }
 };
 

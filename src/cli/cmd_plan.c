@@ -17,9 +17,11 @@ typedef struct plan_args {
 
 #define AT(member) offsetof(plan_args, member)
 static const lmf_flag flags[] = {
-    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
-    { "data", 'd', LMF_FLAG_STRING, AT(data), .help = "the rows that will be trained on; or --rows" },
-    { "rows", 0, LMF_FLAG_INT, AT(rows), 0, 1 << 24, .fallback = "0", .help = "plan for that many rows of --seq-len tokens instead of a file" },
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .hub = LMF_HUB_MODEL,
+        .help = "GGUF file, Hugging Face folder, or org/name of the hub" },
+    { "data", 'd', LMF_FLAG_STRING, AT(data), .hub = LMF_HUB_DATA, .help = "the rows that will be trained on; or --rows" },
+    { "rows", 0, LMF_FLAG_INT, AT(rows), 0, 1 << 24, .fallback = "0", .help = "plan for that many rows of --seq-len tokens instead of "
+        "a file" },
     { "seq-len", 0, LMF_FLAG_INT, AT(seq_len), 2, 1 << 20, .fallback = "2048", .help = "longest row in tokens" },
     { "too-long", 0, LMF_FLAG_CHOICE, AT(too_long), .fallback = "error", .choices = "error|skip|truncate", .help = "rows over --seq-len" },
     { "batch-size", 'b', LMF_FLAG_INT, AT(batch_size), 1, 4096, .fallback = "4", .help = "rows a batch" },
@@ -38,7 +40,7 @@ static const lmf_flag flags[] = {
     { "serve", 0, LMF_FLAG_BOOL, AT(serve), .help = "plan for answering; with --data or --rows: for both in one process, the weights once" },
     { "context", 'c', LMF_FLAG_INT, AT(context), 0, 1 << 24, .fallback = "0", .help = "with --serve: tokens of a conversation; 0: the model's, at most 2048" },
     { "max-seqs", 0, LMF_FLAG_INT, AT(max_seqs), 1, 256, .fallback = "8", .help = "with --serve: conversations at once" },
-    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "with --serve: LoRA adapter" },
+    { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .hub = LMF_HUB_ADAPTER, .help = "with --serve: LoRA adapter" },
     { 0 }
 };
 

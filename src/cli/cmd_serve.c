@@ -13,7 +13,8 @@ typedef struct serve_args {
 
 #define AT(member) offsetof(serve_args, member)
 static const lmf_flag flags[] = {
-    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .hub = LMF_HUB_MODEL,
+        .help = "GGUF file, Hugging Face folder, or org/name of the hub" },
     { "name", 0, LMF_FLAG_STRING, AT(name), .help = "what clients call the model; its file's name if left out" },
     { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapters as models of their own: name=DIR, more behind commas" },
     { "host", 0, LMF_FLAG_STRING, AT(host), .fallback = "127.0.0.1",

@@ -17,6 +17,9 @@ enum { LMF_FLAG_MAX_CHOICES = 48, LMF_MAX_TEXTS = 32 };
 
 typedef enum lmf_flag_kind { LMF_FLAG_BOOL, LMF_FLAG_INT, LMF_FLAG_DOUBLE, LMF_FLAG_STRING, LMF_FLAG_CHOICE, LMF_FLAG_LIST } lmf_flag_kind;
 
+/* What a STRING or LIST that names a file or folder may also be: org/name of the Hugging Face hub (hub/hub.h), which the program brings. */
+typedef enum lmf_flag_hub { LMF_HUB_NONE, LMF_HUB_MODEL, LMF_HUB_ADAPTER, LMF_HUB_DATA } lmf_flag_hub;
+
 typedef struct lmf_texts { int64_t n; const char *item[LMF_MAX_TEXTS]; } lmf_texts; /* of a LIST */
 
 typedef struct lmf_flag {
@@ -34,6 +37,7 @@ typedef struct lmf_flag {
     const char   *as;          /* lmf_command.like: takes the place of its flag of this name, with its kind and member */
     bool          passing;     /* says how this once is run, not what is made: not part of a saved configuration */
     bool          line_only;   /* a flag that no file may hold */
+    lmf_flag_hub  hub;
     const char   *unit;        /* "tokens" */
     const char   *help;
     const char   *no_help;     /* BOOL that is on by default: what --no-name does */

@@ -7,14 +7,14 @@ const lmf_flag lmf_train_fields[] = {
       .help = "YAML or JSON file with settings, in these names, Axolotl's, or those of transformers and its relatives; flags win" },
     { "set", 0, LMF_FLAG_LIST, AT(set), .passing = true, .line_only = true,
       .help = "a.b=c: a setting of the file, replaced or added; may be given several times" },
-    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true,
-      .help = "GGUF file or Hugging Face folder; quantized bases are trained on as they are" },
-    { "data", 'd', LMF_FLAG_LIST, AT(data), .required = true,
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .hub = LMF_HUB_MODEL,
+      .help = "GGUF file, Hugging Face folder, or org/name of the hub; quantized bases are trained on as they are" },
+    { "data", 'd', LMF_FLAG_LIST, AT(data), .required = true, .hub = LMF_HUB_DATA,
       .help = "rows of messages, prompt and completion, text or segments, for pairs chosen and rejected; Alpaca and ShareGPT: JSON "
           "Lines, JSON, "
           "CSV, plain text, also gzip; - is standard input. Several may be given. PATH:KEY=VALUE,...: type=alpaca, file=csv, split=lines, "
           "weight=0.5, KEY=COLUMN (docs/TRAINING.md)" },
-    { "eval-data", 0, LMF_FLAG_LIST, AT(eval_data), .help = "rows whose loss is reported along the way; as --data" },
+    { "eval-data", 0, LMF_FLAG_LIST, AT(eval_data), .hub = LMF_HUB_DATA, .help = "rows whose loss is reported along the way; as --data" },
     { "val-set-size", 0, LMF_FLAG_DOUBLE, AT(val_set_size), 0, 1e9, .fallback = "0",
       .help = "rows of --data that are held out and measured instead: below 1 a share, from 1 on a number" },
     { "train-on", 0, LMF_FLAG_CHOICE, AT(train_on), .fallback = "answers", .choices = "answers|last|all",
@@ -66,7 +66,7 @@ const lmf_flag lmf_train_fields[] = {
       .help = "share of what LoRA pairs see that is zero in a training step, anew in each step" },
     { "rslora", 0, LMF_FLAG_BOOL, AT(rslora), .help = "scale alpha / sqrt(r) instead" },
     { "target-modules", 0, LMF_FLAG_STRING, AT(target_modules), .fallback = "all-linear", .help = "modules to adapt: q_proj,v_proj,..." },
-    { "init-adapter", 0, LMF_FLAG_STRING, AT(init_adapter), .help = "PEFT folder to start from" },
+    { "init-adapter", 0, LMF_FLAG_STRING, AT(init_adapter), .hub = LMF_HUB_ADAPTER, .help = "PEFT folder to start from" },
     { "seq-len", 0, LMF_FLAG_INT, AT(seq_len), 2, 1 << 20, .fallback = "2048", .unit = "tokens", .help = "longest row in tokens" },
     { "too-long", 0, LMF_FLAG_CHOICE, AT(too_long), .fallback = "error", .choices = "error|skip|truncate|split",
       .help = "rows over --seq-len; split: plain text in pieces" },
