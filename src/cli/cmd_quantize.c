@@ -16,7 +16,8 @@ typedef struct quantize_args {
 
 #define AT(member) offsetof(quantize_args, member)
 static const lmf_flag flags[] = {
-    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .help = "GGUF file or Hugging Face folder" },
+    { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .hub = LMF_HUB_MODEL,
+      .help = "GGUF file, Hugging Face folder, or org/name of the hub" },
     { "output", 'o', LMF_FLAG_STRING, AT(output), .required = true, .help = "GGUF file to write" },
     { "method", 0, LMF_FLAG_CHOICE, AT(method), .fallback = "rtn", .choices = "rtn", .help = "rtn: each weight to the nearest code" },
     { "text", 0, LMF_FLAG_STRING, AT(text), .help = "text to measure on: perplexity before and after, KL" },
