@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The program's own parsing, help, progress and signals over one command that has a flag of each kind; tests/cli talks to it. */
 #include "cli/cli.c"
+#include "cli/download.c"
 #include "cli/help.c"
 #include "cli/main.c"
 #include "cli/parse.c"
