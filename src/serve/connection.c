@@ -107,8 +107,10 @@ void lmf__reply_json(lmf_exchange *x, int status, json_t *body)
     free(text); /* allowed: jansson's own memory */
 }
 
-json_t *lmf__fault_json(const lmf_fault *f)
+json_t *lmf__fault_json(const lmf_exchange *x, const lmf_fault *f)
 {
+    if (x->endpoint && x->endpoint->fault)
+        return x->endpoint->fault(f);
     const char *type = f->status == 401 ? "authentication_error" : f->status == 429 ? "rate_limit_error" : f->status >= 500 ? "server_error"
                                                                                                                 : "invalid_request_error";
     return json_pack("{s:{s:o, s:s, s:s?, s:s?}}", "error", "message", lmf_json_string(f->message), "type", type, "param",
@@ -118,12 +120,13 @@ json_t *lmf__fault_json(const lmf_fault *f)
 void lmf__reply_fault(lmf_exchange *x, const lmf_fault *f)
 {
     x->retry_s = f->retry_s;
-    lmf__reply_json(x, f->status, lmf__fault_json(f));
+    lmf__reply_json(x, f->status, lmf__fault_json(x, f));
 }
 
-void lmf__stream_begin(lmf_exchange *x)
+void lmf__stream_begin(lmf_exchange *x, bool lines)
 {
-    head(x, 200, "text/event-stream; charset=utf-8");
+    head(x, 200, lines ? "application/x-ndjson" : "text/event-stream; charset=utf-8");
+    x->lines = lines;
     if (x->http->parser.http_minor == 0) { /* its end is the connection's */
         if (!x->connection->closes)
             evbuffer_add_printf(out(x), "Connection: close\r\n");
@@ -137,26 +140,31 @@ void lmf__stream_begin(lmf_exchange *x)
 
 static void put_chunk(lmf_exchange *x, const char *before, const char *text, size_t n)
 {
+    size_t n_after = x->lines ? 1 : 2;
     bool chunked = x->http->parser.http_minor > 0;
     if (evbuffer_get_length(out(x)) > OUTPUT_BYTES) { /* the client does not read; closed from the loop, not from under the caller */
         event_add(x->connection->deadline, &(struct timeval){ 0 });
         return;
     }
     if (chunked)
-        evbuffer_add_printf(out(x), "%zx\r\n", strlen(before) + n + 2);
+        evbuffer_add_printf(out(x), "%zx\r\n", strlen(before) + n + n_after);
     evbuffer_add(out(x), before, strlen(before));
     evbuffer_add(out(x), text, n);
-    evbuffer_add(out(x), "\n\n\r\n", chunked ? 4 : 2);
+    evbuffer_add(out(x), "\n\n", n_after);
+    if (chunked)
+        evbuffer_add(out(x), "\r\n", 2);
     if (x->connection->phase == LMF_PHASE_ANSWER)
         set_deadline(x->connection, LMF_PHASE_ANSWER);
 }
 
-void lmf__stream_event(lmf_exchange *x, json_t *body)
+void lmf__stream_event(lmf_exchange *x, const char *name, json_t *body)
 {
+    char before[96];
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
+    snprintf(before, sizeof before, "%s%s%sdata: ", name ? "event: " : "", name ? name : "", name ? "\n" : "");
     if (text)
-        put_chunk(x, "data: ", text, strlen(text));
+        put_chunk(x, x->lines ? "" : before, text, strlen(text));
     else
         x->connection->closes = true; /* without an end, so that the client sees that it is broken */
     free(text); /* allowed: jansson's own memory */
@@ -233,7 +241,8 @@ static void flushed(lmf_connection *c)
         return;
     }
     lmf_http_reset(&c->http);
-    c->exchange.streams = false;
+    c->exchange.streams = c->exchange.lines = false;
+    c->exchange.endpoint = NULL;
     c->exchange.tenant = NULL;
     c->exchange.retry_s = 0;
     set_deadline(c, LMF_PHASE_IDLE);
@@ -270,7 +279,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *p)
         set_deadline(c, LMF_PHASE_ANSWER);
         if (evbuffer_get_length(bufferevent_get_output(c->bev)) > OUTPUT_BYTES)
             lmf__connection_close(c);
-        else if (c->exchange.streams)
+        else if (c->exchange.streams && !c->exchange.lines)
             put_chunk(&c->exchange, ": ", "still here", 10);
         break;
     default:

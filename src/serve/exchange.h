@@ -19,14 +19,24 @@ typedef struct lmf_exchange {
     lmf_server     *server;
     lmf_connection *connection;
     const lmf_http *http;
+    const struct lmf_endpoint *endpoint; /* NULL: there is nothing at the path */
     struct lmf_tenant *tenant;        /* whose key came; never NULL in an endpoint that is not open */
     const char     *path_rest;        /* what follows path where the endpoint takes_rest */
-    bool            streams;
+    bool            streams, lines;   /* lines: of JSON, instead of events */
     const char     *policy;           /* Content-Security-Policy of this reply, or NULL */
     int             retry_s;          /* of a fault that is being replied */
     void          (*on_gone)(void *user); /* the client went away before the answer's end; x is not to be used any more */
     void           *user;
 } lmf_exchange;
+
+/* What is wrong with a request, before it is told. */
+typedef struct lmf_fault {
+    int         status;
+    int         retry_s;              /* 429 and 503: when to come again; 0: 1 */
+    char        param[64];            /* "": none */
+    const char *code;                 /* "model_not_found"; NULL: none */
+    char        message[768];
+} lmf_fault;
 
 struct lmf_param;
 typedef struct lmf_endpoint {
@@ -39,17 +49,10 @@ typedef struct lmf_endpoint {
     const char *type;                 /* of the answer; NULL: application/json */
     const struct lmf_param *const *params; /* tables of its body's members, NULL-ended; NULL: none */
     const char *members, *required;   /* further members, as the inside of a JSON schema's "properties"; names parted by blanks */
+    json_t   *(*fault)(const lmf_fault *f); /* how what is wrong is spelled; NULL: as OpenAI does */
 } lmf_endpoint;
 const lmf_endpoint *const *lmf__endpoints(void); /* generated, NULL-ended */
 
-/* What is wrong with a request, before it is told. */
-typedef struct lmf_fault {
-    int         status;
-    int         retry_s;              /* 429 and 503: when to come again; 0: 1 */
-    char        param[64];            /* "": none */
-    const char *code;                 /* "model_not_found"; NULL: none */
-    char        message[768];
-} lmf_fault;
 /* Always false. */
 bool lmf__refuse(lmf_fault *f, int status, const char *param, const char *code, const char *fmt, ...) LMF_PRINTF(5, 6);
 /* The same, with the sentence that ctx recorded last. */
@@ -58,9 +61,9 @@ bool lmf__refuse_status(lmf_fault *f, lmf_ctx *ctx, lmf_status s, const char *pa
 void lmf__reply_bytes(lmf_exchange *x, int status, const char *type, const char *text, size_t n);
 void lmf__reply_json(lmf_exchange *x, int status, json_t *body);  /* takes body; NULL: 500 */
 void lmf__reply_fault(lmf_exchange *x, const lmf_fault *f);
-void lmf__stream_begin(lmf_exchange *x);
-void lmf__stream_event(lmf_exchange *x, json_t *body);            /* takes body */
+void lmf__stream_begin(lmf_exchange *x, bool lines);              /* of server-sent events, or of JSON lines */
+void lmf__stream_event(lmf_exchange *x, const char *name, json_t *body); /* takes body; name: of the event, or NULL */
 void lmf__stream_end(lmf_exchange *x, bool done);                 /* done: with [DONE] */
-json_t *lmf__fault_json(const lmf_fault *f);
+json_t *lmf__fault_json(const lmf_exchange *x, const lmf_fault *f); /* as the exchange's endpoint spells it */
 
 #endif

@@ -61,6 +61,8 @@ void lmf__generation_destroy(lmf_generation *g)
         json_decref(c->tokens);
         json_decref(c->calls);
     }
+    if (g->shape->clear)
+        g->shape->clear(g);
     lmf_free(s->ctx, g->choice, (size_t)g->n_choices * sizeof *g->choice);
     if (g->counted)
         lmf__tenant_end(g->tenant);
@@ -84,7 +86,7 @@ bool lmf__generation_add_prompt(lmf_generation *g, const int32_t *tok, size_t n,
     if (n == 0)
         return lmf__refuse(f, 400, "prompt", NULL, "the prompt is empty");
     if (n >= (size_t)context)
-        return lmf__refuse(f, 400, g->shape->greeting ? "messages" : "prompt", "context_length_exceeded",
+        return lmf__refuse(f, 400, g->shape->thought ? "messages" : "prompt", "context_length_exceeded",
                            "the prompt has %zu tokens, and an answer needs one at least; the context holds %d", n, context);
     if (g->n_parts == LMF_MAX_PROMPTS)
         return lmf__refuse(f, 400, "prompt", NULL, "there are more than %d prompts", LMF_MAX_PROMPTS);
@@ -224,36 +226,29 @@ static void on_gone(void *user)
 
 /* ---- the reply ---- */
 
-static json_t *usage(const lmf_generation *g)
+lmf_usage lmf__generation_usage(const lmf_generation *g)
 {
-    json_int_t prompt = 0, answer = 0, cached = 0, thought = 0;
+    lmf_usage u = { 0 };
     for (int32_t i = 0; i < g->n_parts; i++) {
-        prompt += g->part[i].n_prompt;
-        cached += g->part[i].n_cached;
+        u.prompt += g->part[i].n_prompt;
+        u.cached += g->part[i].n_cached;
     }
     for (int32_t i = 0; i < g->n_choices; i++) {
-        answer += g->choice[i].n_tok;
-        thought += g->choice[i].n_thought_tok;
+        u.answer += g->choice[i].n_tok;
+        u.thought += g->choice[i].n_thought_tok;
     }
-    return json_pack("{s:I, s:I, s:I, s:{s:i}, s:{s:i}}", "prompt_tokens", prompt, "completion_tokens", answer, "total_tokens",
-        prompt + answer,
-                     "prompt_tokens_details", "cached_tokens", (int)cached, "completion_tokens_details", "reasoning_tokens", (int)thought);
+    return u;
 }
 
-/* Takes choices. */
-static json_t *envelope(const lmf_generation *g, const char *object, json_t *choices)
+const char *lmf__candidate_text(const lmf_candidate *c, size_t *n)
 {
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o}", "id", g->id, "object", object, "created", (json_int_t)g->created, "model",
-        g->r.model,
-                     "system_fingerprint", "lmfast-" LMF_VERSION, "choices", choices);
-}
-
-static void send_piece(lmf_generation *g, json_t *piece)
-{
-    json_t *j = envelope(g, g->shape->chunk_object, piece ? json_pack("[o]", piece) : json_array());
-    if (g->r.include_usage && j)
-        json_object_set_new(j, "usage", piece ? json_null() : usage(g));
-    lmf__stream_event(g->x, j);
+    const char *text = lmf_buf_str(&c->text);
+    *n = c->calls ? c->call_begin : c->stream.n_out;
+    while (c->calls && *n && strchr(" \n\r\t", text[*n - 1]))
+        --*n;
+    while (c->thought_once && *n && strchr(" \n\r\t", *text))
+        text++, --*n;
+    return text;
 }
 
 /* The reply is complete, or has failed; events that still come find nobody. */
@@ -267,24 +262,15 @@ static void leave(lmf_generation *g)
 static void complete(lmf_generation *g)
 {
     lmf_exchange *x = g->x;
+    const lmf_shape *shape = g->shape;
     if (g->r.stream) {
-        if (g->r.include_usage)
-            send_piece(g, NULL);
+        if (shape->end)
+            shape->end(g);
         leave(g);
-        lmf__stream_end(x, true);
+        lmf__stream_end(x, shape->done_mark);
         return;
     }
-    json_t *choices = json_array();
-    for (int32_t i = 0; i < g->n_choices; i++)
-        if (json_array_append_new(choices, g->shape->whole(&g->choice[i]))) {
-            json_decref(choices);
-            choices = NULL; /* 500 */
-        }
-    json_t *j = choices ? envelope(g, g->shape->object, choices) : NULL;
-    if (j && json_object_set_new(j, "usage", usage(g))) {
-        json_decref(j);
-        j = NULL;
-    }
+    json_t *j = shape->reply(g);
     leave(g);
     lmf__reply_json(x, 200, j);
 }
@@ -294,13 +280,15 @@ static void fail(lmf_generation *g, int status, const char *why)
     lmf_exchange *x = g->x;
     lmf_fault f;
     lmf__refuse(&f, status, NULL, NULL, "%s", why);
+    if (x->streams && g->shape->broken)
+        g->shape->broken(g, &f);
+    else if (x->streams)
+        lmf__stream_event(x, NULL, lmf__fault_json(x, &f));
     leave(g);
-    if (x->streams) {
-        lmf__stream_event(x, lmf__fault_json(&f));
+    if (x->streams)
         lmf__stream_end(x, false);
-    } else {
+    else
         lmf__reply_fault(x, &f);
-    }
 }
 
 /* ---- tokens ---- */
@@ -349,7 +337,7 @@ static void show(lmf_candidate *c, size_t n)
         json_decref(logprobs);
     }
     if (g->r.stream)
-        send_piece(g, g->shape->piece(c, lmf_buf_str(&c->text) + c->n_shown, n - c->n_shown, logprobs, NULL));
+        g->shape->piece(c, lmf_buf_str(&c->text) + c->n_shown, n - c->n_shown, logprobs);
     c->n_shown = n;
 }
 
@@ -364,23 +352,25 @@ static void show_thought(lmf_candidate *c)
     lmf_generation *g = c->g;
     size_t n = c->thoughts.n_out;
     if (g->r.stream && n > c->n_thought)
-        send_piece(g, g->shape->thought(c, lmf_buf_str(&c->thought) + c->n_thought, n - c->n_thought));
+        g->shape->thought(c, lmf_buf_str(&c->thought) + c->n_thought, n - c->n_thought);
     c->n_thought = n;
 }
 
-/* Calls as they come, from the mark at begin on; without a stream all at the end, for the message. False: it only looked like calls. */
+/* Calls as they come, from the mark at begin on; without a stream, or where they come whole, all at the end. False: it only looked like
+ * calls. */
 static bool show_calls(lmf_candidate *c, size_t begin)
 {
     lmf_generation *g = c->g;
     const lmf_tool_form *form = &g->server->tool_form;
     lmf_tool_scan *scan = &c->scan;
+    bool streams = g->r.stream && g->shape->call;
     lmf_tool_piece p;
     json_t *list = json_array();
     if (scan->phase == LMF_SCAN_OPEN)
         scan->at = begin;
     while (lmf_tool_scan_next(scan, form, lmf_buf_str(&c->text), c->stream.n_out, &p)) {
-        if (g->r.stream)
-            send_piece(g, g->shape->call(c, &p));
+        if (streams)
+            g->shape->call(c, &p);
         else if (p.name)
             json_array_append_new(list, json_pack("{s:o}", "name", p.name));
         else
@@ -394,7 +384,7 @@ static bool show_calls(lmf_candidate *c, size_t begin)
         return true;
     }
     json_decref(list);
-    return g->r.stream && (!c->finish || scan->n_calls);
+    return streams && (!c->finish || scan->n_calls);
 }
 
 /* What is certain of the text; all of it with a finish. */
@@ -403,7 +393,7 @@ static void show_certain(lmf_candidate *c)
     lmf_generation *g = c->g;
     size_t n = c->stream.n_out, begin = n;
     if (g->r.stream && !c->greeted && g->shape->greeting)
-        send_piece(g, g->shape->greeting(c));
+        g->shape->greeting(c);
     c->greeted = true;
     show_thought(c);
     if (c->n_shown < n_skipped(c))
@@ -413,7 +403,7 @@ static void show_certain(lmf_candidate *c)
     if (begin < n && !c->finish && n - begin >= strlen(g->server->tool_form.open))
         c->stream.n_stops = 0; /* stop texts end text; a call has its own end */
     show(c, begin);
-    if (begin < n && (g->r.stream || c->finish) && !show_calls(c, begin))
+    if (begin < n && ((g->r.stream && g->shape->call) || c->finish) && !show_calls(c, begin))
         show(c, n);
     if (!c->finish)
         return;
@@ -421,7 +411,7 @@ static void show_certain(lmf_candidate *c)
     if (c->tokens && rest)
         json_array_extend(c->tokens, rest);
     if (g->r.stream)
-        send_piece(g, g->shape->piece(c, NULL, 0, json_array_size(rest) ? json_incref(rest) : NULL, c->finish));
+        g->shape->finish(c, json_array_size(rest) ? json_incref(rest) : NULL);
     json_decref(rest);
     g->n_open--;
 }
@@ -499,6 +489,7 @@ static lmf_status take_token(lmf_candidate *c, const lmf_job_event *ev)
         lmf_server *s = c->g->server;
         int64_t now = lmf__now_us();
         lmf_histogram_add(c->last_us ? &s->next_token : &s->first_token, now - (c->last_us ? c->last_us : c->g->begun_us));
+        c->first_us = c->first_us ? c->first_us : now;
         c->last_us = now;
         c->n_tok++;
         s->n_answer_tok++;
@@ -534,7 +525,7 @@ void lmf__generation_take(lmf_part *part, const lmf_job_event *ev)
         bool over = ev->failure || ev->token.finish == LMF_FINISH_CANCELLED;
         lmf_status status = over ? LMF_OK : take_token(c, ev);
         if (!over && !status && g->r.stream && !g->x->streams)
-            lmf__stream_begin(g->x);
+            lmf__stream_begin(g->x, g->shape->lines);
         if (over)
             fail(g, !ev->failure ? 503 : ev->failure == LMF_E_LIMIT || ev->failure == LMF_E_ARG ? 400 : 500,
                  ev->failure ? ev->why : "the server is going down"); /* 400: the form that was asked for can't be followed on */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* generation: one request's answers while they are written, and the reply that they become: one JSON object, or a stream of them. An
- * endpoint gives the shape and the prompts.
+ * endpoint gives the shape, the prompts, and its body in the form of serve/request.h.
  *
  *     lmf_generation *g = lmf__generation_create(x, &shape, body, &fault);       // reads the shared members of the body
  *     bool good = g && lmf__generation_add_prompt(g, ids, n, &fault) && lmf__generation_start(g, &fault);
@@ -33,22 +33,28 @@ typedef struct lmf_candidate {
     bool            thinks, thought_once; /* it does now; white space that the answer begins with is left out then */
     int32_t         n_tok;           /* written, the ending one included */
     int64_t         n_told;          /* characters of tokens whose logprobs were told */
-    int64_t         last_us;         /* when its last token came; 0: none has */
+    int64_t         first_us, last_us; /* when its first token came, and its last; 0: none has */
     bool            greeted;
     const char     *finish;          /* NULL: it goes on */
     json_t         *pending, *tokens; /* logprobs not sent yet; all, without a stream. NULL: none are wanted */
     json_t         *calls;           /* [{"name", "arguments" as text}], empty where they were streamed; NULL: none */
     size_t          call_begin;      /* of the text that became calls */
+    int32_t         n_blocks, block; /* where an answer is made of blocks: those that were begun, what kind the open one is */
 } lmf_candidate;
 
-typedef struct lmf_shape {           /* how an endpoint spells its answers */
-    const char *id_prefix, *object, *chunk_object;
-    /* A choice in a stream: text and logprobs (taken, may be NULL), or the finish with none of both. */
-    json_t   *(*piece)(lmf_candidate *c, const char *text, size_t n, json_t *logprobs, const char *finish);
-    json_t   *(*thought)(lmf_candidate *c, const char *text, size_t n); /* a piece of what is thought; NULL: it is text like other */
-    json_t   *(*greeting)(lmf_candidate *c); /* the first piece of a choice; NULL: none */
-    json_t   *(*call)(lmf_candidate *c, lmf_tool_piece *p); /* a piece of a call in a stream; takes p->name. NULL: there are no tools */
-    json_t   *(*whole)(lmf_candidate *c);
+typedef struct lmf_shape {           /* how an endpoint spells its answers; without a stream only reply is called */
+    const char *id_prefix;
+    bool     lines;                  /* a stream is lines of JSON, not events */
+    json_t *(*reply)(lmf_generation *g); /* all of it */
+    void    (*greeting)(lmf_candidate *c); /* before the first piece of a choice; NULL: nothing */
+    void    (*piece)(lmf_candidate *c, const char *text, size_t n, json_t *logprobs); /* takes logprobs, which may be NULL */
+    void    (*thought)(lmf_candidate *c, const char *text, size_t n); /* what is thought; NULL: it is text like other */
+    void    (*call)(lmf_candidate *c, lmf_tool_piece *p); /* takes p->name. NULL: calls come whole, with the finish */
+    void    (*finish)(lmf_candidate *c, json_t *logprobs); /* takes logprobs: of what has no text of its own; or NULL */
+    void    (*end)(lmf_generation *g); /* behind the last choice's finish; NULL: nothing */
+    bool     done_mark;              /* [DONE] ends the stream */
+    void    (*broken)(lmf_generation *g, const lmf_fault *f); /* in a stream; NULL: the fault as an event */
+    void    (*clear)(lmf_generation *g); /* g->own; may be NULL */
 } lmf_shape;
 
 typedef struct lmf_part {
@@ -71,9 +77,10 @@ struct lmf_generation {
     lmf_compiled    *compiled;       /* what the answers follow, or NULL */
     char             id[64];
     int64_t          created, begun_us;
+    void            *own;            /* the endpoint's */
     lmf_part         part[LMF_MAX_PROMPTS];
     int32_t          n_parts, n_jobs; /* n_jobs: whose last event has not come */
-    lmf_candidate      *choice;         /* [n_choices] */
+    lmf_candidate   *choice;        /* [n_choices] */
     int32_t          n_choices, n_open;
 };
 
@@ -84,6 +91,10 @@ bool lmf__generation_start(lmf_generation *g, lmf_fault *f);
 void lmf__generation_refuse(lmf_exchange *x, lmf_generation *g, const lmf_fault *f); /* g may be NULL */
 void lmf__generation_take(lmf_part *part, const lmf_job_event *ev);
 void lmf__generation_destroy(lmf_generation *g);
+typedef struct lmf_usage { int64_t prompt, cached, answer, thought; } lmf_usage; /* tokens */
+lmf_usage lmf__generation_usage(const lmf_generation *g);
+/* The text of an answer before its calls, without white space that only parted it from them or from what was thought. */
+const char *lmf__candidate_text(const lmf_candidate *c, size_t *n);
 /* The body as an object; NULL and a 400. The caller's reference. */
 json_t *lmf__body_parse(lmf_exchange *x, lmf_fault *f);
 

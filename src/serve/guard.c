@@ -63,6 +63,9 @@ const char *lmf_guard_find_key(const lmf_http *h, lmf_fault *f)
     const char *given = lmf_http_header(h, "authorization");
     if (given && strncasecmp(given, "bearer ", 7) == 0 && lmf_http_header_count(h, "authorization") == 1)
         return given + 7 + strspn(given + 7, " ");
+    const char *plain = lmf_http_header(h, "x-api-key"); /* where Anthropic's clients send it */
+    if (!given && plain && lmf_http_header_count(h, "x-api-key") == 1)
+        return plain;
     lmf__refuse(f, 401, NULL, "invalid_api_key", "a key is needed: send it in the header Authorization, behind the word Bearer");
     return NULL;
 }

@@ -110,11 +110,8 @@ static bool read_bias(lmf_request *r, const lmf_server *s, const json_t *body, l
     return true;
 }
 
-/* Members that would change the answer and are not followed. */
-static bool refuse_unfollowed(const json_t *body, lmf_fault *f)
+bool lmf__request_refuse(const json_t *body, const char *const *names, lmf_fault *f)
 {
-    static const char *const names[] = { "functions", "function_call", "min_tokens", "audio", "prediction", "web_search_options", "suffix",
-                                         "prompt_logprobs", "logits_processors", "bad_words", "length_penalty", "use_beam_search", NULL };
     for (const char *const *name = names; *name; name++) {
         const json_t *v = json_object_get(body, *name);
         bool nothing = !v || json_is_null(v) || json_is_false(v) || (json_is_number(v) && json_number_value(v) == 0) ||
@@ -123,6 +120,13 @@ static bool refuse_unfollowed(const json_t *body, lmf_fault *f)
             return lmf__refuse(f, 400, *name, NULL, "%s is not supported by this server", *name);
     }
     return true;
+}
+
+static bool refuse_unfollowed(const json_t *body, lmf_fault *f)
+{
+    static const char *const names[] = { "functions", "function_call", "min_tokens", "audio", "prediction", "web_search_options", "suffix",
+                                         "prompt_logprobs", "logits_processors", "bad_words", "length_penalty", "use_beam_search", NULL };
+    return lmf__request_refuse(body, names, f);
 }
 
 /* One way of asking for a form; a second one is refused. */

@@ -8,7 +8,7 @@
 #include "serve/params.h"
 #include "serve/server.h"
 
-enum { LMF_REQUEST_MAX_STOPS = 4, LMF_REQUEST_STOP_BYTES = 256, LMF_REQUEST_MAX_N = 8,
+enum { LMF_REQUEST_MAX_STOPS = 16, LMF_REQUEST_STOP_BYTES = 256, LMF_REQUEST_MAX_N = 8,
        LMF_REQUEST_MAX_BIAS = 1024 };
 
 /* Which tokens one sequence may write, beside what the model would. The engine's mask function (lmf__rule_mask) asks `mask` first, if there
@@ -42,7 +42,7 @@ typedef struct lmf_request {
 
 extern const lmf_param lmf__request_params[]; /* numbers and flags that all endpoints share */
 #define LMF_REQUEST_MEMBERS \
-    "\"model\":{\"type\":[\"string\",\"null\"]},\"stop\":{\"type\":[\"string\",\"array\",\"null\"],\"maxItems\":4," \
+    "\"model\":{\"type\":[\"string\",\"null\"]},\"stop\":{\"type\":[\"string\",\"array\",\"null\"],\"maxItems\":16," \
     "\"minLength\":1,\"maxLength\":256,\"items\":{\"type\":\"string\",\"minLength\":1,\"maxLength\":256}}," \
     "\"stream_options\":{\"type\":[\"object\",\"null\"],\"properties\":{\"include_usage\":{\"type\":\"boolean\"}}}," \
     "\"logit_bias\":{\"type\":[\"object\",\"null\"],\"additionalProperties\":{\"type\":\"number\",\"minimum\":-100," \
@@ -58,6 +58,8 @@ void lmf__request_clear(lmf_request *r);
 bool lmf__request_read(lmf_request *r, const lmf_server *s, const json_t *body, lmf_fault *f);
 /* After the endpoint has read its members. */
 bool lmf__request_finish(lmf_request *r, lmf_fault *f);
+/* Members that would change the answer and are not followed; NULL-ended. Those that ask for nothing pass. */
+bool lmf__request_refuse(const json_t *body, const char *const *names, lmf_fault *f);
 lmf_gen_opts lmf__request_gen(const lmf_request *r, lmf_server *s);
 
 #endif

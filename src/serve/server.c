@@ -96,6 +96,7 @@ static bool find(lmf_exchange *x, const lmf_endpoint **out, lmf_fault *f)
     for (const lmf_endpoint *const *e = lmf__endpoints(); *e; e++) {
         if (!is_path(*e, path, n))
             continue;
+        x->endpoint = *e;
         if (strcmp((*e)->method, method) == 0) {
             x->path_rest = path + strlen((*e)->path);
             *out = *e;

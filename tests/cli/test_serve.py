@@ -271,6 +271,7 @@ def test_openapi(server, tmp_path):
         "maximum": 2}
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     run = subprocess.run([pathlib.Path(sys.executable).parent / "schemathesis", "run", server.url + "/openapi.json", "--phases", "fuzzing",
+        "--exclude-path-regex", "^/api/(pull|push|create|copy|delete)$",  # 501, which is a server's error to it
         "--max-examples", "6", "--seed", "1", "--checks", checks], capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0, run.stdout + run.stderr
 
@@ -342,7 +343,7 @@ NUMBERS = {"temperature": (-0.1, 2.1), "top_p": (-0.1, 1.1), "min_p": (-0.1, 1.1
            "repetition_penalty": (0, 101), "n": (0, 9), "max_tokens": (0, 1.5), "max_completion_tokens": (-1, 2**63), "top_k": (-2,
                1.5), "seed": (1.5, 2**63),
            "top_logprobs": (-1, 21), "best_of": (0, 2)}
-OTHERS = {"stream": ["yes", 1], "logprobs": [3, "x"], "stop": [1, ["a"] * 5, "", ["", "a"], ["x" * 257], [1]],
+OTHERS = {"stream": ["yes", 1], "logprobs": [3, "x"], "stop": [1, ["a"] * 17, "", ["", "a"], ["x" * 257], [1]],
     "logit_bias": [[], {"a": 1}, {"-1": 100}, {"1": 101}, {"9999": 100}, {"1": "5"}, {"1": 1, "01": 2}, {str(i): 1 for i in range(301)}],
           "response_format": ["json", {"type": "xml"}, {"type": "json_schema", "json_schema": {}}], "messages": [None, [], "hi",
               [1], [{"role": "king", "content": "x"}],
@@ -365,7 +366,8 @@ def test_every_parameter_at_its_edges(server):
     """Each number and flag that the description names, at and past both its ends and as what it is not: taken or a 400 that names it."""
     paths = server.ask("GET", "/openapi.json")[1]["paths"]
     fill = {CHAT: body(max_tokens=1), "/v1/completions": {"prompt": "x", "max_tokens": 1}, "/tokenize": {"prompt": "x"},
-        "/detokenize": {"tokens": [1]}}
+        "/detokenize": {"tokens": [1]}, "/v1/messages": body(max_tokens=1), "/api/chat": {**body(), "options": {"num_predict": 1}},
+        "/api/generate": {"model": "tiny", "prompt": "x", "options": {"num_predict": 1}}}
     n, taken = 0, {}
     for path, at in paths.items():
         form = at.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
@@ -381,7 +383,9 @@ def test_every_parameter_at_its_edges(server):
                 r, e = server.ask("POST", path, text)
                 n += 1
                 assert r.status in (200, 400), (path, name, v, e)
-                if r.status == 400:
+                if r.status == 400 and path.startswith(("/v1/messages", "/api")):
+                    assert re.search(f"{name}|max_tokens|top_logprobs|does not support thinking", str(e)), (path, name, v, e)
+                elif r.status == 400:
                     assert e["error"]["param"] in (name, "max_tokens", "stream_options", "best_of", "top_logprobs", "ignore_eos"), (path,
                         name, v, e)
                 taken[path, name] = taken.get((path, name), 0) + (r.status == 200)
@@ -396,7 +400,7 @@ def test_every_parameter_at_its_edges(server):
                 continue  # it goes with messages
             if name in paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]:
                 r, e = server.ask("POST", path, {**fill[path], name: v})
-                assert r.status == 400 and e["error"]["param"].startswith(name), (path, name, e)
+                assert r.status == 400 and name in str(e), (path, name, e)
 
 
 def test_forged_tokens(server):

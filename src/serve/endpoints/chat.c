@@ -3,12 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 #include "format/json.h"
-#include "serve/generation.h"
+#include "serve/choices.h"
 #include "serve/params.h"
 #include "serve/prompt.h"
 #include "serve/tools.h"
 
 /* ---- answers ---- */
+
+#define CHUNK "chat.completion.chunk"
 
 static json_t *logprobs_form(json_t *list) { return json_pack("{s:o, s:n}", "content", list, "refusal"); }
 
@@ -27,63 +29,62 @@ static json_t *calls_form(lmf_candidate *c)
     return out;
 }
 
+/* A piece of one choice's message; takes delta. */
+static void say(lmf_candidate *c, json_t *delta, json_t *logprobs, const char *finish)
+{
+    lmf__choices_send(c->g, CHUNK, json_pack("{s:i, s:o, s:o?, s:s?}", "index", c->index, "delta", delta, "logprobs",
+                                             logprobs ? logprobs_form(logprobs) : NULL, "finish_reason", finish));
+}
+
 /* A piece of a call: its name with its id, then its arguments. */
-static json_t *call(lmf_candidate *c, lmf_tool_piece *p)
+static void call(lmf_candidate *c, lmf_tool_piece *p)
 {
     char id[64];
     json_t *j;
     if (p->name) {
         lmf__server_id(c->g->server, "call_", id, sizeof id);
         j = json_pack("{s:i, s:s, s:s, s:{s:o, s:s}}", "index", p->i_call, "id", id, "type", "function", "function", "name", p->name,
-            "arguments",
-                      "");
+                      "arguments", "");
     } else {
         j = json_pack("{s:i, s:{s:o}}", "index", p->i_call, "function", "arguments", lmf_json_stringn(p->arguments, p->n));
     }
-    return json_pack("{s:i, s:{s:[o]}, s:n, s:n}", "index", c->index, "delta", "tool_calls", j, "logprobs", "finish_reason");
+    say(c, json_pack("{s:[o]}", "tool_calls", j), NULL, NULL);
 }
 
-static json_t *thought(lmf_candidate *c, const char *text, size_t n)
+static void thought(lmf_candidate *c, const char *text, size_t n)
 {
-    return json_pack("{s:i, s:{s:o}, s:n, s:n}", "index", c->index, "delta", "reasoning_content", lmf_json_stringn(text, n), "logprobs",
-                     "finish_reason");
+    say(c, json_pack("{s:o}", "reasoning_content", lmf_json_stringn(text, n)), NULL, NULL);
 }
 
-static json_t *greeting(lmf_candidate *c)
+static void greeting(lmf_candidate *c) { say(c, json_pack("{s:s, s:s}", "role", "assistant", "content", ""), NULL, NULL); }
+
+static void piece(lmf_candidate *c, const char *text, size_t n, json_t *logprobs)
 {
-    return json_pack("{s:i, s:{s:s, s:s}, s:n, s:n}", "index", c->index, "delta", "role", "assistant", "content", "", "logprobs",
-        "finish_reason");
+    say(c, json_pack("{s:o}", "content", lmf_json_stringn(text, n)), logprobs, NULL);
 }
 
-static json_t *piece(lmf_candidate *c, const char *text, size_t n, json_t *logprobs, const char *finish)
-{
-    json_t *delta = text ? json_pack("{s:o}", "content", lmf_json_stringn(text, n)) : json_object();
-    return json_pack("{s:i, s:o, s:o?, s:s?}", "index", c->index, "delta", delta, "logprobs", logprobs ? logprobs_form(logprobs) : NULL,
-        "finish_reason",
-                     finish);
-}
+static void finish(lmf_candidate *c, json_t *logprobs) { say(c, json_object(), logprobs, c->finish); }
+
+static void end(lmf_generation *g) { lmf__choices_send_usage(g, CHUNK); }
 
 static json_t *whole(lmf_candidate *c)
 {
-    size_t n = c->calls ? c->call_begin : c->stream.n_out;
-    const char *text = lmf_buf_str(&c->text);
-    while (c->calls && n && strchr(" \n\r\t", text[n - 1]))
-        n--;
-    while (c->thought_once && n && strchr(" \n\r\t", *text))
-        text++, n--;
-    json_t *message = json_pack("{s:s, s:o?, s:n}", "role", "assistant", "content", c->calls &&
-        n == 0 ? NULL : lmf_json_stringn(text, n),
+    size_t n;
+    const char *text = lmf__candidate_text(c, &n);
+    json_t *message = json_pack("{s:s, s:o?, s:n}", "role", "assistant", "content", c->calls && n == 0 ? NULL : lmf_json_stringn(text, n),
                                 "refusal");
     if (c->thought_once)
         json_object_set_new(message, "reasoning_content", lmf_json_stringn(lmf_buf_str(&c->thought), c->thoughts.n_out));
     if (c->calls)
         json_object_set_new(message, "tool_calls", calls_form(c));
     return json_pack("{s:i, s:o, s:o?, s:s}", "index", c->index, "message", message, "logprobs",
-        c->tokens ? logprobs_form(json_incref(c->tokens)) : NULL,
-                     "finish_reason", c->finish);
+                     c->tokens ? logprobs_form(json_incref(c->tokens)) : NULL, "finish_reason", c->finish);
 }
 
-static const lmf_shape shape = { "chatcmpl-", "chat.completion", "chat.completion.chunk", piece, thought, greeting, call, whole };
+static json_t *reply(lmf_generation *g) { return lmf__choices_reply(g, "chat.completion", whole); }
+
+static const lmf_shape shape = { .id_prefix = "chatcmpl-", .reply = reply, .greeting = greeting, .piece = piece, .thought = thought,
+                                 .call = call, .finish = finish, .end = end, .done_mark = true };
 
 /* ---- questions ---- */
 

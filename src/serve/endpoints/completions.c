@@ -2,7 +2,7 @@
 /* Plain text that goes on. Prompts: a text, a list of token ids, or a list of either. */
 #include <string.h>
 #include "format/json.h"
-#include "serve/generation.h"
+#include "serve/choices.h"
 #include "serve/params.h"
 #include "serve/prompt.h"
 
@@ -46,16 +46,27 @@ static json_t *spell(lmf_candidate *c, const char *text, size_t n, const json_t 
                      logprobs ? logprobs_form(c, logprobs) : NULL, "finish_reason", finish);
 }
 
-static json_t *piece(lmf_candidate *c, const char *text, size_t n, json_t *logprobs, const char *finish)
+#define OBJECT "text_completion"
+
+static void piece(lmf_candidate *c, const char *text, size_t n, json_t *logprobs)
 {
-    json_t *j = spell(c, text, n, logprobs, finish);
+    lmf__choices_send(c->g, OBJECT, spell(c, text, n, logprobs, NULL));
     json_decref(logprobs);
-    return j;
 }
+
+static void finish(lmf_candidate *c, json_t *logprobs)
+{
+    lmf__choices_send(c->g, OBJECT, spell(c, NULL, 0, logprobs, c->finish));
+    json_decref(logprobs);
+}
+
+static void end(lmf_generation *g) { lmf__choices_send_usage(g, OBJECT); }
 
 static json_t *whole(lmf_candidate *c) { return spell(c, lmf_buf_str(&c->text), c->stream.n_out, c->tokens, c->finish); }
 
-static const lmf_shape shape = { "cmpl-", "text_completion", "text_completion", piece, NULL, NULL, NULL, whole };
+static json_t *reply(lmf_generation *g) { return lmf__choices_reply(g, OBJECT, whole); }
+
+static const lmf_shape shape = { .id_prefix = "cmpl-", .reply = reply, .piece = piece, .finish = finish, .end = end, .done_mark = true };
 
 static const lmf_param own[] = { { "logprobs", LMF_PARAM_INT, offsetof(lmf_request, n_top), 0, LMF_JOB_MAX_TOP },
                                  { "echo", LMF_PARAM_BOOL, offsetof(lmf_request, echo), 0, 0 }, { 0 } };

@@ -43,7 +43,7 @@ static json_t *operation(const lmf_server *s, const lmf_endpoint *e)
     json_t *j = json_pack("{s:s, s:{s:{s:s, s:{s:{}}}, s:{s:s, s:{s:{s:{s:s}}}}}}", "summary", e->about, "responses", "200", "description",
                           "The answer", "content", e->type ? e->type : "application/json", "default", "description", "What was wrong",
                               "content",
-                          "application/json", "schema", "$ref", "#/components/schemas/Error");
+                          "application/json", "schema", "$ref", e->fault ? "#/components/schemas/AnyError" : "#/components/schemas/Error");
     if (posts)
         json_object_set_new(j, "requestBody", json_pack("{s:b, s:{s:{s:o}}}", "required", 1, "content", "application/json", "schema",
                                                         body_form(s->ctx, e)));
@@ -70,11 +70,13 @@ static void run(lmf_exchange *x)
             at = json_object_get(paths, path);
         json_object_set_new(at, method, operation(x->server, *e));
     }
-    lmf__reply_json(x, 200, json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:{s:{s:s, s:[s], s:{s:{s:s, s:[s, s]}}}}, s:{s:{s:s, s:s}}}}",
+    lmf__reply_json(x, 200, json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:{s:{s:s, s:[s], s:{s:{s:s, s:[s, s]}}}, s:{s:s, s:[s]}}, "
+                                      "s:{s:{s:s, s:s}}}}",
         "openapi", "3.1.0",
                                       "info", "title", "LMFast", "version", LMF_VERSION, "paths", paths, "components", "schemas", "Error",
                                           "type",
                                       "object", "required", "error", "properties", "error", "type", "object", "required", "message", "type",
+                                      "AnyError", "type", "object", "required", "error",
                                       "securitySchemes", "key", "type", "http", "scheme", "bearer"));
 }
 

@@ -38,4 +38,8 @@ static void run(lmf_exchange *x)
         lmf__reply_json(x, 200, json_pack("{s:s, s:s, s:s}", "name", "LMFast", "version", LMF_VERSION, "description", "/openapi.json"));
 }
 
+/* Whether a server is there. */
+static void probe(lmf_exchange *x) { lmf__reply_bytes(x, 200, "text/plain", "", 0); }
+
+const lmf_endpoint lmf_endpoint_probe = { "HEAD", "/", probe, "Whether a server is there", .open = true, .type = "text/plain" };
 const lmf_endpoint lmf_endpoint_page = { "GET", "/", run, "A page to chat on, where text/html is accepted", .open = true };
