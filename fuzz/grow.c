@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* grow: a fuzzing engine for machines without one (tools/fuzzpack.sh). Copies of the inputs are changed; one that reaches code or counts
  * that none reached before is kept, in memory and in --found, and is changed further. The compiler calls __sanitizer_cov_trace_pc in each
- * block (-fsanitize-coverage=trace-pc). An input lies at the end of a page before one that can't be touched. What crashes, or takes
- * longer than LIMIT seconds, is written to --crashes and ends the process.
+ * block (-fsanitize-coverage=trace-pc). An input lies at the end of a page before one that can't be touched, what follows its last byte
+ * in that page is poisoned. What crashes, or takes longer than LIMIT seconds (signal 14 in its name), is written to --crashes and ends
+ * the process with status 3; memory that was lost is looked for at the end, status 23.
  *
  *     NAME_fuzz --seconds N --seed N --found DIR --crashes DIR FILE|FOLDER ...      prints "NAME_fuzz N executions, N found"
  *
  * Rule: what runs in a signal handler calls nothing but open, write, snprintf and _exit. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -148,11 +151,13 @@ static PLAIN void add(const uint8_t *p, size_t n)
     s.pool[s.n_pool++] = (input){ own, n };
 }
 
-/* Puts n bytes where the page behind them can't be touched. */
+/* Makes room for n bytes where the page behind them can't be touched. */
 static PLAIN void place(size_t n)
 {
+    ASAN_UNPOISON_MEMORY_REGION(s.room, ROOM);
     s.n = n;
     s.at = s.room + ((ROOM - n) & ~(size_t)(ALIGN - 1));
+    ASAN_POISON_MEMORY_REGION(s.at + n, (size_t)(s.room + ROOM - s.at) - n);
 }
 
 static PLAIN void run_file(const char *path)
@@ -287,5 +292,7 @@ int main(int argc, char **argv)
     if (s.n_pool)
         grow();
     report();
+    if (__lsan_do_recoverable_leak_check())
+        return 23;
     return s.n_pool ? 0 : 2;
 }

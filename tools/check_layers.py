@@ -3,8 +3,9 @@
 """Includes point down only: a file includes headers of its own folder or of lower tiers, never of a folder beside it.
 
 Inside a folder each subfolder stands alone: it sees the headers that lie directly in its parent. Rooms of text/ see each other's one
-public header (text/x/x.h). So does x.c of an op, because gradients are made of other ops; its files of rows (x_cpu, x_bf16, x_cuda,
-x_onednn) see only their own."""
+public header (text/x/x.h). The rooms of device/ are for their own files and for rows: files of an op beside its contract and descriptor,
+and a format's unpack on a device (x.cuh). x.c of an op sees other ops, because gradients are made of them; its files of rows (x_cpu,
+x_bf16, x_cuda, x_onednn) see only their own. docs/ARCHITECTURE.md draws the folders of src/ with these tiers."""
 import re
 
 import tree
@@ -13,7 +14,7 @@ TIERS = ["base", "device text net sandbox", "graph guard verify", "quant format 
          "eval observe",
          "train compress merge export agent", "serve mcp", "deploy registry", "api", "cli"]
 TIER = {folder: i for i, row in enumerate(TIERS) for folder in row.split()}
-GENERATED = {"lmf_tables_hash.h"}
+GENERATED = {"lmf_tables_hash.h", "cuda_formats.h", "cuda_formats.cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 
 
@@ -39,13 +40,28 @@ def judge(path, target):
         return f"{path[0]} and {target[0]} are of one tier"
     if TIER[target[0]] > TIER[path[0]]:
         return f"{path[0]} (tier {TIER[path[0]]}) may not see {target[0]} (tier {TIER[target[0]]})"
+    if target[0] == "device" and len(target) > 2 and not (path[0] == "quant" and path[-1].endswith(".cuh")):
+        if path[0] != "ops" or path[-1] in (f"{path[1]}.h", f"{path[1]}.c"):
+            return f"device/{target[1]} is for rows"
     return None
+
+
+def drawn(root, faults):
+    """Section 2 of the contract has a line for each folder of src/, with its tier."""
+    page = root / "docs" / "ARCHITECTURE.md"
+    lines = dict(re.findall(r"^  (\w+)/ +t(\d+) ", tree.text(page) if page.is_file() else "", re.M))
+    there = {p.name for p in (root / "src").iterdir() if p.is_dir()} & set(TIER)
+    for folder in sorted(there | set(lines)):
+        if folder not in there:
+            faults.append(f"docs/ARCHITECTURE.md: section 2 has {folder}/, which is not in src/")
+        elif lines.get(folder) != str(TIER[folder]):
+            faults.append(f"docs/ARCHITECTURE.md: section 2 has no line for {folder}/ with t{TIER[folder]}")
 
 
 def main():
     args = tree.arguments(__doc__)
     faults, seen = [], 0
-    for path in tree.files(args.root, ".c", ".h", ".cu", under="src"):
+    for path in tree.files(args.root, ".c", ".h", ".cu", ".cuh", under="src"):
         if path.stem.endswith("_test"):
             continue  # tests may look anywhere
         seen += 1
@@ -60,6 +76,7 @@ def main():
             m = INCLUDE.match(line)
             if m and not m.group(1).startswith("lmfast/"):
                 faults.append(f"{path}:{number}: a public header includes {m.group(1)}")
+    drawn(args.root, faults)
     tree.finish("layers", faults, seen, "files")
 
 

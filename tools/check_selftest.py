@@ -11,6 +11,7 @@ import tree
 
 LINE = "/* SPDX-License-Identifier: Apache-2.0 */\n"
 CLEAN = {
+    "docs/ARCHITECTURE.md": "  base/  t0  a\n  ops/   t4  a\n  models/  t6  a\n  quant/  t3  a\n  cli/  t13  a\n",
     "src/base/ctx.h": LINE + "typedef struct lmf_ctx lmf_ctx;\n",
     "src/ops/add/add.h": LINE + '#include "base/ctx.h"\n',
     "src/ops/add/add.c": LINE + '#include "ops/add/add.h"\nextern int n;\nint f(void) { return n; }\nconst lmf_op lmf_op_add = { 0 };\n',
@@ -37,6 +38,11 @@ FAULTS = [
     ("layers", "src/text/chat/chat.c", '#include "text/template/value.h"\n', "text/chat may not see text/template"),
     ("layers", "src/ops/mul/mul_cuda.cu", '#include "ops/add/add.h"\n', "ops/mul may not see ops/add"),
     ("layers", "src/quant/q9/q9.c", '#include "quant/q8/q8.h"\n', "quant/q9 may not see quant/q8"),
+    ("layers", "src/graph/x.c", '#include "device/cpu/gemm.h"\n', "device/cpu is for rows"),
+    ("layers", "src/ops/add/add.c", '#include "device/cpu/gemm.h"\n', "device/cpu is for rows"),
+    ("layers", "src/quant/q9/q9.c", '#include "device/cuda/unpack.cuh"\n', "device/cuda is for rows"),
+    ("layers", "docs/ARCHITECTURE.md", "  base/  t0  a\n", "no line for cli/ with t13"),
+    ("layers", "docs/ARCHITECTURE.md", "  base/  t0  a\n  junk/  t0  a\n", "which is not in src/"),
     ("layers", "src/graph/x.h", '#include "plan.h"\n', "written from src/"),
     ("layers", "src/junk/x.h", '#include "base/ctx.h"\n', "junk/ has no tier"),
     ("layers", "include/lmfast/x.h", '#include "base/ctx.h"\n', "a public header includes"),

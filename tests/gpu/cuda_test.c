@@ -15,8 +15,7 @@
 #include "ops/matmul/matmul.h"
 #include "ops/rms_norm/rms_norm.h"
 #include "quant/q4_k/q4_k.h"
-#include "quant/q5_0/q5_0.h"
-#include "quant/q6_k/q6_k.h"
+#include "device/cuda/formats.h"
 #include "registry/registry.h"
 
 static int n_passed, n_failed; /* of this program: a test may count in globals */
@@ -278,9 +277,6 @@ static const row_case cases[] = {
     { "matmul", "matmul few q4_0", { { F(2, 576) }, T(LMF_Q4_0, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
     { "matmul", "matmul few q4_1", { { F(5, 576) }, T(LMF_Q4_1, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
     { "matmul", "matmul few q8_0", { { F(7, 576) }, T(LMF_Q8_0, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
-    { "matmul", "matmul few q5_0", { { F(7, 576) }, T(LMF_Q5_0, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
-    { "matmul", "matmul few q4_k", { { F(3, 768) }, T(LMF_Q4_K, 53, 768), { 0 } }, 3, &fast, false, 4e-6 },
-    { "matmul", "matmul q6_k", { { F(5, 512) }, T(LMF_Q6_K, 67, 512), { 0 } }, 3, &nt, false, 4e-6 },
     { "matmul", "matmul 9 rows, fast", { { F(9, 576) }, T(LMF_Q8_0, 53, 576), { 0 } }, 3, &fast, false, 4e-6 },
 };
 
@@ -304,6 +300,26 @@ static void run_case(lmf_device *dev, lmf_device *cpu, const row_case *c)
     lmf_free(ctx, captured, bytes);
     lmf_free(ctx, eager, bytes);
     job_close(&j);
+}
+
+/* Each format that kernels read (src/quant/NAME/NAME.cuh), unpacked and in few rows. */
+static void run_formats(lmf_device *dev, lmf_device *cpu)
+{
+    static const char *const names[] = {
+#define NAME(name, dtype) #name,
+        LMF_EACH_FORMAT(NAME)
+#undef NAME
+    };
+    char text[64];
+    for (size_t i = 0; i < 2 * (sizeof names / sizeof *names); i++) {
+        const lmf_format *f = lmf_format_find(dev->ctx, names[i / 2]);
+        snprintf(text, sizeof text, "matmul %s%s", i % 2 ? "few " : "", names[i / 2]);
+        row_case c = { "matmul", text, { { F(7, 768) }, { 0, 2, { 53, 768 }, 0 }, { 0 } }, 3, i % 2 ? &fast : &nt, false, 4e-6 };
+        if (check(f != NULL, text, "no such format in src/quant")) {
+            c.in[1].dtype = f->dtype;
+            run_case(dev, cpu, &c);
+        }
+    }
 }
 
 /* A row of y is the same however many rows there are (LMF_ROW_INVARIANT). */
@@ -528,6 +544,7 @@ int main(int argc, char **argv)
            lmf_plugin_at(ctx, 0)->version, 1e-9 * (double)free_bytes, 1e-9 * (double)total, 1e-6 * (double)dev->library_bytes);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         run_case(dev, cpu, &cases[i]);
+    run_formats(dev, cpu);
     invariance(dev);
     replays(dev);
     printf("rows, bits, replays: %d passed, %d failed; driver, context and kernels take %.1f MB\n", n_passed, n_failed, 1e-6 * (double)dev->library_bytes);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* linear: y = x W^T for more rows than one warp a column serves, on the matrix units: factors in bf16, sums in f32, W in any format and
  * unpacked on its way. Columns of y are the rows of a tile (m16n8k16), so that 8 rows of x fill one. Each lane holds the eights of its rows
- * of W as they lie (eights.cuh); which k stands where in a product is free, as long as x is laid out alike.
+ * of W as they lie (lmf_eight); which k stands where in a product is free, as long as x is laid out alike.
  *   split  a block has 16 columns and 8 NT rows; its warps share k, and x is read from memory as it is: for many small blocks
  *   wide   a block has 128 columns and 8 NT rows, a warp 16 of the columns; x goes through shared memory
  * C matrices of as many columns are done together. NORM: x is normed by rows: W or x is scaled by job.norm, the sums by what the squares of
@@ -10,7 +10,7 @@
  * From sm_80 on; before that lmf_mma does nothing, and no row calls it. */
 #ifndef LMF_DEVICE_CUDA_LINEAR_CUH
 #define LMF_DEVICE_CUDA_LINEAR_CUH
-#include "device/cuda/eights.cuh"
+#include "device/cuda/unpack.cuh"
 #include "device/cuda/linear_job.h"
 #include "device/cuda/mma.cuh"
 
@@ -151,7 +151,7 @@ template <int dtype, int NT, bool NORM>
 static __device__ __forceinline__ void lmf_wide_put(__nv_bfloat16 (*to)[LMF_WIDE_ROW], float (&square)[NT], const float4 (&v)[NT], const lmf_linear_job &j, int k0)
 {
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, k = k0 + 4 * lane, at = lane & 7;
-    bool halves = dtype == LMF_Q4_0 || dtype == LMF_Q4_1; /* an eight is four and the four 16 further on, else neighbours */
+    constexpr bool halves = lmf_eight_has_halves<dtype>;
     int step = halves ? at >> 2 : at & 1, q = halves ? at & 3 : at >> 1, slot = (lane >> 3) * 32 + step * 16 + 2 * q;
     float4 n = NORM && k < j.k ? *(const float4 *)(j.norm + k) : make_float4(1, 1, 1, 1);
 #pragma unroll

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* vocab: softmax over the rows of a large matrix w [V, D] on CUDA, for *_cuda.c files of loss heads; formulas and names as in
- * device/vocab.h. Rows that count are listed first; then, a chunk of them at a time: logits [rows, V], each row's log sum exp and
+ * device/cpu/vocab.h. Rows that count are listed first; then, a chunk of them at a time: logits [rows, V], each row's log sum exp and
  * what its logits become for the gradients, dx by parts of V, dw onto what the chunks before gave. A chunk past the list
  * costs its empty launches. On the matrix units the factors lie in bf16: w whole, once a call, x and the gradients of logits a chunk at a
  * time. The op's .cu includes device/cuda/vocab.cuh, so that its module has the kernels.
@@ -8,9 +8,9 @@
  * bf16 w once more in bf16, where it is not so stored. */
 #ifndef LMF_DEVICE_CUDA_VOCAB_H
 #define LMF_DEVICE_CUDA_VOCAB_H
-#include <string.h>
 #include "base/checked.h"
 #include "device/cuda/cuda.h"
+#include "device/cuda/formats.h"
 #include "device/cuda/vocab_job.h"
 
 enum { LMF_VOCAB_TILE = 64, LMF_VOCAB_PART = 2048, LMF_VOCAB_MOST_PARTS = 32, LMF_VOCAB_ROOM = 64 << 20 };
@@ -20,15 +20,12 @@ typedef struct lmf_vocab_format { const char *name, *logits, *sums, *round; } lm
 static inline const lmf_vocab_format *lmf_vocab_format_of(const lmf_format *f)
 {
     static const lmf_vocab_format all[] = {
-#define LMF__FORMAT(name) { name, "vocab_logits_" name, "vocab_sums_" name, "vocab_round_" name }
-        LMF__FORMAT("f32"), LMF__FORMAT("f16"), LMF__FORMAT("bf16"), LMF__FORMAT("f64"), LMF__FORMAT("q4_0"), LMF__FORMAT("q4_1"),
-        LMF__FORMAT("q5_0"), LMF__FORMAT("q8_0"), LMF__FORMAT("q4_k"), LMF__FORMAT("q6_k"),
-#undef LMF__FORMAT
+#define LMF__ROW(name, dtype) { #name, "vocab_logits_" #name, "vocab_sums_" #name, "vocab_round_" #name },
+        LMF_EACH_FORMAT(LMF__ROW)
+#undef LMF__ROW
     };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (strcmp(all[i].name, f->name) == 0)
-            return &all[i];
-    return NULL;
+    int i = LMF_CUDA_FORMAT(all, f);
+    return i < 0 ? NULL : &all[i];
 }
 
 /* x and w of a call lie so that the kernels can read them, whatever x's type. */

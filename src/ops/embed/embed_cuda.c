@@ -1,23 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/embed/embed.h"
 #include "device/cuda/cuda.h"
-#include "quant/q4_k/q4_k.h"
-#include "quant/q5_0/q5_0.h"
-#include "quant/q6_k/q6_k.h"
+#include "device/cuda/formats.h"
 
-static const struct { uint16_t dtype; const char *f32, *bf16; } kernels[] = {
-#define ROW(dtype, name) { dtype, "embed_fwd_" name, "embed_fwd_" name "_as_bf16" }
-    ROW(LMF_F32, "f32"), ROW(LMF_F16, "f16"), ROW(LMF_BF16, "bf16"), ROW(LMF_F64, "f64"), ROW(LMF_Q4_0, "q4_0"), ROW(LMF_Q4_1, "q4_1"),
-    ROW(LMF_Q5_0, "q5_0"), ROW(LMF_Q8_0, "q8_0"), ROW(LMF_Q4_K, "q4_k"), ROW(LMF_Q6_K, "q6_k"),
+static const struct { const char *name, *f32, *bf16; } kernels[] = {
+#define ROW(name, dtype) { #name, "embed_fwd_" #name, "embed_fwd_" #name "_as_bf16" },
+    LMF_EACH_FORMAT(ROW)
 #undef ROW
 };
 
 static const char *kernel(const lmf_call *c)
 {
-    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
-        if (kernels[i].dtype == c->in[1].dtype)
-            return c->out[0].dtype == LMF_BF16 ? kernels[i].bf16 : kernels[i].f32;
-    return NULL;
+    int i = LMF_CUDA_FORMAT(kernels, c->in[1].fmt);
+    return i < 0 ? NULL : c->out[0].dtype == LMF_BF16 ? kernels[i].bf16 : kernels[i].f32;
 }
 
 static bool fits(const lmf_call *c, const lmf_device *dev)

@@ -2,7 +2,7 @@
 /* Rule: phase 0 counts the rows (worker 0) and zeroes those that don't count (all), phase 1 takes rows, phase 2 dw.
  * Scratch: the list, then one room a worker. */
 #include "ops/head_logp/head_logp.h"
-#include "device/vocab.h"
+#include "device/cpu/vocab.h"
 
 static bool fits(const lmf_call *c, const lmf_device *dev)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* head_nll_rows: what head_nll's row files share; the products are those that device/vocab.h was told to use.
+/* head_nll_rows: what head_nll's row files share; the products are those that device/cpu/vocab.h was told to use.
  * Rule: phase 0 counts the rows (worker 0) and zeroes those that don't count (all), phase 1 takes rows, phase 2 dw and
  * the loss. Scratch: the list, each row's log sum exp, then one room a worker. */
 #ifndef LMF_OPS_HEAD_NLL_ROWS_H
 #define LMF_OPS_HEAD_NLL_ROWS_H
 #include "ops/head_nll/head_nll.h"
-#include "device/vocab.h"
+#include "device/cpu/vocab.h"
 
 static bool head_nll_fits(const lmf_call *c, const lmf_device *dev)
 {

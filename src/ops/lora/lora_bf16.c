@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: only for compute = 1. Both products are one pass over x and y (device/gemm_bf16.h). */
+/* Rule: only for compute = 1. Both products are one pass over x and y (device/cpu/gemm_bf16.h). */
 #include "device/device.h"
-#include "device/gemm_bf16.h"
+#include "device/cpu/gemm_bf16.h"
 #include "ops/lora/lora_gemm.h"
 
 static bool fits(const lmf_call *call, const lmf_device *dev)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: y's two products are split alike (device/gemm.h goes by m and n), so a worker adds to what it wrote itself. */
+/* Rule: y's two products are split alike (device/cpu/gemm.h goes by m and n), so a worker adds to what it wrote itself. */
 #include "device/device.h"
 #include "ops/lora/lora_gemm.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* lora_gemm: a call of lora as three products of device/gemm.h, for lora's row files. */
+/* lora_gemm: a call of lora as three products of device/cpu/gemm.h, for lora's row files. */
 #ifndef LMF_OPS_LORA_GEMM_H
 #define LMF_OPS_LORA_GEMM_H
-#include "device/gemm.h"
+#include "device/cpu/gemm.h"
 #include "ops/lora/lora.h"
 
 typedef struct lora_products { lmf_gemm u, y, low; } lora_products; /* u = x op(p); y = x op(w) + c; low: y += scale * u op(q) */

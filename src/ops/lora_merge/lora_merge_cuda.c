@@ -1,28 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/lora_merge/lora_merge.h"
 #include "device/cuda/cuda.h"
-#include "quant/q4_k/q4_k.h"
-#include "quant/q5_0/q5_0.h"
-#include "quant/q6_k/q6_k.h"
+#include "device/cuda/formats.h"
 
 enum { ROWS = 8, COLUMNS = 4, RANKS = 16, PIECE = 64, WARPS = 4, OWN = 4 }; /* lora_merge_cuda.cu */
 
-static const char *kernel(uint16_t dtype)
-{
-    switch (dtype) {
-    case LMF_F32: return "lora_merge_f32";
-    case LMF_F16: return "lora_merge_f16";
-    case LMF_BF16: return "lora_merge_bf16";
-    case LMF_F64: return "lora_merge_f64";
-    case LMF_Q4_0: return "lora_merge_q4_0";
-    case LMF_Q4_1: return "lora_merge_q4_1";
-    case LMF_Q5_0: return "lora_merge_q5_0";
-    case LMF_Q8_0: return "lora_merge_q8_0";
-    case LMF_Q4_K: return "lora_merge_q4_k";
-    case LMF_Q6_K: return "lora_merge_q6_k";
-    }
-    return NULL;
-}
+static const struct { const char *name, *kernel; } kernels[] = {
+#define ROW(name, dtype) { #name, "lora_merge_" #name },
+    LMF_EACH_FORMAT(ROW)
+#undef ROW
+};
 
 typedef struct sizes { int n, k, r; } sizes;
 static sizes sizes_of(const lmf_call *c) { return (sizes){ (int)c->in[0].dim[0], (int)c->in[0].dim[1], (int)c->in[1].dim[0] }; }
@@ -35,7 +22,12 @@ static bool small_and_dense(const lmf_call *c)
     return c->in[1].dim[0] <= 65535;
 }
 
-static bool fits(const lmf_call *c, const lmf_device *dev) { return (void)dev, kernel(c->in[0].dtype) && small_and_dense(c); }
+static bool fits(const lmf_call *c, const lmf_device *dev)
+{
+    (void)dev;
+    return LMF_CUDA_FORMAT(kernels, c->in[0].fmt) >= 0 && small_and_dense(c);
+}
+
 static bool bwd_fits(const lmf_call *c, const lmf_device *dev) { return (void)dev, small_and_dense(c); }
 
 static lmf_status run(const lmf_call *c, const lmf_worker *wk)
@@ -45,7 +37,7 @@ static lmf_status run(const lmf_call *c, const lmf_worker *wk)
     sizes s = sizes_of(c);
     int64_t w_bytes = (int64_t)lmf_format_bytes(w->fmt, s.k);
     int64_t threads = (int64_t)((s.n + ROWS - 1) / ROWS) * ((s.k + COLUMNS - 1) / COLUMNS);
-    return lmf_cuda_launch(wk, "lora_merge", kernel(w->dtype), lmf_cuda_blocks(threads, 128), 128, 0,
+    return lmf_cuda_launch(wk, "lora_merge", kernels[LMF_CUDA_FORMAT(kernels, w->fmt)].kernel, lmf_cuda_blocks(threads, 128), 128, 0,
                            LMF_CUDA_ARGS(&w->data, &c->in[1].data, &c->in[2].data, &c->out[0].data, &w_bytes, &s.n, &s.k, &s.r, &a->scale));
 }
 

@@ -2,7 +2,7 @@
 /* Rule: only for compute = 1, and for few rows of activations not at all, since there its promise is about bits. */
 #include "ops/matmul/matmul.h"
 #include "device/device.h"
-#include "device/gemm_bf16.h"
+#include "device/cpu/gemm_bf16.h"
 #include "ops/matmul/matmul_gemm.h"
 
 enum { FEW = 16 };

@@ -5,28 +5,19 @@
 #include "ops/matmul/matmul.h"
 #include "base/checked.h"
 #include "device/cuda/blas.h"
-#include "quant/q4_k/q4_k.h"
-#include "quant/q5_0/q5_0.h"
-#include "quant/q6_k/q6_k.h"
+#include "device/cuda/formats.h"
 
-static const struct { uint16_t dtype; const char *unpack, *round, *few_rows, *one, *eight; } formats[] = {
-#define NAMES(name) "matmul_unpack_" name, "matmul_round_" name, "matmul_fwd_" name "_few_rows"
-#define ROW(dtype, name) { dtype, NAMES(name), "matmul_few_" name "_1", "matmul_few_" name "_8" } /* read in words, too */
-    ROW(LMF_F32, "f32"), ROW(LMF_F16, "f16"), ROW(LMF_BF16, "bf16"), ROW(LMF_Q4_0, "q4_0"), ROW(LMF_Q4_1, "q4_1"), ROW(LMF_Q8_0, "q8_0"),
-    { LMF_F64, NAMES("f64"), NULL, NULL }, { LMF_Q5_0, NAMES("q5_0"), NULL, NULL }, { LMF_Q4_K, NAMES("q4_k"), NULL, NULL },
-    { LMF_Q6_K, NAMES("q6_k"), NULL, NULL },
+static const struct { const char *name, *unpack, *round, *few_rows; } formats[] = {
+#define ROW(name, dtype) { #name, "matmul_unpack_" #name, "matmul_round_" #name, "matmul_fwd_" #name "_few_rows" },
+    LMF_EACH_FORMAT(ROW)
 #undef ROW
-#undef NAMES
 };
-enum { N_FORMATS = sizeof formats / sizeof *formats, FEW = 8, TILE = 64 };
-
-static int format_index(uint16_t dtype)
-{
-    for (int i = 0; i < N_FORMATS; i++)
-        if (formats[i].dtype == dtype)
-            return i;
-    return -1;
-}
+static const struct { const char *name, *one, *eight; } eights[] = { /* matmul_few_cuda.cu */
+#define ROW(name, dtype) { #name, "matmul_few_" #name "_1", "matmul_few_" #name "_8" },
+    LMF_EACH_EIGHT(ROW)
+#undef ROW
+};
+enum { FEW = 8, TILE = 64 };
 
 static int64_t inner(const lmf_view *v) { return v->dim[v->n_dims - 1]; }
 static int64_t row_bytes(const lmf_view *v) { return lmf_cuda_row_stride(v) / v->fmt->block * v->fmt->block_bytes; }
@@ -48,7 +39,7 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
     (void)dev;
     for (int i = 0; i < 2; i++) {
         const lmf_view *v = &c->in[i];
-        if (format_index(v->dtype) < 0 || lmf_cuda_row_stride(v) < 0 || lmf_cuda_row_stride(v) % v->fmt->block ||
+        if (LMF_CUDA_FORMAT(formats, v->fmt) < 0 || lmf_cuda_row_stride(v) < 0 || lmf_cuda_row_stride(v) % v->fmt->block ||
             lmf_view_rows(v) > INT32_MAX || inner(v) > INT32_MAX / 2)
             return false;
     }
@@ -64,13 +55,13 @@ static bool few_fits(const lmf_call *c, const lmf_device *dev)
 /* b in whole words, eight elements a lane: matmul_few_cuda.cu. */
 static bool words_fit(const lmf_call *c, const lmf_device *dev)
 {
-    if (!few_fits(c, dev) || !formats[format_index(c->in[1].dtype)].one)
+    if (!few_fits(c, dev) || LMF_CUDA_FORMAT(eights, c->in[1].fmt) < 0)
         return false;
     const lmf_view *b = &c->in[1];
     sizes s = sizes_of(c);
-    int64_t word = b->fmt->block > 1 ? b->dtype == LMF_Q4_1 ? 4 : 2 : 16;
     /* parts of STATE begin anywhere */
-    return b->cls != LMF_STATE && c->in[0].cls != LMF_STATE && s.k % 8 == 0 && s.n <= INT32_MAX && row_bytes(b) % word == 0 &&
+    return b->cls != LMF_STATE && c->in[0].cls != LMF_STATE && s.k % 8 == 0 && s.n <= INT32_MAX &&
+           row_bytes(b) % lmf_cuda_word(b->fmt) == 0 &&
            lmf_cuda_row_stride(&c->in[0]) % 4 == 0;
 }
 
@@ -81,8 +72,8 @@ static lmf_status few_words(const lmf_call *c, const lmf_worker *wk)
     sizes s = sizes_of(c);
     const void *add = has_c(c) ? c->in[2].data : NULL;
     int64_t a_stride = lmf_cuda_row_stride(a), b_bytes = row_bytes(b);
-    int m = (int)s.m, n = (int)s.n, k = (int)s.k, i = format_index(b->dtype);
-    return lmf_cuda_launch(wk, "matmul_few", m == 1 ? formats[i].one : formats[i].eight, lmf_cuda_blocks(m ? n : 0, 4), 128, 0,
+    int m = (int)s.m, n = (int)s.n, k = (int)s.k, i = LMF_CUDA_FORMAT(eights, b->fmt);
+    return lmf_cuda_launch(wk, "matmul_few", m == 1 ? eights[i].one : eights[i].eight, lmf_cuda_blocks(m ? n : 0, 4), 128, 0,
                            LMF_CUDA_ARGS(&a->data, &b->data, &add, &c->out[0].data, &m, &n, &k, &a_stride, &b_bytes, &s.c_stride, &t->alpha));
 }
 
@@ -108,7 +99,7 @@ static lmf_status as_f32(const lmf_worker *wk, const lmf_view *v, void *dst, con
     int n = (int)inner(v);
     *data = dst;
     *stride = n;
-    return lmf_cuda_launch(wk, "matmul", formats[format_index(v->dtype)].unpack, lmf_cuda_blocks(lmf_view_rows(v), 1), 256, 0,
+    return lmf_cuda_launch(wk, "matmul", formats[LMF_CUDA_FORMAT(formats, v->fmt)].unpack, lmf_cuda_blocks(lmf_view_rows(v), 1), 256, 0,
                            LMF_CUDA_ARGS(&v->data, &dst, &bytes, &n));
 }
 
@@ -136,7 +127,7 @@ static lmf_status few_rows(const lmf_call *c, const lmf_worker *wk)
     const void *add = has_c(c) ? c->in[2].data : NULL;
     int64_t a_stride = lmf_cuda_row_stride(a), b_bytes = row_bytes(b);
     int m = (int)s.m, k = (int)s.k;
-    return lmf_cuda_launch(wk, "matmul", formats[format_index(b->dtype)].few_rows, lmf_cuda_blocks(m ? s.n : 0, 4), 128, 0,
+    return lmf_cuda_launch(wk, "matmul", formats[LMF_CUDA_FORMAT(formats, b->fmt)].few_rows, lmf_cuda_blocks(m ? s.n : 0, 4), 128, 0,
                            LMF_CUDA_ARGS(&a->data, &b->data, &add, &c->out[0].data, &m, &s.n, &k, &a_stride, &b_bytes, &s.c_stride, &t->alpha));
 }
 
@@ -205,7 +196,8 @@ static lmf_status blas(const lmf_call *c, const lmf_worker *wk)
         const void *dst = operand(c, i);
         int64_t bytes = row_bytes(v), rows = lmf_view_rows(v), n = inner(v);
         if (rounded_bytes(v))
-            LMF_TRY(lmf_cuda_launch(wk, "matmul", formats[format_index(v->dtype)].round, lmf_cuda_blocks(rows * (n / 8), 256), 256, 0,
+            LMF_TRY(lmf_cuda_launch(wk, "matmul", formats[LMF_CUDA_FORMAT(formats, v->fmt)].round,
+                                    lmf_cuda_blocks(rows * (n / 8), 256), 256, 0,
                                     LMF_CUDA_ARGS(&v->data, &dst, &bytes, &rows, &n)));
     }
     if (row_c_bytes(c)) {

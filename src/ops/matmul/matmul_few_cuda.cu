@@ -2,7 +2,7 @@
 /* Few rows of a (at most 8) times b [N, K]: what counts is how fast b is read. One warp owns a column of y and reads b once, eight
  * elements a lane with whole words. Rule: lane l meets the eights l, l + 32, ... and the lanes are summed in a fixed tree, so that a
  * row's bits do not depend on how many rows there are. */
-#include "device/cuda/eights.cuh"
+#include "device/cuda/unpack.cuh"
 
 template <int dtype, int M>
 static __device__ __forceinline__ void few(const float *a, const uint8_t *b, const float *c, float *y, int m, int n, int k,
@@ -42,8 +42,5 @@ static __device__ __forceinline__ void few(const float *a, const uint8_t *b, con
     {                                                                                                                \
         few<dtype, M>(a, b, c, y, m, n, k, a_stride, b_bytes, c_stride, alpha);                                      \
     }
-#define EACH(M)                                                                                                      \
-    FEW(f32, LMF_F32, M) FEW(f16, LMF_F16, M) FEW(bf16, LMF_BF16, M) FEW(q4_0, LMF_Q4_0, M) FEW(q4_1, LMF_Q4_1, M)   \
-    FEW(q8_0, LMF_Q8_0, M)
-EACH(1)
-EACH(8)
+#define EACH(name, dtype) FEW(name, dtype, 1) FEW(name, dtype, 8)
+LMF_EACH_EIGHT(EACH)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* matmul_gemm: a call of matmul as a product of device/gemm.h, for matmul's row files. */
+/* matmul_gemm: a call of matmul as a product of device/cpu/gemm.h, for matmul's row files. */
 #ifndef LMF_OPS_MATMUL_GEMM_H
 #define LMF_OPS_MATMUL_GEMM_H
-#include "device/gemm.h"
+#include "device/cpu/gemm.h"
 #include "ops/matmul/matmul.h"
 
 /* True if all rows are one stride apart, so that leading dims collapse. */

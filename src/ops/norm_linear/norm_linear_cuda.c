@@ -2,6 +2,7 @@
 /* Rule: matrices, norms and biases are read before the kernels in front have ended: none may be what a kernel writes. */
 #include "ops/norm_linear/norm_linear.h"
 #include "device/cuda/cuda.h"
+#include "device/cuda/formats.h"
 #include "device/cuda/linear_job.h"
 
 enum { FEW = 8, WARPS = 4, SPLIT_ROWS = 256, X = 0, W = 1, FIRST = 2 };
@@ -9,24 +10,14 @@ enum { LINEAR, SWIGLU, ADD, N_KINDS };
 enum { ONE, EIGHT, SPLIT_2, SPLIT_4, WIDE_8, N_SHAPES };                  /* kernels by rows */
 
 typedef struct names { const char *of[N_KINDS][N_SHAPES]; } names;
-static const struct { uint16_t dtype; int word; names kernel; } formats[] = {
+static const struct { const char *name; names kernel; } formats[] = {
 #define KIND(stem, name) { stem "_" name "_1", stem "_" name "_8", stem "_split_" name "_2", stem "_split_" name "_4", \
                            stem "_wide_" name "_8" }
-#define ROW(dtype, word, name) { dtype, word, { { KIND("norm_linear", name), KIND("norm_swiglu", name), KIND("linear_add", name) } } }
-    ROW(LMF_F32, 16, "f32"), ROW(LMF_F16, 16, "f16"), ROW(LMF_BF16, 16, "bf16"), ROW(LMF_Q4_0, 2, "q4_0"), ROW(LMF_Q4_1, 4, "q4_1"),
-    ROW(LMF_Q8_0, 2, "q8_0"),
+#define ROW(name, dtype) { #name, { { KIND("norm_linear", #name), KIND("norm_swiglu", #name), KIND("linear_add", #name) } } },
+    LMF_EACH_EIGHT(ROW)
 #undef ROW
 #undef KIND
 };
-enum { N_FORMATS = sizeof formats / sizeof *formats };
-
-static int format_index(uint16_t dtype)
-{
-    for (int i = 0; i < N_FORMATS; i++)
-        if (formats[i].dtype == dtype)
-            return i;
-    return -1;
-}
 
 static int64_t row_bytes(const lmf_view *v) { return (int64_t)lmf_format_bytes(v->fmt, v->dim[1]); }
 static bool is_fixed(const lmf_view *v) { return v->cls == LMF_WEIGHT || v->cls == LMF_INPUT || v->cls == LMF_CONST; }
@@ -35,9 +26,10 @@ static int n_matrices(int kind) { return kind == LINEAR ? 3 : kind == SWIGLU ? 2
 static bool fits(const lmf_call *c, int kind, int compute)
 {
     const lmf_view *x = &c->in[X];
-    int f = format_index(c->in[FIRST].dtype), n_m = n_matrices(kind);
+    const lmf_format *fmt = c->in[FIRST].fmt;
+    int n_m = n_matrices(kind);
     int64_t n = 0;
-    if (compute != 1 || f < 0 || x->dim[1] % 8 || x->dim[1] > INT32_MAX / 2)
+    if (compute != 1 || LMF_CUDA_FORMAT(formats, fmt) < 0 || x->dim[1] % 8 || x->dim[1] > INT32_MAX / 2)
         return false;
     for (int i = 0; i < c->n_in; i++) {
         const lmf_view *v = &c->in[i];
@@ -45,7 +37,7 @@ static bool fits(const lmf_call *c, int kind, int compute)
         if (!v->n_dims)
             continue;
         if (!lmf_view_is_dense(v) || (i >= W && !residual && !is_fixed(v)) ||
-            (matrix && (v->dtype != formats[f].dtype || row_bytes(v) % formats[f].word || v->dim[0] < 1)))
+            (matrix && (v->dtype != fmt->dtype || row_bytes(v) % lmf_cuda_word(fmt) || v->dim[0] < 1)))
             return false;
         n += matrix ? v->dim[0] : 0;
     }
@@ -88,7 +80,7 @@ static lmf_linear_job job_of(const lmf_call *c, int kind)
 
 static const char *name_of(const lmf_call *c, int kind, int shape)
 {
-    return formats[format_index(c->in[FIRST].dtype)].kernel.of[kind][shape];
+    return formats[LMF_CUDA_FORMAT(formats, c->in[FIRST].fmt)].kernel.of[kind][shape];
 }
 
 static lmf_status few(const lmf_call *c, const lmf_worker *wk, int kind)

@@ -4,7 +4,7 @@
  * it meets it, and scales its sum at the end.
  * Rule: lane l meets the eights l, l + 32, ... and the lanes are summed in a fixed tree, so that a row's bits do not depend on how many
  * rows there are. */
-#include "device/cuda/eights.cuh"
+#include "device/cuda/unpack.cuh"
 #include "device/cuda/linear_job.h"
 
 enum { WARPS = 4 };
@@ -147,8 +147,5 @@ template <int dtype, int M> static __device__ __forceinline__ void linear_add(co
     LMF_KERNEL_EARLY(norm_linear_##name##_##M)(lmf_linear_job j) { norm_linear<dtype, M>(j); }                  \
     LMF_KERNEL_EARLY(norm_swiglu_##name##_##M)(lmf_linear_job j) { norm_swiglu<dtype, M>(j); }                  \
     LMF_KERNEL_EARLY(linear_add_##name##_##M)(lmf_linear_job j) { linear_add<dtype, M>(j); }
-#define EACH(M)                                                                                                      \
-    ROWS(f32, LMF_F32, M) ROWS(f16, LMF_F16, M) ROWS(bf16, LMF_BF16, M) ROWS(q4_0, LMF_Q4_0, M)                      \
-    ROWS(q4_1, LMF_Q4_1, M) ROWS(q8_0, LMF_Q8_0, M)
-EACH(1)
-EACH(8)
+#define EACH(name, dtype) ROWS(name, dtype, 1) ROWS(name, dtype, 8)
+LMF_EACH_EIGHT(EACH)

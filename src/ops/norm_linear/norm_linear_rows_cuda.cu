@@ -12,9 +12,4 @@
     KERNEL(norm_swiglu_wide_##name##_##NT, LMF_WIDE_THREADS, (lmf_linear_wide_swiglu<dtype, NT>))                    \
     KERNEL(linear_add_wide_##name##_##NT, LMF_WIDE_THREADS, (lmf_linear_wide_parts<dtype, NT, false>))
 #define EACH(name, dtype) SPLIT(name, dtype, 2) SPLIT(name, dtype, 4) WIDE(name, dtype, 8)
-EACH(f32, LMF_F32)
-EACH(f16, LMF_F16)
-EACH(bf16, LMF_BF16)
-EACH(q4_0, LMF_Q4_0)
-EACH(q4_1, LMF_Q4_1)
-EACH(q8_0, LMF_Q8_0)
+LMF_EACH_EIGHT(EACH)

@@ -9,14 +9,14 @@
  *     dw_v   = scale * sum over t of u_t ([v = target_t] - p_tv) x_t
  * A row counts if its weight is not 0 and its target is in [0, V). The others cost nothing; their results are 0.
  *
- * Rule: a row's bits depend on that row and w alone: not on worker, chunk or neighbours (device/gemm.h, gemm_bf16.h). dw sums rows in
+ * Rule: a row's bits depend on that row and w alone: not on worker, chunk or neighbours (device/cpu/gemm.h, gemm_bf16.h). dw sums rows in
  * chunks of LMF_VOCAB_ROWS counted rows, in order. */
-#ifndef LMF_DEVICE_VOCAB_H
-#define LMF_DEVICE_VOCAB_H
+#ifndef LMF_DEVICE_CPU_VOCAB_H
+#define LMF_DEVICE_CPU_VOCAB_H
 #include "device/device.h"
-#include "device/gemm.h"
+#include "device/cpu/gemm.h"
 #ifdef LMF_VOCAB_BF16 /* defined by <op>_bf16.c: products with factors in bf16 */
-#include "device/gemm_bf16.h"
+#include "device/cpu/gemm_bf16.h"
 #endif
 
 enum { LMF_VOCAB_ROWS = 256, LMF_VOCAB_TILE = 384 };

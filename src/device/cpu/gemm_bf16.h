@@ -19,10 +19,10 @@
  * that it is still in the cache. Where a is one panel (gradients of thin matrices), b is packed chunk by chunk likewise.
  *
  * Rule: a y is one chain of sums over K in order: its bits depend on its row of a, its column of b and the set alone. */
-#ifndef LMF_DEVICE_GEMM_BF16_H
-#define LMF_DEVICE_GEMM_BF16_H
+#ifndef LMF_DEVICE_CPU_GEMM_BF16_H
+#define LMF_DEVICE_CPU_GEMM_BF16_H
 #include "base/half.h"
-#include "device/gemm.h"
+#include "device/cpu/gemm.h"
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Packing, partition and edges of the bf16 product, on every machine: the plain kernel stands in for the tiles. */
-#include "device/gemm_bf16.h"
+#include "device/cpu/gemm_bf16.h"
 #include "base/philox.h"
 #include "test.h"
 #include <math.h>

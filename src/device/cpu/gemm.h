@@ -11,8 +11,8 @@
  *
  * Rule: each y is one chain of fma over k in blocks of lmf_gemm_kc, blocks added in order. So its bits don't depend on
  * tile, worker, m or n, nor on how many rows there are; only on k and the ISA level. */
-#ifndef LMF_DEVICE_GEMM_H
-#define LMF_DEVICE_GEMM_H
+#ifndef LMF_DEVICE_CPU_GEMM_H
+#define LMF_DEVICE_CPU_GEMM_H
 #include "base/simd.h"
 #include "base/team.h"
 #include "device/kernel.h"
@@ -45,7 +45,7 @@ typedef struct lmf_gemm {
     float   alpha;
     const float *c; int64_t c_stride;
     float  *y; int64_t y_stride;
-    bool    turned;           /* y and c lie as [n, m]; of device/gemm_bf16.h alone */
+    bool    turned;           /* y and c lie as [n, m]; of device/cpu/gemm_bf16.h alone */
 } lmf_gemm;
 
 #define LMF__GEMM_INLINE static inline __attribute__((always_inline))
