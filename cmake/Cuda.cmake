@@ -162,7 +162,7 @@ set_property(SOURCE src/device/cuda/cuda_device_test.c APPEND PROPERTY COMPILE_D
 if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/tests/gpu/cuda_test.c AND NOT LMF_SAN)
   execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=libgomp.a OUTPUT_VARIABLE LMF_GOMP OUTPUT_STRIP_TRAILING_WHITESPACE)
   add_executable(test_cuda EXCLUDE_FROM_ALL tests/gpu/cuda_test.c $<TARGET_OBJECTS:lmf_objects> ${LMF_CPU_OBJECTS})
-  target_include_directories(test_cuda PRIVATE src include ${gen})
+  target_include_directories(test_cuda PRIVATE src include ${gen} ${gen}/cuda)
   target_compile_definitions(test_cuda PRIVATE ${LMF_DEFS} LMF_VERSION="${PROJECT_VERSION}")
   target_link_libraries(test_cuda PRIVATE -l:libjansson.a -l:libutf8proc.a -l:libcrypto.a -l:libz.a -l:libyaml.a ${LMF_GOMP} pthread dl m)
   set_target_properties(test_cuda PROPERTIES ENABLE_EXPORTS ON)

@@ -1,4 +1,4 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Which of 52 planted faults the tests see; the build that is given is not touched.
+# Which of the planted faults the tests see; the build that is given is not touched.
 exec "$(dirname "$0")/../plant.py"
