@@ -69,18 +69,19 @@ static lmf_status ref(const lmf_call *c)
     for (int64_t t = 0; t < T; t++)
         for (int h = 0; h < a->n_heads; h++) {
             int64_t first = first_key(&c->in[3], &c->in[4], t, a->window), hk = h / (a->n_heads / a->n_kv_heads);
-            double top = -INFINITY, sum = 0;
+            double top = -INFINITY, sum = 0, o[4096] = { 0 };
             for (int64_t u = first; u <= t; u++)
                 top = fmax(top, score(c, t, u, h));
             for (int64_t u = first; u <= t; u++)
                 sum += exp(score(c, t, u, h) - top);
             lmf_set(&c->out[1], t * a->n_heads + h, sum > 0 ? top + log(sum) : 0);
-            for (int i = 0; i < a->head_size; i++) {
-                double o = 0;
-                for (int64_t u = first; u <= t; u++)
-                    o += exp(score(c, t, u, h) - top) / sum * lmf_get(&c->in[2], u * kw + hk * a->head_size + i);
-                lmf_set(&c->out[0], t * qw + h * a->head_size + i, o);
+            for (int64_t u = first; u <= t; u++) {
+                double p = exp(score(c, t, u, h) - top) / sum;
+                for (int i = 0; i < a->head_size; i++)
+                    o[i] += p * lmf_get(&c->in[2], u * kw + hk * a->head_size + i);
             }
+            for (int i = 0; i < a->head_size; i++)
+                lmf_set(&c->out[0], t * qw + h * a->head_size + i, o[i]);
         }
     return LMF_OK;
 }
