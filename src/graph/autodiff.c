@@ -7,7 +7,7 @@
 
 typedef struct walk {
     lmf_graph   *g;
-    bool         recompute, copied;
+    bool         recompute, recompute_cheap, copied;
     int32_t      n_tensors;   /* of the forward pass */
     lmf_tensor **d;           /* gradient of each forward tensor, or NULL */
     lmf_tensor **again;       /* its recomputed copy, or NULL */
@@ -53,7 +53,9 @@ static lmf_tensor *recomputed(walk *w, lmf_tensor *t)
 {
     if (!t || t->index >= w->n_tensors || !t->node)
         return t;
-    if (!(t->node->op->flags & LMF_OP_AGAIN) && (!w->recompute || t->node->block == 0))
+    uint32_t flags = t->node->op->flags;
+    bool wanted = w->recompute || (w->recompute_cheap && flags & LMF_OP_CHEAP);
+    if (!(flags & LMF_OP_AGAIN) && (!wanted || t->node->block == 0))
         return t;
     for (int j = 0; j < t->node->n_out; j++)
         if (t->node->op->writes[j])
@@ -147,7 +149,7 @@ lmf_status lmf_graph_backward(lmf_graph *g, lmf_tensor *loss, lmf_tensor *d_loss
 {
     if (g->status || !loss || !d_loss)
         return g->status ? g->status : LMF_E_ARG;
-    walk w = { .g = g, .recompute = opts && opts->recompute, .n_tensors = g->n_tensors };
+    walk w = { .g = g, .recompute = opts && opts->recompute, .recompute_cheap = opts && opts->recompute_cheap, .n_tensors = g->n_tensors };
     int32_t n_forward = g->n_nodes;
     size_t bytes = 2 * (size_t)w.n_tensors * sizeof *w.d, use_bytes = 0;
     w.d = lmf_alloc(g->ctx, bytes);

@@ -55,9 +55,10 @@ typedef struct lmf_field {           /* one member of an attribute struct; the t
     double      lo, hi;              /* allowed range, inclusive */
 } lmf_field;
 
-enum { LMF_OP_VIEW = 1, LMF_OP_RANDOM = 2, LMF_OP_CHEAP = 4, /* CHEAP: recompute rather than keep */
-       LMF_OP_FUSED = 8,           /* nothing but its expansion in one piece: stands only where a device has a row of its own for it */
-       LMF_OP_AGAIN = 16 };          /* cheaper to make again than to keep: the backward pass does so, with or without recomputation */
+enum { LMF_OP_VIEW = 1, LMF_OP_RANDOM = 2,
+       LMF_OP_CHEAP = 4,  /* one pass over its inputs, which its gradient reads anyway: what it gives need not be kept beside them */
+       LMF_OP_FUSED = 8,  /* nothing but its expansion in one piece: stands only where a device has a row of its own for it */
+       LMF_OP_AGAIN = 16 }; /* cheaper to make again than to keep: the backward pass does so, with or without recomputation */
 struct lmf_op {
     const char *name;
     uint8_t     n_in_min, n_in_max, n_out;
@@ -146,6 +147,7 @@ const lmf_op *lmf_op_find(const lmf_ctx *ctx, const char *name);   /* in ctx->ta
 /* ---- autodiff (autodiff.c) ---- */
 typedef struct lmf_backward_opts {
     bool recompute;                  /* forget each block's inner tensors after the forward pass; run the block again before its backward */
+    bool recompute_cheap;            /* forget what CHEAP ops give, alone */
 } lmf_backward_opts;
 /* Appends the backward pass of the scalar loss [1]. d_loss: the gradient to start from, [1] f32. wrt[i] are tensors with
  * needs_grad; grad[i] gets d loss / d wrt[i] (NULL where none flows). Refuses at a node whose op has no grad, with the

@@ -67,6 +67,8 @@ static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
     int64_t one = 1;
     float unit = 1;
     int n = t->params.n;
+    /* a GPU has time for a pass over memory, and less memory than a host */
+    lmf_backward_opts opts = { .recompute = t->opts.recompute, .recompute_cheap = !(t->dev->flags & LMF_DEVICE_HOST) };
     lmf_tensor *loss = build_objective(t, g, T, false);
     lmf_tensor *d_loss = lmf_graph_const(g, "one", LMF_F32, 1, &one, &unit);
     lmf_tensor **wrt = lmf_arena_array(&g->arena, (size_t)n, sizeof *wrt), **grad = lmf_arena_array(&g->arena, (size_t)n, sizeof *grad);
@@ -78,7 +80,7 @@ static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
         if (!wrt[i])
             return LMF_FAIL(t->ctx, LMF_E_INTERNAL, "parameter \"%s\" is not used by the model", t->params.items[i].name);
     }
-    LMF_TRY(lmf_graph_backward(g, loss, d_loss, &(lmf_backward_opts){ .recompute = t->opts.recompute }, wrt, n, grad));
+    LMF_TRY(lmf_graph_backward(g, loss, d_loss, &opts, wrt, n, grad));
     lmf_tensor *flat = lmf_graph_tensor(g, LMF_STATE, "train.g", LMF_F32, 1, &t->params.n_total);
     lmf_tensor *keep = lmf_graph_tensor(g, LMF_INPUT, "keep", LMF_F32, 1, &one);
     for (int i = 0; i < n && !g->status; i++) {

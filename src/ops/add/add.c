@@ -39,7 +39,7 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 }
 
 const lmf_op lmf_op_add = {
-    .name = "add", .n_in_min = 2, .n_in_max = 2, .n_out = 1, .flags = LMF_OP_CHEAP,
+    .name = "add", .n_in_min = 2, .n_in_max = 2, .n_out = 1,
     .infer = infer, .grad = grad, .cost = cost, .ref = ref,
 };
 

@@ -59,7 +59,7 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
     *bytes = 2 * n->in[0]->v.fmt->block_bytes * (double)lmf_view_count(&n->in[0]->v);
 }
 
-const lmf_op lmf_op_rope = { .name = "rope", .n_in_min = 3, .n_in_max = 3, .n_out = 1, .flags = LMF_OP_CHEAP, .attr_bytes = sizeof(lmf_rope_attrs),
+const lmf_op lmf_op_rope = { .name = "rope", .n_in_min = 3, .n_in_max = 3, .n_out = 1, .attr_bytes = sizeof(lmf_rope_attrs),
     .fields = fields, .infer = infer, .grad = grad, .cost = cost, .ref = ref };
 
 lmf_tensor *(lmf_rope)(lmf_graph *g, lmf_tensor *x, lmf_tensor *pos, lmf_tensor *freq, lmf_rope_attrs attrs)
