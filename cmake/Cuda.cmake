@@ -144,7 +144,7 @@ set_source_files_properties(${gen}/cuda/lmf_cuda_tables.c PROPERTIES GENERATED T
 add_library(lmfast_cuda MODULE ${LMF_CUDA_SOURCES} ${LMF_CUDA_ROWS} ${blobs} ${gen}/cuda/lmf_cuda_tables.c)
 target_include_directories(lmfast_cuda PRIVATE src ${gen} ${gen}/cuda)
 target_include_directories(lmfast_cuda SYSTEM PRIVATE ${LMF_CUDA_INCLUDE})
-target_compile_definitions(lmfast_cuda PRIVATE _GNU_SOURCE)
+target_compile_definitions(lmfast_cuda PRIVATE _GNU_SOURCE LMF_CUDA_90A=$<IN_LIST:90a,${LMF_CUDA_ARCHS}>)
 target_compile_options(lmfast_cuda PRIVATE -fvisibility=hidden)
 target_link_libraries(lmfast_cuda PRIVATE dl m)
 set_target_properties(lmfast_cuda PROPERTIES OUTPUT_NAME lmfast-cuda)

@@ -33,6 +33,9 @@ lmf_status lmf_cuda_launch(const lmf_worker *wk, const char *module, const char 
 lmf_status lmf_cuda_fill(const lmf_worker *wk, void *dst, int byte, size_t n_bytes);
 lmf_status lmf_cuda_copy(const lmf_worker *wk, void *dst, const void *src, size_t n_bytes); /* device to device */
 
+/* Products of warpgroups (wgmma.cuh): for Hopper alone, where this plug-in was built with code for 90a. */
+bool lmf_cuda_has_wgmma(const lmf_device *dev);
+
 /* Blocks for n items of `each` a block, at most 2^31 - 1. */
 static inline lmf_cuda_grid lmf_cuda_blocks(int64_t n, int64_t each)
 {

@@ -51,6 +51,8 @@ static lmf_status find_gpu(lmf_cuda *d, int i_device, char *pci, int n_pci)
     return LMF_OK;
 }
 
+bool lmf_cuda_has_wgmma(const lmf_device *dev) { return LMF_CUDA_90A && dev->features == 90; }
+
 static lmf_status make_context(lmf_cuda *d, const char *pci)
 {
     lmf_ctx *ctx = d->base.ctx;

@@ -4,7 +4,7 @@
  * each sum over k in order by one thread. */
 #ifndef LMF_DEVICE_CUDA_VOCAB_CUH
 #define LMF_DEVICE_CUDA_VOCAB_CUH
-#include "device/cuda/mma.cuh"
+#include "device/cuda/wgmma.cuh"
 #include "device/cuda/vocab_job.h"
 
 enum { LMF_VOCAB_TILE = 64, LMF_VOCAB_DEPTH = 16 };
@@ -230,7 +230,8 @@ LMF_KERNEL(vocab_loss)(lmf_vocab_job j)
 }
 
 /* ---- the products in bf16; D a multiple of 32 ---- */
-static_assert(LMF_VOCAB_SHARED == LMF_MMA_STAGES * 2 * sizeof(lmf_mma_rows), "vocab_job.h counts what mma.cuh takes");
+static_assert(LMF_VOCAB_SHARED == LMF_MMA_STAGES * 2 * sizeof(lmf_mma_rows) && LMF_VOCAB_WG_SHARED == LMF_WG_STAGES * LMF_WG_STAGE + 1024,
+              "vocab_job.h counts what mma.cuh and wgmma.cuh take");
 
 /* w16 = w in bf16, once a call: eight neighbours a thread. */
 template <int dtype> static __device__ __forceinline__ void lmf_vocab_round(const lmf_vocab_job &j)
@@ -269,22 +270,37 @@ LMF_KERNEL(vocab_gather_bf16)(lmf_vocab_job j)
         to[i] = x[i];
 }
 
-/* As vocab_logits; columns from V to v_stride become 0. Grid: tiles of rows, tiles of V: neighbours share a part of w. */
-LMF_KERNEL(__launch_bounds__(256, 2) vocab_logits16)(lmf_vocab_job j)
+/* The tile's product, and f(row, column, two sums) for each pair. */
+template <bool wg, bool a_by_k, bool b_by_k, class F>
+static __device__ __forceinline__ void lmf_vocab_product(const lmf_mma_factor &a, const lmf_mma_factor &b, int64_t n_k, F f)
 {
     extern __shared__ uint4 shared[];
+    if constexpr (wg) {
+        lmf_wg_wide sum;
+        lmf_wg_product<a_by_k, b_by_k>(a, b, n_k, lmf_wg_room(shared), sum);
+        lmf_wg_each(sum, f);
+    } else {
+        lmf_mma_sums sum = { { { 0 } } };
+        lmf_mma_product<a_by_k, b_by_k>(a, b, n_k, shared, sum);
+        lmf_mma_each(sum, f);
+    }
+}
+
+/* As vocab_logits; columns from V to v_stride become 0. Grid: tiles of rows, tiles of V: neighbours share a part of w. */
+template <bool wg> static __device__ __forceinline__ void lmf_vocab_logits16(const lmf_vocab_job &j)
+{
     int n_rows = lmf_vocab_n_rows(j), r0 = blockIdx.x * LMF_MMA_TILE, v0 = blockIdx.y * LMF_MMA_TILE;
     if (r0 >= n_rows)
         return;
-    lmf_mma_sums sum = { { { 0 } } };
     lmf_mma_factor x = { (const __nv_bfloat16 *)j.x16 + (int64_t)r0 * j.d, j.d, n_rows - r0 };
     lmf_mma_factor w = { (const __nv_bfloat16 *)j.w16 + (int64_t)v0 * j.d, j.d, j.v - v0 };
-    lmf_mma_product<false, false>(x, w, j.d, shared, sum);
-    lmf_mma_each(sum, [&](int r, int v, float s0, float s1) {
+    lmf_vocab_product<wg, false, false>(x, w, j.d, [&](int r, int v, float s0, float s1) {
         if (r0 + r < n_rows && v0 + v < j.v_stride)
             *(float2 *)(j.logits + (int64_t)(r0 + r) * j.v_stride + v0 + v) = make_float2(j.scale * s0, j.scale * s1);
     });
 }
+LMF_KERNEL(__launch_bounds__(256, 2) vocab_logits16)(lmf_vocab_job j) { lmf_vocab_logits16<false>(j); }
+LMF_KERNEL(__launch_bounds__(256, 2) vocab_logits_wg)(lmf_vocab_job j) { lmf_vocab_logits16<true>(j); }
 
 /* As vocab_rows, and the gradients lie in bf16 in the first half of each row, up to v_stride. Blocks of 512: a row of logits is read four
  * neighbours a thread, and each run of 2048 is written when all of it has been read, which is never behind what is still to be read. */
@@ -333,42 +349,40 @@ LMF_KERNEL(vocab_rows16)(lmf_vocab_job j)
 }
 
 /* As vocab_sums. Grid: tiles of D, tiles of rows, parts. */
-LMF_KERNEL(__launch_bounds__(256, 2) vocab_sums16)(lmf_vocab_job j)
+template <bool wg> static __device__ __forceinline__ void lmf_vocab_sums16(const lmf_vocab_job &j)
 {
-    extern __shared__ uint4 shared[];
     int n_rows = lmf_vocab_n_rows(j), r0 = blockIdx.y * LMF_MMA_TILE, d0 = blockIdx.x * LMF_MMA_TILE;
     int64_t first = blockIdx.z * j.v_part, end = first + j.v_part < j.v ? first + j.v_part : j.v;
     if (r0 >= n_rows)
         return;
-    lmf_mma_sums sum = { { { 0 } } };
     lmf_mma_factor l = { (const __nv_bfloat16 *)(j.logits + (int64_t)r0 * j.v_stride) + first, 2 * j.v_stride, n_rows - r0 };
     lmf_mma_factor w = { (const __nv_bfloat16 *)j.w16 + first * j.d + d0, j.d, j.d - d0 };
-    lmf_mma_product<false, true>(l, w, end - first, shared, sum);
     float *part = j.part + (int64_t)blockIdx.z * j.rows * j.d;
-    lmf_mma_each(sum, [&](int r, int d, float s0, float s1) {
+    lmf_vocab_product<wg, false, true>(l, w, end - first, [&](int r, int d, float s0, float s1) {
         if (r0 + r < n_rows && d0 + d < j.d)
             *(float2 *)(part + (int64_t)(r0 + r) * j.d + d0 + d) = make_float2(s0, s1);
     });
 }
+LMF_KERNEL(__launch_bounds__(256, 2) vocab_sums16)(lmf_vocab_job j) { lmf_vocab_sums16<false>(j); }
+LMF_KERNEL(__launch_bounds__(256, 2) vocab_sums_wg)(lmf_vocab_job j) { lmf_vocab_sums16<true>(j); }
 
 /* As vocab_dw. Grid: tiles of D, tiles of V. */
-LMF_KERNEL(__launch_bounds__(256, 2) vocab_dw16)(lmf_vocab_job j)
+template <bool wg> static __device__ __forceinline__ void lmf_vocab_dw16(const lmf_vocab_job &j)
 {
-    extern __shared__ uint4 shared[];
     int n_rows = lmf_vocab_n_rows(j), v0 = blockIdx.y * LMF_MMA_TILE, d0 = blockIdx.x * LMF_MMA_TILE;
     if (n_rows <= 0 && j.begin)
         return;
-    lmf_mma_sums sum = { { { 0 } } };
     lmf_mma_factor l = { (const __nv_bfloat16 *)j.logits + v0, 2 * j.v_stride, j.v_stride - v0 };
     lmf_mma_factor x = { (const __nv_bfloat16 *)j.x16 + d0, j.d, j.d - d0 };
-    lmf_mma_product<true, true>(l, x, n_rows > 0 ? n_rows : 0, shared, sum);
-    lmf_mma_each(sum, [&](int v, int d, float s0, float s1) {
+    lmf_vocab_product<wg, true, true>(l, x, n_rows > 0 ? n_rows : 0, [&](int v, int d, float s0, float s1) {
         if (v0 + v < j.v && d0 + d < j.d) {
             float2 *y = (float2 *)(j.dw + (int64_t)(v0 + v) * j.d + d0 + d), old = j.begin ? *y : make_float2(0, 0);
             *y = make_float2(old.x + s0, old.y + s1);
         }
     });
 }
+LMF_KERNEL(__launch_bounds__(256, 2) vocab_dw16)(lmf_vocab_job j) { lmf_vocab_dw16<false>(j); }
+LMF_KERNEL(__launch_bounds__(256, 2) vocab_dw_wg)(lmf_vocab_job j) { lmf_vocab_dw16<true>(j); }
 
 #define LMF_VOCAB_KERNELS(name, dtype)                                                                               \
     LMF_KERNEL(vocab_logits_##name)(lmf_vocab_job j) { lmf_vocab_logits<dtype>(j); }                                 \

@@ -13,6 +13,7 @@
 #include "device/cuda/formats.h"
 #include "device/cuda/vocab_job.h"
 
+enum { LMF_VOCAB_F32, LMF_VOCAB_MMA, LMF_VOCAB_WG }; /* the products: in f32; in bf16 by warps, by warpgroups (sm_90a) */
 enum { LMF_VOCAB_TILE = 64, LMF_VOCAB_PART = 2048, LMF_VOCAB_MOST_PARTS = 32, LMF_VOCAB_ROOM = 64 << 20 };
 
 /* Kernels for a w of this format: logits, sums for dx, w in bf16. NULL: none. */
@@ -55,8 +56,9 @@ static inline int64_t lmf__vocab_up(int64_t n, int64_t to) { return (n + to - 1)
 static inline bool lmf__vocab_w_is_bf16(const lmf_call *c) { return c->in[1].dtype == LMF_BF16 && c->in[1].cls != LMF_STATE; }
 
 /* Sizes, and scratch laid out from `scratch` (NULL: to measure). *bytes gets its size. */
-static inline lmf_vocab_job lmf_vocab_job_of(const lmf_call *c, void *scratch, bool mma, bool with_dx, size_t *bytes)
+static inline lmf_vocab_job lmf_vocab_job_of(const lmf_call *c, void *scratch, int products, bool with_dx, size_t *bytes)
 {
+    bool mma = products != LMF_VOCAB_F32;
     int64_t t = lmf_view_rows(&c->in[0]), d = c->in[1].dim[1], v = c->in[1].dim[0], tile = mma ? 2 * LMF_VOCAB_TILE : LMF_VOCAB_TILE;
     lmf_vocab_job j = { .x = c->in[0].data, .w = c->in[1].data, .target = c->in[2].data, .t = (int)t, .d = (int)d, .v = (int)v,
                         .x_is_bf16 = c->in[0].dtype == LMF_BF16 };
@@ -82,11 +84,15 @@ static inline lmf_vocab_job lmf_vocab_job_of(const lmf_call *c, void *scratch, b
     return j;
 }
 
-/* All of it; module: the op's. dx of rows that don't count, and their logp and lse, become 0. mma: the products in bf16. */
-static inline lmf_status lmf_vocab_launch(const lmf_worker *wk, const char *module, const lmf_format *fmt, bool mma, lmf_vocab_job *j)
+/* All of it; module: the op's. dx of rows that don't count, and their logp and lse, become 0. */
+static inline lmf_status lmf_vocab_launch(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products, lmf_vocab_job *j)
 {
     const lmf_vocab_format *f = lmf_vocab_format_of(fmt);
-    uint32_t tile = mma ? 2 * LMF_VOCAB_TILE : LMF_VOCAB_TILE, shared = mma ? LMF_VOCAB_SHARED : 0, rows = (uint32_t)j->rows;
+    bool mma = products != LMF_VOCAB_F32, wg = products == LMF_VOCAB_WG;
+    const char *logits = wg ? "vocab_logits_wg" : mma ? "vocab_logits16" : f->logits;
+    const char *dw = wg ? "vocab_dw_wg" : mma ? "vocab_dw16" : "vocab_dw", *sums = wg ? "vocab_sums_wg" : mma ? "vocab_sums16" : f->sums;
+    uint32_t tile = mma ? 2 * LMF_VOCAB_TILE : LMF_VOCAB_TILE, rows = (uint32_t)j->rows;
+    uint32_t shared = wg ? LMF_VOCAB_WG_SHARED : mma ? LMF_VOCAB_SHARED : 0;
     uint32_t columns = ((uint32_t)j->v + tile - 1) / tile, wide = ((uint32_t)j->d + tile - 1) / tile, tall = (rows + tile - 1) / tile;
     const lmf_cuda_grid each = { rows, 1, 1 }, one = { 1, 1, 1 };
     LMF_TRY(lmf_cuda_launch(wk, module, "vocab_count", one, 1024, 0, LMF_CUDA_ARGS(j)));
@@ -97,16 +103,16 @@ static inline lmf_status lmf_vocab_launch(const lmf_worker *wk, const char *modu
     for (j->begin = 0; j->begin < j->t || j->begin == 0; j->begin += j->rows) {
         if (mma)
             LMF_TRY(lmf_cuda_launch(wk, module, j->x_is_bf16 ? "vocab_gather_bf16" : "vocab_gather", each, 256, 0, LMF_CUDA_ARGS(j)));
-        LMF_TRY(lmf_cuda_launch(wk, module, mma ? "vocab_logits16" : f->logits, mma ? (lmf_cuda_grid){ tall, columns, 1 } :
+        LMF_TRY(lmf_cuda_launch(wk, module, logits, mma ? (lmf_cuda_grid){ tall, columns, 1 } :
                                 (lmf_cuda_grid){ columns, tall, 1 }, 256, shared, LMF_CUDA_ARGS(j)));
         LMF_TRY(lmf_cuda_launch(wk, module, mma ? "vocab_rows16" : "vocab_rows", each, 512, 0, LMF_CUDA_ARGS(j)));
         if (j->dx) {
-            LMF_TRY(lmf_cuda_launch(wk, module, mma ? "vocab_sums16" : f->sums, (lmf_cuda_grid){ wide, tall, (uint32_t)j->n_parts }, 256,
+            LMF_TRY(lmf_cuda_launch(wk, module, sums, (lmf_cuda_grid){ wide, tall, (uint32_t)j->n_parts }, 256,
                                     shared, LMF_CUDA_ARGS(j)));
             LMF_TRY(lmf_cuda_launch(wk, module, j->x_is_bf16 ? "vocab_dx_bf16" : "vocab_dx", each, 256, 0, LMF_CUDA_ARGS(j)));
         }
         if (j->dw)
-            LMF_TRY(lmf_cuda_launch(wk, module, mma ? "vocab_dw16" : "vocab_dw", (lmf_cuda_grid){ wide, columns, 1 }, 256, shared,
+            LMF_TRY(lmf_cuda_launch(wk, module, dw, (lmf_cuda_grid){ wide, columns, 1 }, 256, shared,
                                     LMF_CUDA_ARGS(j)));
     }
     return j->loss ? lmf_cuda_launch(wk, module, "vocab_loss", one, 1024, 0, LMF_CUDA_ARGS(j)) : LMF_OK;

@@ -4,7 +4,8 @@
 #define LMF_DEVICE_CUDA_VOCAB_JOB_H
 #include <stdint.h>
 
-enum { LMF_VOCAB_SHARED = 61440 }; /* bytes of dynamic shared memory of a product in bf16 */
+/* Bytes of dynamic shared memory of a product in bf16, by mma and by warpgroups. */
+enum { LMF_VOCAB_SHARED = 61440, LMF_VOCAB_WG_SHARED = 3 * 32768 + 1024 };
 
 typedef struct lmf_vocab_job {
     const void  *x;          /* [T, D] f32, or bf16 for products in bf16 */

@@ -69,6 +69,14 @@ static bool mma_fits(const lmf_call *c, const lmf_device *dev)
     return a->compute == 1 && (C == 64 || C == 96 || C == 128) && shapes_fit(c) && c->in[0].dim[0] <= INT32_MAX / 4;
 }
 
+/* attention_wgmma_cuda.cu */
+enum { WG_TILE = 64 * 128, WG_STAGES = 3, WG_ROWS = 128, WG_KEYS = 192 };
+
+static bool wgmma_fits(const lmf_call *c, const lmf_device *dev)
+{
+    return ((const lmf_attention_attrs *)c->attrs)->head_size == 64 && lmf_cuda_has_wgmma(dev) && mma_fits(c, dev);
+}
+
 static size_t up(size_t n) { return (n + 255) / 256 * 256; }
 
 /* Takes n bytes of scratch; base NULL: only counts. */
@@ -155,6 +163,47 @@ static lmf_status mma_fwd(const lmf_call *c, const lmf_worker *wk)
     return mma_launch(c, wk, names[c->in[0].dtype == LMF_BF16], C == 64 ? 128 : 64, j.n, 4 * 64, 0, &j);
 }
 
+/* own: tiles that a block owns; each: rows or keys of it, a warpgroup for 64. */
+static lmf_status wgmma_launch(const lmf_worker *wk, const char *name, int each, int n_heads, int own, int more, const lmf_attention_job *j)
+{
+    lmf_cuda_grid grid = { (uint32_t)((j->t + each - 1) / each), (uint32_t)n_heads, 1 };
+    uint32_t shared = (uint32_t)((own + 2 * WG_STAGES) * WG_TILE + more + 1024); /* tiles lie on 1,024 */
+    return lmf_cuda_launch(wk, "attention_wgmma", name, grid, (uint32_t)(2 * each), shared, LMF_CUDA_ARGS(j));
+}
+
+static lmf_status wgmma_fwd(const lmf_call *c, const lmf_worker *wk)
+{
+    size_t bytes;
+    lmf_attention_job j = mma_job(c, false, &bytes);
+    LMF_TRY(mma_begin(c, wk, &j));
+    const char *name = c->in[0].dtype == LMF_BF16 ? "attention_wgmma_fwd_bf16" : "attention_wgmma_fwd_f32";
+    return wgmma_launch(wk, name, WG_ROWS, j.n, WG_ROWS / 64, 0, &j);
+}
+
+/* What the kernels of the backward pass are told and need first. */
+static lmf_status mma_bwd_begin(const lmf_call *c, const lmf_worker *wk, lmf_attention_job *j)
+{
+    int C = ((const lmf_attention_attrs *)c->attrs)->head_size;
+    size_t bytes;
+    *j = mma_job(c, true, &bytes);
+    int64_t n = (int64_t)j->t * j->n;
+    LMF_TRY(mma_begin(c, wk, j));
+    LMF_TRY(mma_round(wk, &c->in[5], j->d_o));
+    return lmf_cuda_launch(wk, "attention_mma", c->in[0].dtype == LMF_BF16 ? "attention_mma_delta_bf16" : "attention_mma_delta_f32",
+                           lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0,
+                           LMF_CUDA_ARGS(&c->in[3].data, &c->in[5].data, &j->delta, &n, &C));
+}
+
+static lmf_status wgmma_bwd(const lmf_call *c, const lmf_worker *wk)
+{
+    bool type = c->in[0].dtype == LMF_BF16;
+    lmf_attention_job j;
+    LMF_TRY(mma_bwd_begin(c, wk, &j));
+    LMF_TRY(wgmma_launch(wk, type ? "attention_wgmma_dq_bf16" : "attention_wgmma_dq_f32", WG_ROWS, j.n, 2 * WG_ROWS / 64, 0, &j));
+    return wgmma_launch(wk, type ? "attention_wgmma_dkv_bf16" : "attention_wgmma_dkv_f32", WG_KEYS, j.n_kv, 2 * WG_KEYS / 64,
+                        WG_STAGES * 3 * 64 * (int)sizeof(float), &j);
+}
+
 static lmf_status mma_bwd(const lmf_call *c, const lmf_worker *wk)
 {
     static const char *const dq[2][3] = { { "attention_mma_dq_f32_64", "attention_mma_dq_f32_96", "attention_mma_dq_f32_128" },
@@ -163,24 +212,22 @@ static lmf_status mma_bwd(const lmf_call *c, const lmf_worker *wk)
                                            { "attention_mma_dkv_bf16_64", "attention_mma_dkv_bf16_96", "attention_mma_dkv_bf16_128" } };
     int type = c->in[0].dtype == LMF_BF16;
     int C = ((const lmf_attention_attrs *)c->attrs)->head_size, step = 32, rows = C == 64 ? 128 : 64;
-    size_t bytes;
-    lmf_attention_job j = mma_job(c, true, &bytes);
-    int64_t n = (int64_t)j.t * j.n;
-    LMF_TRY(mma_begin(c, wk, &j));
-    LMF_TRY(mma_round(wk, &c->in[5], j.d_o));
-    LMF_TRY(lmf_cuda_launch(wk, "attention_mma", type ? "attention_mma_delta_bf16" : "attention_mma_delta_f32",
-                            lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0,
-                            LMF_CUDA_ARGS(&c->in[3].data, &c->in[5].data, &j.delta, &n, &C)));
+    lmf_attention_job j;
+    LMF_TRY(mma_bwd_begin(c, wk, &j));
     LMF_TRY(mma_launch(c, wk, dq[type], rows, j.n, 2 * rows + 4 * step, 0, &j));
     return mma_launch(c, wk, dkv[type], rows, j.n_kv, 2 * rows + 4 * step, 2 * 3 * step * (int)sizeof(float), &j);
 }
 
 LMF_CUDA_ROWS(attention) = {
+    { .name = "attention_fwd_bf16_wgmma", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = wgmma_fits, .scratch = mma_fwd_scratch,
+      .run = wgmma_fwd },
     { .name = "attention_fwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = mma_fwd_scratch,
       .run = mma_fwd },
     { .name = "attention_fwd_f32", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .run = fwd }, { 0 }
 };
 LMF_CUDA_ROWS(attention_bwd) = {
+    { .name = "attention_bwd_bf16_wgmma", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = wgmma_fits, .scratch = mma_bwd_scratch,
+      .run = wgmma_bwd },
     { .name = "attention_bwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = mma_bwd_scratch,
       .run = mma_bwd },
     { .name = "attention_bwd_f32", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = fits, .scratch = bwd_scratch, .run = bwd }, { 0 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* attention_job: what the kernels of attention_mma_cuda.cu are told; filled by attention_cuda.c. Read by C and CUDA alike. */
+/* attention_job: what the kernels of attention_mma_cuda.cu and attention_wgmma_cuda.cu are told; filled by attention_cuda.c. Read by C
+ * and CUDA alike. */
 #ifndef LMF_OPS_ATTENTION_JOB_H
 #define LMF_OPS_ATTENTION_JOB_H
 #include <stdint.h>
 
-enum { LMF_ATTENTION_ROUND = 128 };              /* first and end have so many rows more or less: T rounded up */
+enum { LMF_ATTENTION_ROUND = 384 };              /* first and end have T rows, rounded up to all that blocks own: 64, 128, 192 */
 
 typedef struct lmf_attention_job {
     const void  *q, *k, *v, *d_o;                /* bf16 [T, H*C], [T, K*C] twice, [T, H*C] */

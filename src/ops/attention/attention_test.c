@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "op_case.h"
 
+#define TEN(d) d "," d "," d "," d "," d "," d "," d "," d "," d "," d ","
+#define HUNDRED(d) TEN(d) TEN(d) TEN(d) TEN(d) TEN(d) TEN(d) TEN(d) TEN(d) TEN(d) TEN(d)
+/* documents of 100, 230 and 116 rows, and dead ones: in and across blocks of 64, 128 and 192 */
+#define LONG_DOCUMENTS                                                                                                 \
+    "seq:i32[450]=" HUNDRED("0") HUNDRED("1") HUNDRED("1") TEN("1") TEN("1") TEN("1") HUNDRED("2") TEN("2")             \
+        "2,2,2,2,2,2,-1,-1,-1,-1 q_start:i32[4]=0,100,330,446"
+
 LMF_OP_CASES(attention) = {
     { "attention", "three documents and a dead row", "q!:f32[9,24] k!:f32[9,8] v!:f32[9,8] seq:i32[9]=0,0,0,1,2,2,2,2,-1 q_start:i32[4]=0,3,4,8",
       "n_heads=6 n_kv_heads=2 head_size=4 window=0 scale=0.5", "normal", "1e-5 max v; 1e-6 rms" },
@@ -175,6 +182,10 @@ LMF_OP_CASES(attention) = {
       "q:bf16[72,256] k:bf16[72,256] v:bf16[72,256] seq:i32[72]=0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,1,1,"
       "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2,2,2,2,2,2,-1,-1 q_start:i32[4]=0,31,64,70",
       "n_heads=2 n_kv_heads=2 head_size=128 window=0 scale=0.088 compute=1", "uniform" },
+    { "attention", "all bf16: long documents", "q:bf16[450,192] k:bf16[450,64] v:bf16[450,64] " LONG_DOCUMENTS,
+      "n_heads=3 n_kv_heads=1 head_size=64 window=0 scale=0.125 compute=1", "uniform" },
+    { "attention", "all bf16: long documents, window over many tiles", "q:bf16[450,128] k:bf16[450,64] v:bf16[450,64] " LONG_DOCUMENTS,
+      "n_heads=2 n_kv_heads=1 head_size=64 window=150 scale=0.125 compute=1", "uniform" },
     { "attention_bwd", "all bf16: one row",
       "q:bf16[1,192] k:bf16[1,64] v:bf16[1,64] o:bf16[1,192] lse:f32[1,3] do:bf16[1,192] seq:i32[1]=0 q_start:i32[2]=0,1",
       "n_heads=3 n_kv_heads=1 head_size=64 window=0 scale=0.125 compute=1", "uniform tol=0.04" },
@@ -214,6 +225,12 @@ LMF_OP_CASES(attention) = {
       "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2,2,2,2,2,2,-1,"
       "-1 q_start:i32[4]=0,31,64,70",
       "n_heads=2 n_kv_heads=2 head_size=128 window=0 scale=0.088 compute=1", "uniform tol=0.04" },
+    { "attention_bwd", "all bf16: long documents",
+      "q:bf16[450,192] k:bf16[450,64] v:bf16[450,64] o:bf16[450,192] lse:f32[450,3] do:bf16[450,192] " LONG_DOCUMENTS,
+      "n_heads=3 n_kv_heads=1 head_size=64 window=0 scale=0.125 compute=1", "uniform tol=0.04" },
+    { "attention_bwd", "all bf16: long documents, window over many tiles",
+      "q:bf16[450,128] k:bf16[450,64] v:bf16[450,64] o:bf16[450,128] lse:f32[450,2] do:bf16[450,128] " LONG_DOCUMENTS,
+      "n_heads=2 n_kv_heads=1 head_size=64 window=150 scale=0.125 compute=1", "uniform tol=0.04" },
     { "attention", "k of another type", "q:bf16[4,8] k:f32[4,8] v:bf16[4,8] seq:i32[4]=0 q_start:i32[2]=0,4",
       "n_heads=1 n_kv_heads=1 head_size=8 window=0 scale=0.3", "refused:E_SHAPE" },
     { "attention_bwd", "do of another type",

@@ -8,10 +8,10 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
     return lmf_vocab_fits(c);
 }
 
-static lmf_vocab_job describe(const lmf_call *c, void *room, bool mma, bool with_dx, size_t *bytes)
+static lmf_vocab_job describe(const lmf_call *c, void *room, int products, bool with_dx, size_t *bytes)
 {
     const lmf_head_logp_attrs *a = c->attrs;
-    lmf_vocab_job j = lmf_vocab_job_of(c, room, mma, with_dx, bytes);
+    lmf_vocab_job j = lmf_vocab_job_of(c, room, products, with_dx, bytes);
     int i_weight = with_dx ? 5 : 3;
     j.weight = c->n_in > i_weight && c->in[i_weight].n_dims ? c->in[i_weight].data : NULL;
     j.scale = a->scale, j.sign = 1;
@@ -24,51 +24,59 @@ static bool mma_fits(const lmf_call *c, const lmf_device *dev)
     return ((const lmf_head_logp_attrs *)c->attrs)->compute == 1 && lmf_vocab_fits_mma(c);
 }
 
-static size_t room(const lmf_call *c, bool mma, bool with_dx)
+static bool wg_fits(const lmf_call *c, const lmf_device *dev) { return lmf_cuda_has_wgmma(dev) && mma_fits(c, dev); }
+
+static size_t room(const lmf_call *c, int products, bool with_dx)
 {
     size_t bytes;
-    describe(c, NULL, mma, with_dx, &bytes);
+    describe(c, NULL, products, with_dx, &bytes);
     return bytes;
 }
-static size_t scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, room(c, false, false); }
-static size_t scratch_mma(const lmf_call *c, const lmf_device *dev) { return (void)dev, room(c, true, false); }
-static size_t bwd_scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, room(c, false, true); }
-static size_t bwd_scratch_mma(const lmf_call *c, const lmf_device *dev) { return (void)dev, room(c, true, true); }
+static size_t scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, room(c, LMF_VOCAB_F32, false); }
+static size_t scratch_mma(const lmf_call *c, const lmf_device *dev) { return (void)dev, room(c, LMF_VOCAB_MMA, false); }
+static size_t bwd_scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, room(c, LMF_VOCAB_F32, true); }
+static size_t bwd_scratch_mma(const lmf_call *c, const lmf_device *dev) { return (void)dev, room(c, LMF_VOCAB_MMA, true); }
 
-static lmf_status forward(const lmf_call *c, const lmf_worker *wk, bool mma)
+static lmf_status forward(const lmf_call *c, const lmf_worker *wk, int products)
 {
     size_t bytes;
-    lmf_vocab_job j = describe(c, c->scratch, mma, false, &bytes);
+    lmf_vocab_job j = describe(c, c->scratch, products, false, &bytes);
     j.logp = c->out[0].data, j.lse = c->out[1].data;
-    return lmf_vocab_launch(wk, "head_logp", c->in[1].fmt, mma, &j);
+    return lmf_vocab_launch(wk, "head_logp", c->in[1].fmt, products, &j);
 }
 
-static lmf_status backward(const lmf_call *c, const lmf_worker *wk, bool mma)
+static lmf_status backward(const lmf_call *c, const lmf_worker *wk, int products)
 {
     size_t bytes;
-    lmf_vocab_job j = describe(c, c->scratch, mma, true, &bytes);
+    lmf_vocab_job j = describe(c, c->scratch, products, true, &bytes);
     j.lse_given = c->in[3].data, j.u = c->in[4].data;
     j.dx = c->out[0].data, j.dw = c->n_out == 2 ? c->out[1].data : NULL;
-    return lmf_vocab_launch(wk, "head_logp", c->in[1].fmt, mma, &j);
+    return lmf_vocab_launch(wk, "head_logp", c->in[1].fmt, products, &j);
 }
 
-static lmf_status fwd(const lmf_call *c, const lmf_worker *wk) { return forward(c, wk, false); }
-static lmf_status fwd_mma(const lmf_call *c, const lmf_worker *wk) { return forward(c, wk, true); }
-static lmf_status bwd(const lmf_call *c, const lmf_worker *wk) { return backward(c, wk, false); }
-static lmf_status bwd_mma(const lmf_call *c, const lmf_worker *wk) { return backward(c, wk, true); }
+static lmf_status fwd(const lmf_call *c, const lmf_worker *wk) { return forward(c, wk, LMF_VOCAB_F32); }
+static lmf_status fwd_mma(const lmf_call *c, const lmf_worker *wk) { return forward(c, wk, LMF_VOCAB_MMA); }
+static lmf_status fwd_wg(const lmf_call *c, const lmf_worker *wk) { return forward(c, wk, LMF_VOCAB_WG); }
+static lmf_status bwd(const lmf_call *c, const lmf_worker *wk) { return backward(c, wk, LMF_VOCAB_F32); }
+static lmf_status bwd_mma(const lmf_call *c, const lmf_worker *wk) { return backward(c, wk, LMF_VOCAB_MMA); }
+static lmf_status bwd_wg(const lmf_call *c, const lmf_worker *wk) { return backward(c, wk, LMF_VOCAB_WG); }
 
 enum { FLAGS = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT };
 LMF_CUDA_ROWS(head_logp) = {
+    { .name = "head_logp_fwd_bf16_wgmma", .flags = FLAGS, .needs = 90, .match = wg_fits, .scratch = scratch_mma, .run = fwd_wg },
     { .name = "head_logp_fwd_bf16", .flags = FLAGS, .needs = 80, .match = mma_fits, .scratch = scratch_mma, .run = fwd_mma },
     { .name = "head_logp_fwd_f32", .flags = FLAGS, .needs = 75, .match = fits, .scratch = scratch, .run = fwd },
     { 0 }
 };
 LMF_CUDA_ROWS(head_logp_bwd) = {
+    { .name = "head_logp_bwd_bf16_wgmma", .flags = FLAGS, .needs = 90, .match = wg_fits, .scratch = bwd_scratch_mma, .run = bwd_wg },
     { .name = "head_logp_bwd_bf16", .flags = FLAGS, .needs = 80, .match = mma_fits, .scratch = bwd_scratch_mma, .run = bwd_mma },
     { .name = "head_logp_bwd_f32", .flags = FLAGS, .needs = 75, .match = fits, .scratch = bwd_scratch, .run = bwd },
     { 0 }
 };
 LMF_CUDA_ROWS(head_logp_bwd_w) = {
+    { .name = "head_logp_bwd_w_bf16_wgmma", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = wg_fits, .scratch = bwd_scratch_mma,
+      .run = bwd_wg },
     { .name = "head_logp_bwd_w_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = bwd_scratch_mma, .run = bwd_mma },
     { .name = "head_logp_bwd_w_f32", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = fits, .scratch = bwd_scratch, .run = bwd },
     { 0 }

@@ -43,6 +43,8 @@ LMF_OP_CASES(head_nll) = {
       "scale=0.3 compute=1", "normal" },
     { "head_nll", "bf16 x, no row counts", "x:bf16[3,64] w:f32[19,64] target:i32[3]<19 weight:f32[3]=0", "scale=1 compute=1", "normal" },
     { "head_nll", "bf16 x, no rows", "x:bf16[0,64] w:f32[19,64] target:i32[0]<19 weight:f32[0]", "scale=1 compute=1", "normal" },
+    { "head_nll_w", "bf16 x, several depths and tiles of D", "x:bf16[270,416] w:bf16[419,416] target:i32[270]<419 weight:f32[270]",
+      "scale=0.1 compute=1", "normal" },
     { "head_nll_w", "bf16 x", "x:bf16[130,64] w:f32[419,64] target:i32[130]<419 weight:f32[130]", "scale=0.2 compute=1", "normal" },
     { "head_nll", "x in half", "x:f16[5,24] w:f32[19,24] target:i32[5]<19 weight:f32[5]", "scale=1 compute=0", "refused:E_DTYPE" },
     { 0 }

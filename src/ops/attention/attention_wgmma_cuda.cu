@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attention of heads of 64 by products of warpgroups (device/cuda/wgmma.cuh): what attention_mma_cuda.cu computes, with sums in the same
+ * fragments. A warpgroup owns 64 rows, or keys, of one head. A block's warpgroups share what they walk: blocks of 64 keys (k, v), or of 64
+ * rows (q, do), three at a time in shared memory, of which two are on their way. Scores and their gradients are the next product's
+ * factors where they are, in registers.
+ * Rule: whether a step is left out is the same for all warps of a warpgroup. A stage is filled again one barrier after its last product.
+ * No atomics and a fixed order of sums, so two runs have the same bits.
+ * For sm_90a alone. */
+#include "device/cuda/wgmma.cuh"
+#include "ops/attention/attention_job.h"
+
+enum { C = 64, N = 64, TILE = N * LMF_WG_LINE, STAGES = 3, STAGE = 2 * TILE };
+static const int FAR = 0x7fffffff;
+static const unsigned ALL = 0xffffffffu;
+static const float LOG2E = 1.4426950408889634f;
+extern __shared__ uint4 attention_shared[];
+
+static __device__ __forceinline__ float exp2_fast(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+static __device__ __forceinline__ void store_two(float *to, float a, float b) { *(float2 *)to = make_float2(a, b); }
+static __device__ __forceinline__ void store_two(__nv_bfloat16 *to, float a, float b) { *(unsigned *)to = lmf_pack_bf16(a, b); }
+
+/* ROWS rows from row0 of one head on their way; from: channel 0 of head 0 in row 0, width elements a row; rows past n become zeros. */
+template <int ROWS, int THREADS>
+static __device__ __forceinline__ void load_rows(uint8_t *to, const void *from, int head, int64_t width, int row0, int n)
+{
+    const __nv_bfloat16 *p = (const __nv_bfloat16 *)from + (int64_t)head * C;
+#pragma unroll
+    for (int i = threadIdx.x; i < ROWS * 8; i += THREADS) {
+        int r = i >> 3, c = i & 7;
+        bool there = row0 + r < n;
+        lmf_copy16(lmf_wg_at(to, r, c), p + (int64_t)(there ? row0 + r : 0) * width + c * 8, there);
+    }
+}
+static __device__ __forceinline__ void copy4(void *to, const void *from, bool there)
+{
+#if __CUDA_ARCH__ >= 800
+    unsigned at = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(there ? 4 : 0) : "memory");
+#endif
+}
+
+/* All but the newest of the stages on their way have arrived, for every product of the block. */
+static __device__ __forceinline__ void arrive(void)
+{
+    lmf_copies_wait<1>();
+    lmf_wg_publish();
+    __syncthreads();
+}
+
+/* Keys that rows row0 .. row0 + n - 1 see: from lo below hi; none: lo = FAR, hi = 0. last: the latest first key; FAR where a row is dead.
+ * The same for every thread. */
+typedef struct key_range { int lo, hi, last; } key_range;
+static __device__ __forceinline__ key_range keys_of(const lmf_attention_job &j, int row0, int n)
+{
+    key_range k = { FAR, 0, 0 };
+    for (int t = row0 + (threadIdx.x & 31); t < row0 + n; t += 32) {
+        int first = j.first[t];
+        bool sees = first <= t;
+        k.lo = sees ? min(k.lo, first) : k.lo, k.hi = sees ? max(k.hi, t + 1) : k.hi, k.last = max(k.last, sees ? first : FAR);
+    }
+    for (int m = 16; m; m >>= 1) {
+        k.lo = min(k.lo, __shfl_xor_sync(ALL, k.lo, m)), k.hi = max(k.hi, __shfl_xor_sync(ALL, k.hi, m));
+        k.last = max(k.last, __shfl_xor_sync(ALL, k.last, m));
+    }
+    return k;
+}
+
+/* A warpgroup's part of the rows that its block owns. */
+typedef struct place { int lane, row, t[2]; } place; /* row: the warpgroup's first; t: this thread's two */
+static __device__ __forceinline__ place place_of(int first)
+{
+    place p = { (int)(threadIdx.x & 31), first + (int)(threadIdx.x >> 7) * 64, { 0, 0 } };
+    p.t[0] = p.row + (int)(threadIdx.x >> 5 & 3) * 16 + (p.lane >> 2), p.t[1] = p.t[0] + 8;
+    return p;
+}
+
+/* ---- forward ---- */
+enum { ROW_GROUPS = 2, ROWS = 64 * ROW_GROUPS, ROW_THREADS = 128 * ROW_GROUPS };
+
+static __device__ __forceinline__ void load_keys(const lmf_attention_job &j, uint8_t *to, int hk, int u0)
+{
+    load_rows<N, ROW_THREADS>(to, j.k, hk, (int64_t)j.n_kv * C, u0, j.t);
+    load_rows<N, ROW_THREADS>(to + TILE, j.v, hk, (int64_t)j.n_kv * C, u0, j.t);
+}
+
+/* Scores become weights; what was summed before moves to the new greatest score. top: in units of log 2. */
+static __device__ __forceinline__ void soften(lmf_wg_sums &s, lmf_wg_sums &acc, float (&top)[2], float (&sum)[2], float by)
+{
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        float most = -INFINITY, part = 0;
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            most = fmaxf(most, fmaxf(s[i][2 * e], s[i][2 * e + 1]));
+        most = fmaxf(most, __shfl_xor_sync(ALL, most, 1));
+        most = fmaxf(most, __shfl_xor_sync(ALL, most, 2));
+        float next = fmaxf(top[e], most * by), base = next == -INFINITY ? 0.0f : next, keep = exp2_fast(top[e] - base);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            s[i][2 * e] = exp2_fast(fmaf(s[i][2 * e], by, -base));
+            s[i][2 * e + 1] = exp2_fast(fmaf(s[i][2 * e + 1], by, -base));
+            part += s[i][2 * e] + s[i][2 * e + 1];
+            acc[i][2 * e] *= keep, acc[i][2 * e + 1] *= keep;
+        }
+        sum[e] = fmaf(sum[e], keep, part);
+        top[e] = next;
+    }
+}
+
+template <class O> static __device__ __forceinline__ void forward(const lmf_attention_job &j)
+{
+    uint8_t *own = lmf_wg_room(attention_shared), *stage = own + ROW_GROUPS * TILE;
+    int h = blockIdx.y, hk = h / (j.n / j.n_kv), q0 = (gridDim.x - 1 - blockIdx.x) * ROWS; /* long rows first */
+    int64_t width = (int64_t)j.n * C;
+    key_range all = keys_of(j, q0, ROWS);
+    place p = place_of(q0);
+    key_range mine = keys_of(j, p.row, 64);
+    int blocks = all.hi > all.lo ? (all.hi - all.lo + N - 1) / N : 0, first[2] = { j.first[p.t[0]], j.first[p.t[1]] };
+    float top[2] = { -INFINITY, -INFINITY }, sum[2] = { 0, 0 }, by = j.scale * LOG2E;
+    lmf_wg_sums acc = { { 0 } };
+    uint64_t q = lmf_wg_factor(own + (threadIdx.x >> 7) * TILE);
+    if (blocks) {
+        load_rows<ROWS, ROW_THREADS>(own, j.q, h, width, q0, j.t);
+        load_keys(j, stage, hk, all.lo);
+    }
+    lmf_copies_end();
+    if (blocks > 1)
+        load_keys(j, stage + STAGE, hk, all.lo + N);
+    lmf_copies_end();
+    for (int b = 0; b < blocks; b++) {
+        int u0 = all.lo + b * N;
+        uint8_t *k = stage + b % STAGES * STAGE;
+        arrive();
+        if (b + 2 < blocks)
+            load_keys(j, stage + (b + 2) % STAGES * STAGE, hk, u0 + 2 * N);
+        lmf_copies_end();
+        if (u0 >= mine.hi || u0 + N <= mine.lo)
+            continue;
+        lmf_wg_sums s;
+        unsigned weight[4][4];
+        lmf_wg_begin();
+        lmf_wg_dots(s, q, lmf_wg_factor(k));
+        lmf_wg_end();
+        lmf_wg_wait<0>();
+        lmf_wg_settle(s);
+        if (u0 + N - 1 > p.row || mine.last > u0)
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    int u = u0 + 8 * i + (p.lane & 3) * 2 + (e & 1);
+                    if (u > p.t[e >> 1] || u < first[e >> 1])
+                        s[i][e] = -INFINITY;
+                }
+        soften(s, acc, top, sum, by);
+        lmf_wg_round(weight, s);
+        lmf_wg_begin();
+        lmf_wg_weigh(acc, weight, lmf_wg_factor(k + TILE));
+        lmf_wg_end();
+        lmf_wg_wait<0>();
+        lmf_wg_settle(acc);
+    }
+    lmf_copies_wait<0>();
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        float whole = sum[e] + __shfl_xor_sync(ALL, sum[e], 1);
+        whole += __shfl_xor_sync(ALL, whole, 2);
+        float inverse = whole > 0 ? 1 / whole : 0.0f;
+        if (p.t[e] >= j.t)
+            continue;
+        O *o = (O *)j.o + p.t[e] * width + h * C + (p.lane & 3) * 2;
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            store_two(o + 8 * i, acc[i][2 * e] * inverse, acc[i][2 * e + 1] * inverse);
+        if ((p.lane & 3) == 0)
+            j.lse[(int64_t)p.t[e] * j.n + h] = whole > 0 ? (top[e] + log2f(whole)) * 0.6931471805599453f : 0.0f;
+    }
+}
+
+/* ---- backward ---- */
+template <class O> static __device__ __forceinline__ void backward_q(const lmf_attention_job &j)
+{
+    uint8_t *own = lmf_wg_room(attention_shared), *stage = own + 2 * ROW_GROUPS * TILE; /* q, then do */
+    int h = blockIdx.y, hk = h / (j.n / j.n_kv), q0 = (gridDim.x - 1 - blockIdx.x) * ROWS; /* long rows first */
+    int64_t width = (int64_t)j.n * C;
+    key_range all = keys_of(j, q0, ROWS);
+    place p = place_of(q0);
+    key_range mine = keys_of(j, p.row, 64);
+    int blocks = all.hi > all.lo ? (all.hi - all.lo + N - 1) / N : 0, first[2];
+    float lse[2], delta[2], by = j.scale * LOG2E;
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        int64_t at = (int64_t)p.t[e] * j.n + h;
+        first[e] = j.first[p.t[e]];
+        lse[e] = p.t[e] < j.t ? j.lse_given[at] * LOG2E : 0.0f;
+        delta[e] = p.t[e] < j.t ? j.delta[at] : 0.0f;
+    }
+    lmf_wg_sums acc = { { 0 } };
+    uint64_t q = lmf_wg_factor(own + (threadIdx.x >> 7) * TILE), d_o = lmf_wg_factor(own + (ROW_GROUPS + (threadIdx.x >> 7)) * TILE);
+    if (blocks) {
+        load_rows<ROWS, ROW_THREADS>(own, j.q, h, width, q0, j.t);
+        load_rows<ROWS, ROW_THREADS>(own + ROW_GROUPS * TILE, j.d_o, h, width, q0, j.t);
+        load_keys(j, stage, hk, all.lo);
+    }
+    lmf_copies_end();
+    if (blocks > 1)
+        load_keys(j, stage + STAGE, hk, all.lo + N);
+    lmf_copies_end();
+    for (int b = 0; b < blocks; b++) {
+        int u0 = all.lo + b * N;
+        uint8_t *k = stage + b % STAGES * STAGE;
+        arrive();
+        if (b + 2 < blocks)
+            load_keys(j, stage + (b + 2) % STAGES * STAGE, hk, u0 + 2 * N);
+        lmf_copies_end();
+        if (u0 >= mine.hi || u0 + N <= mine.lo)
+            continue;
+        lmf_wg_sums s, ds;
+        unsigned weight[4][4];
+        bool each = u0 + N - 1 <= p.row && mine.last <= u0;
+        lmf_wg_begin();
+        lmf_wg_dots(s, q, lmf_wg_factor(k));
+        lmf_wg_end();
+        lmf_wg_dots(ds, d_o, lmf_wg_factor(k + TILE));
+        lmf_wg_end();
+        lmf_wg_wait<1>();
+        lmf_wg_settle(s);
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int u = u0 + 8 * i + (p.lane & 3) * 2 + (e & 1);
+                bool seen = each || (u <= p.t[e >> 1] && u >= first[e >> 1]);
+                s[i][e] = seen ? exp2_fast(fmaf(s[i][e], by, -lse[e >> 1])) : 0.0f;
+            }
+        lmf_wg_wait<0>();
+        lmf_wg_settle(ds);
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                ds[i][e] = s[i][e] * (ds[i][e] - delta[e >> 1]);
+        lmf_wg_round(weight, ds);
+        lmf_wg_begin();
+        lmf_wg_weigh(acc, weight, lmf_wg_factor(k));
+        lmf_wg_end();
+        lmf_wg_wait<0>();
+        lmf_wg_settle(acc);
+    }
+    lmf_copies_wait<0>();
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        if (p.t[e] >= j.t)
+            continue;
+        O *dq = (O *)j.dq + p.t[e] * width + h * C + (p.lane & 3) * 2;
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+            store_two(dq + 8 * i, acc[i][2 * e] * j.scale, acc[i][2 * e + 1] * j.scale);
+    }
+}
+
+enum { KEY_GROUPS = 3, KEYS = 64 * KEY_GROUPS, KEY_THREADS = 128 * KEY_GROUPS };
+
+/* What a row brings along besides q and do. */
+typedef struct row_facts { float lse[N], delta[N]; int first[N]; } row_facts;
+
+/* Rows t0 .. t0 + N - 1 of head h on their way. */
+static __device__ __forceinline__ void load_queries(const lmf_attention_job &j, uint8_t *to, row_facts *facts, int h, int t0)
+{
+    load_rows<N, KEY_THREADS>(to, j.q, h, (int64_t)j.n * C, t0, j.t);
+    load_rows<N, KEY_THREADS>(to + TILE, j.d_o, h, (int64_t)j.n * C, t0, j.t);
+    int i = threadIdx.x, t = t0 + i;
+    if (i < N) { /* first goes on past row T */
+        int64_t at = t < j.t ? (int64_t)t * j.n + h : 0;
+        copy4(&facts->lse[i], j.lse_given + at, t < j.t);
+        copy4(&facts->delta[i], j.delta + at, t < j.t);
+        copy4(&facts->first[i], j.first + t, true);
+    }
+}
+
+/* Scores lie turned, keys by rows, so that they are factors of dk and dv as they are. */
+template <class O> static __device__ __forceinline__ void backward_kv(const lmf_attention_job &j)
+{
+    uint8_t *own = lmf_wg_room(attention_shared), *stage = own + 2 * KEY_GROUPS * TILE; /* k, then v */
+    row_facts *facts = (row_facts *)(stage + STAGES * STAGE);
+    int hk = blockIdx.y, group = j.n / j.n_kv, u0 = blockIdx.x * KEYS, end = 0;
+    int64_t kw = (int64_t)j.n_kv * C;
+    place p = place_of(u0);
+    for (int i = p.lane; i < KEYS; i += 32)
+        end = max(end, j.end[u0 + i]);
+    for (int m = 16; m; m >>= 1)
+        end = max(end, __shfl_xor_sync(ALL, end, m));
+    int blocks = end > u0 ? (end - u0 + N - 1) / N : 0, turns = blocks * group;
+    int b_now = 0, b_next = 0, h_next = hk * group; /* blocks of rows met, and on their way: all of a head, then the next head's */
+    float by = j.scale * LOG2E;
+    lmf_wg_sums ak = { { 0 } }, av = { { 0 } };
+    uint64_t k = lmf_wg_factor(own + (threadIdx.x >> 7) * TILE), v = lmf_wg_factor(own + (KEY_GROUPS + (threadIdx.x >> 7)) * TILE);
+    if (turns) {
+        load_rows<KEYS, KEY_THREADS>(own, j.k, hk, kw, u0, j.t);
+        load_rows<KEYS, KEY_THREADS>(own + KEY_GROUPS * TILE, j.v, hk, kw, u0, j.t);
+    }
+    auto fetch = [&](int i) {
+        if (i < turns) {
+            load_queries(j, stage + i % STAGES * STAGE, facts + i % STAGES, h_next, u0 + b_next * N);
+            if (++b_next == blocks)
+                b_next = 0, h_next++;
+        }
+        lmf_copies_end();
+    };
+    fetch(0);
+    fetch(1);
+    for (int b = 0; b < turns; b++) {
+        int t0 = u0 + b_now * N;
+        b_now = b_now + 1 == blocks ? 0 : b_now + 1;
+        uint8_t *q = stage + b % STAGES * STAGE;
+        const row_facts *f = facts + b % STAGES;
+        arrive();
+        fetch(b + 2);
+        int a = f->first[p.lane], z = f->first[p.lane + 32];
+        bool some = __any_sync(ALL, min(a, z) <= p.row + 63), each = __all_sync(ALL, max(a, z) <= p.row) && t0 >= p.row + 63;
+        if (!some || t0 + N <= p.row)
+            continue;
+        lmf_wg_sums w, ds;
+        unsigned weight[4][4];
+        lmf_wg_begin();
+        lmf_wg_dots(w, k, lmf_wg_factor(q));
+        lmf_wg_end();
+        lmf_wg_dots(ds, v, lmf_wg_factor(q + TILE));
+        lmf_wg_end();
+        lmf_wg_wait<1>();
+        lmf_wg_settle(w);
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                int at = 8 * i + (p.lane & 3) * 2 + e, first = f->first[at];
+                float lse = LOG2E * f->lse[at];
+#pragma unroll
+                for (int o = 0; o < 2; o++) {
+                    bool seen = each || (p.t[o] <= t0 + at && p.t[o] >= first);
+                    w[i][2 * o + e] = seen ? exp2_fast(fmaf(w[i][2 * o + e], by, -lse)) : 0.0f;
+                }
+            }
+        lmf_wg_round(weight, w);
+        lmf_wg_begin();
+        lmf_wg_weigh(av, weight, lmf_wg_factor(q + TILE));
+        lmf_wg_end();
+        lmf_wg_wait<1>();
+        lmf_wg_settle(ds);
+#pragma unroll
+        for (int i = 0; i < 8; i++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                ds[i][e] = w[i][e] * (ds[i][e] - f->delta[8 * i + (p.lane & 3) * 2 + (e & 1)]);
+        unsigned slope[4][4];
+        lmf_wg_round(slope, ds);
+        lmf_wg_begin();
+        lmf_wg_weigh(ak, slope, lmf_wg_factor(q));
+        lmf_wg_end();
+        lmf_wg_wait<0>();
+        lmf_wg_settle(av);
+        lmf_wg_settle(ak);
+    }
+    lmf_copies_wait<0>();
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        if (p.t[e] >= j.t)
+            continue;
+        int64_t at = p.t[e] * kw + hk * C + (p.lane & 3) * 2;
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            store_two((O *)j.dk + at + 8 * i, ak[i][2 * e] * j.scale, ak[i][2 * e + 1] * j.scale);
+            store_two((O *)j.dv + at + 8 * i, av[i][2 * e], av[i][2 * e + 1]);
+        }
+    }
+}
+
+#define BOUNDED(name, threads, blocks) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) attention_wgmma_##name(lmf_attention_job j)
+#define EACH(name, type)                                             \
+    BOUNDED(fwd_##name, ROW_THREADS, 2) { forward<type>(j); }        \
+    BOUNDED(dq_##name, ROW_THREADS, 2) { backward_q<type>(j); }      \
+    BOUNDED(dkv_##name, KEY_THREADS, 1) { backward_kv<type>(j); }
+EACH(f32, float)
+EACH(bf16, __nv_bfloat16)
