@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# The server, src/serve, in a library of objects of its own: what does not serve links neither libevent nor llhttp. llhttp 9 comes from the
+# The server, src/serve, in a library of objects of its own: what does not serve links neither libevent, llhttp nor
+# SQLite. llhttp 9 comes from the
 # system where it has one, else as pinned source (tools/fetch_llhttp.py). The table of endpoints is made from what is on disk.
 pkg_check_modules(LIBEVENT REQUIRED IMPORTED_TARGET libevent_core>=2.1)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3>=3.35)
 pkg_check_modules(LLHTTP IMPORTED_TARGET libllhttp>=9.2)
 if(NOT LLHTTP_FOUND)
   find_package(Python3 REQUIRED COMPONENTS Interpreter)
@@ -29,7 +31,7 @@ add_library(lmf_serve OBJECT ${LMF_SERVE_SOURCES} ${CMAKE_CURRENT_BINARY_DIR}/ge
             ${CMAKE_CURRENT_BINARY_DIR}/gen/lmf_page.c)
 target_compile_definitions(lmf_serve PRIVATE ${LMF_DEFS} LMF_VERSION="${PROJECT_VERSION}")
 target_include_directories(lmf_serve PRIVATE src include ${CMAKE_CURRENT_BINARY_DIR}/gen)
-target_link_libraries(lmf_serve PUBLIC PkgConfig::LIBS PkgConfig::LIBEVENT)
+target_link_libraries(lmf_serve PUBLIC PkgConfig::LIBS PkgConfig::LIBEVENT PkgConfig::SQLITE)
 if(LLHTTP_FOUND)
   target_link_libraries(lmf_serve PUBLIC PkgConfig::LLHTTP)
 else()
@@ -38,4 +40,4 @@ endif()
 add_dependencies(lmf_serve lmf_gen)
 target_sources(lmf_all INTERFACE $<TARGET_OBJECTS:lmf_serve> ${LMF_LLHTTP_OBJECTS})
 target_include_directories(lmf_all SYSTEM INTERFACE $<TARGET_PROPERTY:lmf_serve,INTERFACE_SYSTEM_INCLUDE_DIRECTORIES>)
-target_link_libraries(lmf_all INTERFACE PkgConfig::LIBEVENT $<$<BOOL:${LLHTTP_FOUND}>:PkgConfig::LLHTTP>)
+target_link_libraries(lmf_all INTERFACE PkgConfig::LIBEVENT PkgConfig::SQLITE $<$<BOOL:${LLHTTP_FOUND}>:PkgConfig::LLHTTP>)

@@ -39,6 +39,8 @@ int64_t lmf__now_us(void)
 
 int64_t lmf__now_ms(void) { return lmf__now_us() / 1000; }
 
+int64_t lmf__now_unix(void) { return (int64_t)time(NULL); }
+
 int64_t lmf__local_seconds(void)
 {
     time_t now = time(NULL);
@@ -362,6 +364,8 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
     if (!status)
         status = lmf__tenants_open(&s->tenants, ctx, o.api_key, o.api_keys);
     if (!status)
+        status = lmf_store_open(ctx, o.responses, &s->store);
+    if (!status)
         status = lmf_guard_init(&s->guard, ctx, o.host, s->tenants.has_keys);
     if (!status)
         status = lmf_chat_find_forms(&s->chat, &s->forms);
@@ -377,6 +381,7 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
     stop(s);
     lmf__constraints_clear(&s->constraints);
     lmf__tenants_close(&s->tenants);
+    lmf_store_close(s->store);
     lmf_delete(ctx, s);
     return status;
 }

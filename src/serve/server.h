@@ -11,6 +11,7 @@
 #include "serve/guard.h"
 #include "serve/histogram.h"
 #include "serve/serve.h"
+#include "serve/store.h"
 #include "serve/tenant.h"
 #include "serve/tool_form.h"
 
@@ -55,6 +56,7 @@ struct lmf_server {
     lmf_constraints   constraints;
     lmf_guard         guard;
     lmf_tenants       tenants;
+    lmf_store        *store;         /* answers that a request may go on from */
     struct event_base *base;
     struct evconnlistener *listener;
     struct event     *tick, *news;
@@ -80,6 +82,7 @@ void lmf__server_id(lmf_server *s, const char *prefix, char *text, size_t n); /*
 uint64_t lmf__server_random(lmf_server *s);
 int64_t lmf__now_us(void);
 int64_t lmf__now_ms(void);
+int64_t lmf__now_unix(void);                                                 /* seconds since 1970 */
 int64_t lmf__local_seconds(void);                                            /* since 1970, as chat templates show it */
 
 #endif

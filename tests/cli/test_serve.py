@@ -264,7 +264,7 @@ def test_openapi(server, tmp_path):
     r, d = server.ask("GET", "/openapi.json")
     sources = (pathlib.Path(__file__).parents[2] / "src/serve/endpoints").glob("*.c")
     there = {p for s in sources for p in re.findall(r"const lmf_endpoint \w+ = \{ \"\w+\", \"([^\"]+)\"", s.read_text())}
-    assert r.status == 200 and {p.replace("{model}", "") for p in d["paths"]} == there and len(there) > 9
+    assert r.status == 200 and {re.sub(r"\{.*\}", "", p) for p in d["paths"]} == there and len(there) > 9
     assert all(o["summary"] for p in d["paths"].values() for o in p.values())
     chat = d["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert chat["required"] == ["messages"] and chat["properties"]["temperature"] == {"type": ["number", "null"], "minimum": 0,
@@ -366,7 +366,8 @@ def test_every_parameter_at_its_edges(server):
     """Each number and flag that the description names, at and past both its ends and as what it is not: taken or a 400 that names it."""
     paths = server.ask("GET", "/openapi.json")[1]["paths"]
     fill = {CHAT: body(max_tokens=1), "/v1/completions": {"prompt": "x", "max_tokens": 1}, "/tokenize": {"prompt": "x"},
-        "/detokenize": {"tokens": [1]}, "/v1/messages": body(max_tokens=1), "/api/chat": {**body(), "options": {"num_predict": 1}},
+        "/detokenize": {"tokens": [1]}, "/v1/messages": body(max_tokens=1),
+        "/v1/responses": {"input": "x", "max_output_tokens": 1}, "/api/chat": {**body(), "options": {"num_predict": 1}},
         "/api/generate": {"model": "tiny", "prompt": "x", "options": {"num_predict": 1}}}
     n, taken = 0, {}
     for path, at in paths.items():
@@ -386,7 +387,8 @@ def test_every_parameter_at_its_edges(server):
                 if r.status == 400 and path.startswith(("/v1/messages", "/api")):
                     assert re.search(f"{name}|max_tokens|top_logprobs|does not support thinking", str(e)), (path, name, v, e)
                 elif r.status == 400:
-                    assert e["error"]["param"] in (name, "max_tokens", "stream_options", "best_of", "top_logprobs", "ignore_eos"), (path,
+                    assert e["error"]["param"] in (name, "max_tokens", "stream_options", "best_of", "top_logprobs", "ignore_eos",
+                        "max_output_tokens"), (path,
                         name, v, e)
                 taken[path, name] = taken.get((path, name), 0) + (r.status == 200)
                 assert not (r.status == 200 and (isinstance(v, (str, list, dict)) or v in (1e308, -1e308) or

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """lmfast serve for clients of other makers, each asked by its own client: Anthropic's Messages, Ollama's interface."""
+import hashlib
 import json
 import os
 
 import anthropic
 import jsonschema
 import ollama
+import openai
 import pytest
 
 from test_generate import write_gguf
@@ -344,3 +346,158 @@ def test_ollama_refusals(server):
     r, e = ask(prompt="", keep_alive=0)
     assert r.status == 501 and "stays loaded" in e["error"]
     assert ask(model="other")[0].status == 404 and server.ask("GET", "/api/chat")[1] == {"error": "/api/chat takes POST, not GET"}
+
+
+# ---- OpenAI's Responses ----
+
+RESPONSES = "/v1/responses"
+FUNCTION = {"type": "function", "name": "weather", "parameters": SCHEMA, "strict": True}
+
+
+def response(server, **more):
+    return server.client().responses.create(**{"model": "tiny", "input": "hello", "temperature": 0, "max_output_tokens": 24, **more})
+
+
+def test_responses(server):
+    plain = server.ask("POST", CHAT, {"messages": messages(), "max_tokens": 24, "temperature": 0})[1]
+    want = plain["choices"][0]["message"]["content"]
+    r = response(server)
+    assert r.output_text == want and [i.type for i in r.output] == ["message"] and r.model == "tiny" and r.error is None
+    assert r.status == {"stop": "completed", "length": "incomplete"}[plain["choices"][0]["finish_reason"]]
+    assert (r.usage.input_tokens, r.usage.output_tokens) == (plain["usage"]["prompt_tokens"], plain["usage"]["completion_tokens"])
+    said = lambda input, **k: response(server, input=input, max_output_tokens=1, **k).usage.input_tokens
+    chat = lambda m, **k: server.ask("POST", "/tokenize", {"messages": m, **k})[1]["count"]
+    assert said("hi", instructions="be brief") == chat([{"role": "system", "content": "be brief"}, *messages("hi")])
+    assert said([{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}]) == said("hi") == chat(messages("hi"))
+    assert said([{"role": "developer", "content": "be brief"}, {"type": "message", "role": "user", "content": "hi"}]) == said("hi",
+        instructions="be brief")
+    call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": '{"city": "Bonn"}'}
+    talk = [*messages("hi"), call, {"type": "function_call_output", "call_id": "c1", "output": "rain"}]
+    same = [*messages("hi"), {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function",
+            "function": {"name": "weather", "arguments": '{"city": "Bonn"}'}}]}, {"role": "tool", "tool_call_id": "c1", "content": "rain"}]
+    assert said(talk, tools=[FUNCTION]) == chat(same, tools=[WEATHER])
+    top = response(server, include=["message.output_text.logprobs"], top_logprobs=2)
+    logprobs = top.output[0].content[0].logprobs
+    assert len(logprobs) == top.usage.output_tokens and logprobs[0].top_logprobs[0].logprob == logprobs[0].logprob
+
+
+ORDER = ["created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "output_text.done", "content_part.done",
+         "output_item.done"]
+
+
+def test_responses_stream(server):
+    r = response(server)
+    events = list(response(server, stream=True, include=["message.output_text.logprobs"]))
+    assert [e.sequence_number for e in events] == list(range(len(events)))
+    kinds = [e.type.removeprefix("response.") for e in events]
+    assert list(dict.fromkeys(kinds)) == [*ORDER, r.status]
+    deltas = [e for e in events if e.type == "response.output_text.delta"]
+    assert "".join(e.delta for e in deltas) == r.output_text == next(e.text for e in events if e.type == "response.output_text.done")
+    last = events[-1].response
+    assert last.output_text == r.output_text and last.usage.output_tokens == r.usage.output_tokens and last.status == r.status
+    told = last.output[0].content[0].logprobs
+    assert len(told) == last.usage.output_tokens and [k.logprob for k in told][:3] == [
+        k.logprob for e in deltas for k in e.logprobs][:3]
+    stop = {"extra_body": {"stop": stop_in(r.output_text)}}
+    with server.client().responses.stream(model="tiny", input="hello", temperature=0, max_output_tokens=24, **stop) as s:
+        list(s)  # the client itself builds the response from the events, and minds their order
+        assert s.get_final_response().output_text == response(server, **stop).output_text != r.output_text
+    r, text = server.ask("POST", RESPONSES, {"input": "hello", "max_output_tokens": 2, "stream": True})
+    lines = text.decode().split("\n\n")
+    assert all(k.split("\n")[0] == "event: " + json.loads(k.split("data: ")[1])["type"] for k in lines if k)
+    assert "[DONE]" not in text.decode()
+
+
+def test_responses_tools(server):
+    for stream in (False, True):
+        ask = {"tools": [FUNCTION], "tool_choice": "required", "max_output_tokens": 200, "temperature": 1.2, "stream": stream}
+        r = response(server, **ask)
+        if stream:
+            events = list(r)
+            r = events[-1].response
+            done = [e for e in events if e.type == "response.function_call_arguments.done"]
+            assert [e.arguments for e in done] == [i.arguments for i in r.output] and all(e.item_id == i.id for e, i in zip(done, r.output))
+            for e, i in zip(done, r.output):
+                assert "".join(d.delta for d in events if d.type == "response.function_call_arguments.delta" and
+                               d.item_id == i.id) == i.arguments
+        assert r.output and all(i.type == "function_call" and i.name == "weather" for i in r.output) and r.status == "completed"
+        for i in r.output:
+            jsonschema.validate(json.loads(i.arguments), SCHEMA)
+        results = [{"type": "function_call_output", "call_id": i.call_id, "output": "rain"} for i in r.output]
+        more = response(server, input=results, previous_response_id=r.id, tools=[FUNCTION], tool_choice="none")
+        assert more.previous_response_id == r.id and more.usage.input_tokens > len("rain")
+        again = response(server, input=[*messages(), *[i.model_dump() for i in r.output], *results], tools=[FUNCTION], tool_choice="none")
+        assert again.output_text == more.output_text and again.usage.input_tokens == more.usage.input_tokens
+    form = {"type": "json_schema", "name": "person", "schema": PERSON, "strict": True}
+    r = response(server, text={"format": form}, max_output_tokens=120)
+    jsonschema.validate(json.loads(r.output_text), PERSON)
+
+
+def test_responses_thinking(thinker):
+    r = response(thinker)
+    assert r.output[0].type == "reasoning" and r.output[0].content[0].text and r.usage.output_tokens_details.reasoning_tokens > 0
+    events = list(response(thinker, stream=True))
+    assert "".join(e.delta for e in events if e.type == "response.reasoning_text.delta") == r.output[0].content[0].text
+    assert all(i.type == "message" for i in response(thinker, reasoning={"effort": "none"}).output)
+
+
+def test_responses_kept(lmfast, model, tmp_path):
+    """Whoever asked may go on, also after a restart where a file keeps them; nobody else, and not from what was not to be kept."""
+    keys = tmp_path / "keys.json"
+    entry = lambda name: {"name": name, "sha256": hashlib.sha256((name + "-has-a-key-of-16").encode()).hexdigest()}
+    keys.write_text(json.dumps({"keys": [entry("ada"), entry("bob")]}))
+    serve = lambda: Server(lmfast, "-m", model, "--name", "tiny", "--api-keys", keys, "--responses", tmp_path / "kept.db")
+    s = serve()
+    of = lambda name: s.client(api_key=name + "-has-a-key-of-16").responses
+    ask = {"model": "tiny", "temperature": 0, "max_output_tokens": 5}
+    first = of("ada").create(input="hello", instructions="be brief", **ask)
+    second = of("ada").create(input="and?", previous_response_id=first.id, **ask)
+    talk = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": first.output_text}, {"role": "user", "content": "and?"}]
+    whole = of("ada").create(input=talk, store=False, **ask)
+    assert (second.output_text, second.usage.input_tokens) == (whole.output_text, whole.usage.input_tokens)  # without the old instructions
+    assert s.stop() == 0
+    s = serve()
+    assert of("ada").retrieve(second.id).output_text == second.output_text
+    third = of("ada").create(input="so?", previous_response_id=second.id, **ask)
+    assert third.usage.input_tokens > second.usage.input_tokens
+    for who, which in (("bob", first), ("ada", whole)):
+        with pytest.raises(openai.BadRequestError) as e:
+            of(who).create(input="x", previous_response_id=which.id, **ask)
+        assert e.value.code == "previous_response_not_found" and e.value.param == "previous_response_id"
+        with pytest.raises(openai.NotFoundError):
+            of(who).retrieve(which.id)
+    with pytest.raises(openai.NotFoundError):
+        of("bob").delete(first.id)
+    of("ada").delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        of("ada").retrieve(first.id)
+    assert s.stop() == 0
+    other = tmp_path / "other.db"
+    other.write_bytes(b"no data base" * 200)
+    r = lmfast("serve", "-m", model, "--port", "0", "--responses", other)
+    assert r.returncode and "not a database" in r.stderr
+
+
+WRONG_RESPONSES = [
+    ({"input": None}, "input"), ({"input": ""}, "input"), ({"input": []}, "input"), ({"input": [1]}, "input"), ({"input": 3}, "input"),
+    ({"input": [{"role": "king", "content": "x"}]}, "input"), ({"input": [{"role": "user", "content": 3}]}, "input"),
+    ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input"),
+    ({"input": [{"type": "item_reference", "id": "x"}]}, "input"), ({"input": [{"type": "function_call", "name": "f"}]}, "input"),
+    ({"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]}, "input"), ({"instructions": 3}, "instructions"),
+    ({"max_output_tokens": 0}, "max_output_tokens"), ({"max_output_tokens": "9"}, "max_output_tokens"), ({"temperature": 3}, "temperature"),
+    ({"stream": "yes"}, "stream"), ({"store": "yes"}, "store"), ({"tools": 3}, "tools"), ({"tools": [{"type": "web_search"}]}, "tools"),
+    ({"tools": [{"type": "function"}]}, "tools"), ({"tool_choice": "required"}, "tool_choice"),
+    ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
+    ({"text": 3}, "text"), ({"text": {"format": {"type": "xml"}}}, "text"), ({"include": ["file_search_call.results"]}, "include"),
+    ({"include": 3}, "include"), ({"top_logprobs": 2}, "top_logprobs"), ({"truncation": "auto"}, "truncation"),
+    ({"background": True}, "background"),
+    ({"conversation": "x"}, "conversation"), ({"previous_response_id": "resp_none"}, "previous_response_id"),
+    ({"previous_response_id": 3}, "previous_response_id"), ({"reasoning": 3}, "reasoning"), ({"max_tool_calls": 3}, "max_tool_calls"),
+]
+
+
+@pytest.mark.parametrize("i", range(len(WRONG_RESPONSES)))
+def test_responses_wrong(server, i):
+    more, param = WRONG_RESPONSES[i]
+    r, e = server.ask("POST", RESPONSES, {"model": "tiny", "input": "x", "max_output_tokens": 2, **more})
+    assert r.status == 400 and e["error"]["param"] == param and e["error"]["message"], (r.status, e)
