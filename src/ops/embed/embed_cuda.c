@@ -3,6 +3,7 @@
 #include "device/cuda/cuda.h"
 #include "device/cuda/formats.h"
 
+enum { PIECE = 4096 };                                                   /* embed_cuda.cu */
 static const struct { const char *name, *f32, *bf16; } kernels[] = {
 #define ROW(name, dtype) { #name, "embed_fwd_" #name, "embed_fwd_" #name "_as_bf16" },
     LMF_EACH_FORMAT(ROW)
@@ -48,9 +49,16 @@ static lmf_status bwd(const lmf_call *c, const lmf_worker *wk)
     const lmf_view *dw = &c->out[0];
     int64_t stride = lmf_cuda_row_stride(&c->in[1]);
     int rows = (int)c->in[0].dim[0], d = (int)dw->dim[1];
+    bool bf16 = c->in[1].dtype == LMF_BF16;
     LMF_TRY(lmf_cuda_fill(wk, dw->data, 0, (size_t)lmf_view_count(dw) * sizeof(float)));
-    return lmf_cuda_launch(wk, "embed", c->in[1].dtype == LMF_BF16 ? "embed_bwd_bf16" : "embed_bwd_f32", lmf_cuda_blocks(rows, 1), 256, 0,
-                           LMF_CUDA_ARGS(&c->in[0].data, &c->in[1].data, &dw->data, &stride, &rows, &dw->dim[0], &d));
+    for (int at = 0; at < rows; at += PIECE) { /* a piece's rows are compared with each other */
+        const int *token = (const int *)c->in[0].data + at;
+        const char *dy = (const char *)c->in[1].data + (size_t)at * (size_t)stride * (bf16 ? sizeof(uint16_t) : sizeof(float));
+        int n = rows - at < PIECE ? rows - at : PIECE;
+        LMF_TRY(lmf_cuda_launch(wk, "embed", bf16 ? "embed_bwd_bf16" : "embed_bwd_f32", lmf_cuda_blocks(n, 1), 256, 0,
+                                LMF_CUDA_ARGS(&token, &dy, &dw->data, &stride, &n, &dw->dim[0], &d)));
+    }
+    return LMF_OK;
 }
 
 LMF_CUDA_ROWS(embed_bwd) = {

@@ -25,23 +25,30 @@ LMF_EACH_FORMAT(EMBED)
     }
 LMF_EACH_FORMAT(EMBED16)
 
-/* dw is zeroed before. One block a row of dy. */
+/* dw [n_vocab, d] += dy of at most PIECE rows: pieces follow each other, dw is zeroed before the first. One block a row; that of a token's
+ * first row in the piece adds them all. */
+enum { PIECE = 4096 };
 template <class T>
 static __device__ __forceinline__ void embed_bwd(const int *token, const T *dy, float *dw, int64_t dy_stride, int n_rows, int64_t n_vocab,
                                                  int d)
 {
-    int t = blockIdx.x, v = token[t], seen = 0;
+    __shared__ unsigned same[PIECE / 32]; /* a bit a row with this token */
+    int t = blockIdx.x, v = token[t], words = (n_rows + 31) / 32, seen = 0;
     if (v < 0 || v >= n_vocab)
         return;
-    for (int u = threadIdx.x; u < t; u += blockDim.x)
-        seen |= token[u] == v;
+    for (int u = threadIdx.x; u < 32 * words; u += blockDim.x) { /* whole warps */
+        unsigned bits = __ballot_sync(0xffffffffu, u < n_rows && token[u] == v);
+        if (threadIdx.x % 32 == 0)
+            same[u / 32] = bits;
+        seen |= u < t && bits >> (u & 31) & 1;
+    }
     if (__syncthreads_or(seen))
         return;
     for (int i = threadIdx.x; i < d; i += blockDim.x) {
-        float sum = 0;
-        for (int u = t; u < n_rows; u++)
-            if (token[u] == v)
-                sum += lmf_read(dy + u * dy_stride + i);
+        float sum = dw[(int64_t)v * d + i];
+        for (int w = t / 32; w < words; w++)
+            for (unsigned bits = same[w]; bits; bits &= bits - 1)
+                sum += lmf_read(dy + (int64_t)(32 * w + __ffs((int)bits) - 1) * dy_stride + i);
         dw[(int64_t)v * d + i] = sum;
     }
 }

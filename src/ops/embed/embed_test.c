@@ -11,6 +11,7 @@ LMF_OP_CASES(embed) = {
     { "embed", "float ids", "token:f32[4] w:f32[9,8]", "", "refused:E_DTYPE" },
     { "embed", "table of one dimension", "token:i32[4]<9 w:f32[72]", "", "refused:E_SHAPE" },
     { "embed_bwd", "repeated tokens", "token:i32[6]=1,4,1,-1,1,0 dy:f32[6,37]", "n_vocab=5", "normal", "0x1p-24 n mag" },
+    { "embed_bwd", "more rows than are compared at once", "token:i32[4200]<50 dy:f32[4200,5]", "n_vocab=50", "normal" },
     { "embed_bwd", "lengths differ", "token:i32[5]<4 dy:f32[6,37]", "n_vocab=5", "refused:E_SHAPE" },
     { "embed", "q4_1 as bf16", "token:i32[5]<9 w:q4_1[9,64]", "y=bf16", "normal", "0x1p-8" },
     { "embed", "f32 as bf16, dead rows", "token:i32[4]=-1,3,9,0 w!:f32[9,37]", "y=bf16", "normal" },
