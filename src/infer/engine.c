@@ -13,7 +13,7 @@ enum { DEFAULT_CONTEXT = 2048, MAX_CHUNK = 4096, HOST_CHUNK = 256, GPU_CHUNK = 1
 lmf_engine_opts lmf_engine_opts_default(void)
 {
     return (lmf_engine_opts){ .struct_bytes = sizeof(lmf_engine_opts), .max_seqs = 8, .page_size = 16, .compute = 1,
-                              .cache_dtype = LMF_F32 };
+                              .cache_dtype = LMF_CACHE_AUTO };
 }
 
 static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
@@ -31,9 +31,15 @@ static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
                             (long long)ranges[i].lo, (long long)ranges[i].hi, i == 1 ? ", what the model was made for" : "");
     if (o->need_invariant && o->compute)
         return LMF_FAIL(ctx, LMF_E_ARG, "need_invariant asks for compute 0: fast products depend on how many rows there are");
-    if (o->cache_dtype != LMF_F32 && o->cache_dtype != LMF_F16 && o->cache_dtype != LMF_BF16)
+    if (o->cache_dtype != LMF_CACHE_AUTO && o->cache_dtype != LMF_F32 && o->cache_dtype != LMF_F16 && o->cache_dtype != LMF_BF16)
         return LMF_FAIL(ctx, LMF_E_DTYPE, "keys and values can't be kept as data type %d; f32, f16 and bf16 can", o->cache_dtype);
     return LMF_OK;
+}
+
+/* A GPU that multiplies in bf16 has no use for more digits of keys and values, and many streams wait for their bytes. */
+static uint16_t cache_dtype(const lmf_engine *e, const lmf_engine_opts *o)
+{
+    return o->cache_dtype != LMF_CACHE_AUTO ? o->cache_dtype : e->dev->flags & LMF_DEVICE_HOST || !o->compute ? LMF_F32 : LMF_F16;
 }
 
 /* Sizes from options; cache_tok 0 stays under 1 GiB, but holds a whole session. */
@@ -54,13 +60,13 @@ static lmf_status take_opts(lmf_engine *e, const lmf_engine_opts *o)
     e->max_samples = o->max_samples > o->max_seqs ? o->max_samples : o->max_seqs;
     e->vocab = c->vocab;
     e->compute = o->compute;
-    e->cache_dtype = o->cache_dtype;
+    e->cache_dtype = cache_dtype(e, o);
     e->need_invariant = o->need_invariant;
     e->profile = o->profile;
     e->make_mask = o->mask;
     e->force = o->force;
     e->mask_user = o->mask_user;
-    int64_t per_tok = state.kv_width * (o->cache_dtype == LMF_F32 ? 4 : 2), tok = o->cache_tok;
+    int64_t per_tok = state.kv_width * (e->cache_dtype == LMF_F32 ? 4 : 2), tok = o->cache_tok;
     if (!tok) {
         tok = (int64_t)e->max_seqs * e->context;
         if (per_tok && tok > ((int64_t)1 << 30) / per_tok)

@@ -7,7 +7,7 @@
 enum { WARPS = 4, MOST_C = 256 };                                         /* attention_cuda.cu */
 enum { DECODE_ROWS = 64, DECODE_PAGES = 1024, DECODE_WARPS = 16,          /* attention_decode_cuda.cu */
        MOST_ALONE = 256 };                                                /* an engine's rows that write stand before its prompts */
-enum { ROTARY_ROWS = 8, ROTARY_THREADS = 256, ROTARY_WARPS = 8 };         /* attention_rotary_cuda.cu */
+enum { ROTARY_ROWS = 64, ROTARY_THREADS = 256, ROTARY_WARPS = 8 };         /* attention_rotary_cuda.cu */
 typedef struct heads { int n, n_kv, size; } heads;     /* laid out as in the kernels */
 typedef struct paging { const void *page; int n_pages, page_size, pages_a_seq; } paging;
 
@@ -209,7 +209,9 @@ static lmf_status rotary_decode(const lmf_call *c, const lmf_worker *wk)
     lmf_attention_rotary_job j = job_of(c);
     paged p = of_rotary(c);
     int h = decode_heads(p.attrs);
-    uint32_t cluster = p.rows <= 4 ? 8 : 4, shared = (uint32_t)((ROTARY_WARPS + 1) * h * (j.size + 2) * (int)sizeof(float));
+    /* Blocks for all multiprocessors, as few as that takes. */
+    uint32_t cluster = p.rows <= 4 ? 8 : p.rows <= 16 ? 4 : p.rows * (j.n / h) < 400 ? 2 : 1;
+    uint32_t shared = (uint32_t)((ROTARY_WARPS + 1) * h * (j.size + 2) * (int)sizeof(float));
     j.o = c->out[0].data;
     return lmf_cuda_launch(wk, "attention_rotary", names[type_index(&p)][shape_index(p.attrs)],
                            (lmf_cuda_grid){ .x = (uint32_t)p.rows, .y = (uint32_t)(j.n / h), .z = cluster, .cluster = cluster },

@@ -15,21 +15,22 @@ typedef lmf_attention_rotary_job job;
 
 extern __shared__ uint4 rotary_shared[];
 
-/* Four neighbours as f32: one access of 16 or 8 bytes. */
-template <int dtype> static __device__ __forceinline__ float4 four(const void *p, int64_t at);
-template <> __device__ __forceinline__ float4 four<LMF_F32>(const void *p, int64_t at) { return *(const float4 *)((const float *)p + at); }
-template <> __device__ __forceinline__ float4 four<LMF_F16>(const void *p, int64_t at)
+/* Four neighbours as they lie, in one access of 16 or 8 bytes, and as f32. */
+template <int dtype> struct four_of { typedef uint2 type; };
+template <> struct four_of<LMF_F32> { typedef float4 type; };
+template <int dtype> static __device__ __forceinline__ typename four_of<dtype>::type four(const void *p, int64_t at)
 {
-    uint2 w = *(const uint2 *)((const uint16_t *)p + at);
+    return ((const typename four_of<dtype>::type *)p)[at >> 2];
+}
+template <int dtype> static __device__ __forceinline__ float4 to_f32(uint2 w)
+{
+    if (dtype == LMF_BF16)
+        return make_float4(__uint_as_float(w.x << 16), __uint_as_float(w.x & 0xffff0000u), __uint_as_float(w.y << 16),
+                           __uint_as_float(w.y & 0xffff0000u));
     return make_float4(__half2float(__ushort_as_half((unsigned short)w.x)), __half2float(__ushort_as_half((unsigned short)(w.x >> 16))),
                        __half2float(__ushort_as_half((unsigned short)w.y)), __half2float(__ushort_as_half((unsigned short)(w.y >> 16))));
 }
-template <> __device__ __forceinline__ float4 four<LMF_BF16>(const void *p, int64_t at)
-{
-    uint2 w = *(const uint2 *)((const uint16_t *)p + at);
-    return make_float4(__uint_as_float(w.x << 16), __uint_as_float(w.x & 0xffff0000u), __uint_as_float(w.y << 16),
-                       __uint_as_float(w.y & 0xffff0000u));
-}
+template <int dtype> static __device__ __forceinline__ float4 to_f32(float4 w) { return w; }
 
 /* x as the cache holds it, and its bits. */
 template <int dtype> static __device__ __forceinline__ float put(void *p, int64_t at, float x);
@@ -120,18 +121,28 @@ template <int H, int Q> static __device__ __forceinline__ void join(softmax<H, Q
     }
 }
 
-/* A key that a group has read. */
+/* A key and its value; as they lie in the caches. */
 template <int Q> struct pair { float4 key[Q], value[Q]; bool there; };
+template <int dtype, int Q> struct stored { typename four_of<dtype>::type key[Q], value[Q]; bool there; };
 
 template <int dtype, int Q>
-static __device__ __forceinline__ pair<Q> read_pair(const job &j, int s, int u, int channel)
+static __device__ __forceinline__ stored<dtype, Q> read_pair(const job &j, int s, int u, int channel)
 {
-    pair<Q> p;
+    stored<dtype, Q> p;
     int64_t row = cache_row(j, s, u), at = (row < 0 ? 0 : row) * j.n_kv * j.size + channel;
     p.there = row >= 0;
 #pragma unroll
     for (int i = 0; i < Q; i++)
         p.key[i] = four<dtype>(j.k_cache, at + 32 * i), p.value[i] = four<dtype>(j.v_cache, at + 32 * i);
+    return p;
+}
+template <int dtype, int Q> static __device__ __forceinline__ pair<Q> unpack(const stored<dtype, Q> &s)
+{
+    pair<Q> p;
+    p.there = s.there;
+#pragma unroll
+    for (int i = 0; i < Q; i++)
+        p.key[i] = to_f32<dtype>(s.key[i]), p.value[i] = to_f32<dtype>(s.value[i]);
     return p;
 }
 
@@ -153,6 +164,21 @@ static __device__ __forceinline__ pair<Q> own_pair(const job &j, int s, int u, i
         put_four<dtype>(append ? j.v_cache : NULL, at + 32 * i, p.value[i]);
     }
     return p;
+}
+
+/* Key u of a group: read before, of this step, or past the last one. */
+template <int dtype, int Q>
+static __device__ __forceinline__ pair<Q> pair_at(const job &j, const stored<dtype, Q> &before, int s, int u, int own, int last, int64_t t,
+                                                  int channel, const turn<Q> &by, bool appends)
+{
+    if (u < own)
+        return unpack<dtype, Q>(before);
+    if (u <= last)
+        return own_pair<dtype, Q>(j, s, u, t - (last - u), channel, u == last ? by : turn_of<Q>(j, u, threadIdx.x % LANES),
+                                  u == last && appends);
+    pair<Q> none;
+    none.there = false;
+    return none;
 }
 
 static __device__ __forceinline__ float dot(float4 a, float4 b, float sum)
@@ -223,7 +249,7 @@ template <int H, int Q> static __device__ __forceinline__ void gather(softmax<H,
     }
 }
 
-/* AHEAD: keys that a group reads before its turn. */
+/* AHEAD: keys that a group reads before the kernels in front have ended; later ones it reads a turn before they are met. */
 template <int dtype, int H, int Q> static __device__ __forceinline__ void decode(const job &j)
 {
     enum { AHEAD = Q == 2 ? 2 : 1, C = 32 * Q };
@@ -235,7 +261,7 @@ template <int dtype, int H, int Q> static __device__ __forceinline__ void decode
     int own = s < 0 ? 0 : last - (int)(t - j.q_start[s]), channel = hk * C + 4 * l; /* keys from own on are this step's */
     int step = n_ranks * GROUPS, base = first + rank * GROUPS + warp * (32 / LANES), mine = base + lane / LANES;
     bool appends = h0 == hk * group; /* blocks of other query heads have the same keys */
-    pair<Q> held[AHEAD];
+    stored<dtype, Q> held[AHEAD], next;
     LMF_NEXT();
 #pragma unroll
     for (int a = 0; a < AHEAD; a++)
@@ -256,28 +282,18 @@ template <int dtype, int H, int Q> static __device__ __forceinline__ void decode
         rotate<Q>(x[h], by);
     }
     int n = base > last ? 0 : (last - base) / step + 1; /* turns of this warp: every lane takes each, for lanes exchange sums */
+    if (mine + AHEAD * step < own)
+        next = read_pair<dtype, Q>(j, s, mine + AHEAD * step, channel);
 #pragma unroll
     for (int i = 0; i < AHEAD; i++)
-        if (i < n) {
-            int u = mine + i * step;
-            if (u >= own) {
-                held[i].there = false;
-                if (u <= last)
-                    held[i] = own_pair<dtype, Q>(j, s, u, t - (last - u), channel, u == last ? by : turn_of<Q>(j, u, l),
-                                                 u == last && appends);
-            }
-            meet<H, Q>(a, x, held[i], j.scale);
-        }
+        if (i < n)
+            meet<H, Q>(a, x, pair_at<dtype, Q>(j, held[i], s, mine + i * step, own, last, t, channel, by, appends), j.scale);
     for (int i = AHEAD; i < n; i++) {
         int u = mine + i * step;
-        pair<Q> p;
-        if (u < own)
-            p = read_pair<dtype, Q>(j, s, u, channel);
-        else if (u <= last)
-            p = own_pair<dtype, Q>(j, s, u, t - (last - u), channel, u == last ? by : turn_of<Q>(j, u, l), u == last && appends);
-        else
-            p.there = false;
-        meet<H, Q>(a, x, p, j.scale);
+        stored<dtype, Q> now = next;
+        if (u + step < own)
+            next = read_pair<dtype, Q>(j, s, u + step, channel);
+        meet<H, Q>(a, x, pair_at<dtype, Q>(j, now, s, u, own, last, t, channel, by, appends), j.scale);
     }
     gather<H, Q>(a, r);
     n_ranks > 1 ? lmf_cluster_sync() : __syncthreads();
