@@ -7,6 +7,7 @@
 #include "device/cuda/linear_job.h"
 
 enum { FEW = 8, WARPS = 4, SPLIT_ROWS = 256, X = 0, W = 1, FIRST = 2 };
+enum { MMA_ROWS = 3 };                                                    /* from here on the matrix units are faster */
 enum { LINEAR, SWIGLU, ADD, N_KINDS };
 enum { ONE, EIGHT, SPLIT_2, SPLIT_4, WIDE_8, N_SHAPES };                  /* kernels by rows */
 
@@ -52,7 +53,7 @@ static bool few_fit(const lmf_call *c, int kind, int compute) { return c->in[X].
 static bool rows_fit(const lmf_call *c, int kind, int compute)
 {
     int64_t m = c->in[X].dim[0];
-    return m > FEW && m <= 65535 * 32 && c->in[X].dim[1] % 32 == 0 && fits(c, kind, compute);
+    return m >= MMA_ROWS && m <= 65535 * 32 && c->in[X].dim[1] % 32 == 0 && fits(c, kind, compute);
 }
 
 static int compute_of(const lmf_call *c) { return ((const lmf_norm_linear_attrs *)c->attrs)->compute; }
@@ -232,17 +233,17 @@ BLAS_ROW(add, ADD, add_compute)
       .scratch = stem##_scratch, .prepare = stem##_prepare, .release = blas_release, .run = stem##_blas }
 
 LMF_CUDA_ROWS(norm_linear) = {
-    { .name = "norm_linear_any_few_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = linear_few_fit, .run = linear_few },
     BLAS("norm_linear", linear),
-    { .name = "norm_linear_bf16_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = linear_rows_fit, .run = linear_rows }, { 0 }
+    { .name = "norm_linear_bf16_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = linear_rows_fit, .run = linear_rows },
+    { .name = "norm_linear_any_few_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = linear_few_fit, .run = linear_few }, { 0 }
 };
 LMF_CUDA_ROWS(norm_swiglu) = {
-    { .name = "norm_swiglu_any_few_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = swiglu_few_fit, .run = swiglu_few },
     BLAS("norm_swiglu", swiglu),
-    { .name = "norm_swiglu_bf16_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = swiglu_rows_fit, .run = swiglu_rows }, { 0 }
+    { .name = "norm_swiglu_bf16_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = swiglu_rows_fit, .run = swiglu_rows },
+    { .name = "norm_swiglu_any_few_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = swiglu_few_fit, .run = swiglu_few }, { 0 }
 };
 LMF_CUDA_ROWS(linear_add) = {
-    { .name = "linear_add_any_few_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = add_few_fit, .run = add_few },
     BLAS("linear_add", add),
-    { .name = "linear_add_bf16_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = add_rows_fit, .run = add_rows }, { 0 }
+    { .name = "linear_add_bf16_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = add_rows_fit, .run = add_rows },
+    { .name = "linear_add_any_few_rows", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = add_few_fit, .run = add_few }, { 0 }
 };
