@@ -89,13 +89,13 @@ static void training(bench *b, int64_t rows, int64_t segment)
     for (int64_t s = 0; s <= n_seq; s++)
         ((int32_t *)start.data)[s] = (int32_t)(s * segment < rows ? s * segment : rows);
     lmf_view in[5] = { q, k, v, seq, start };
-    lmf_call call = { .attrs = &attrs, .in = in, .out = out, .n_in = 5, .n_out = 2, .after = -1, .ref = lmf_op_attention.ref };
+    lmf_call call = { .attrs = &attrs, .in = in, .out = out, .n_in = 5, .n_out = 2, .ref = lmf_op_attention.ref };
     snprintf(what, sizeof what, "training, %lld of %lld rows", (long long)n_seq, (long long)segment);
     double s = run(b, "attention", &call, 1);
     report(b, what, "forward", s, 4.0 * SIZE * HEADS * pairs);
     lmf_view back_in[8] = { q, k, v, out[0], out[1], view(b, LMF_F32, rows, QW, 0), seq, start };
     lmf_view back_out[3] = { view(b, LMF_F32, rows, QW, 0), view(b, LMF_F32, rows, KW, 0), view(b, LMF_F32, rows, KW, 0) };
-    lmf_call back = { .attrs = &attrs, .in = back_in, .out = back_out, .n_in = 8, .n_out = 3, .after = -1, .ref = lmf_op_attention_bwd.ref };
+    lmf_call back = { .attrs = &attrs, .in = back_in, .out = back_out, .n_in = 8, .n_out = 3, .ref = lmf_op_attention_bwd.ref };
     s = run(b, "attention_bwd", &back, 1);
     report(b, what, "backward", s, 10.0 * SIZE * HEADS * pairs);
 }
@@ -121,7 +121,7 @@ static void paged(bench *b, int64_t n_seq, int64_t rows, int64_t keys, uint16_t 
     for (int l = 0; l < layers; l++) {
         in[l][0] = q, in[l][3] = seq, in[l][4] = pos, in[l][5] = page;
         in[l][1] = view(b, dtype, n_seq * pages, PAGE, KW), in[l][2] = view(b, dtype, n_seq * pages, PAGE, KW);
-        call[l] = (lmf_call){ .attrs = &attrs, .in = in[l], .out = &out, .n_in = 6, .n_out = 1, .after = -1, .ref = lmf_op_attention_paged.ref };
+        call[l] = (lmf_call){ .attrs = &attrs, .in = in[l], .out = &out, .n_in = 6, .n_out = 1, .ref = lmf_op_attention_paged.ref };
     }
     snprintf(what, sizeof what, "%lld x %lld rows, %lld keys, %s", (long long)n_seq, (long long)rows, (long long)keys, in[0][1].fmt->name);
     double s = run(b, "attention_paged", call, layers) / layers, bytes = 2.0 * (double)(n_seq * keys * KW) * in[0][1].fmt->block_bytes;

@@ -80,7 +80,7 @@ static lmf_status bench(lmf_ctx *ctx, lmf_device *dev, const shape *h, double pe
                        { .fmt = fmt, .dim = { h->tb ? h->n : h->k, h->tb ? h->k : h->n }, .dtype = h->dtype, .n_dims = 2 },
                        { .fmt = f32, .dim = { h->m, h->n }, .dtype = LMF_F32, .n_dims = (uint8_t)(h->with_c ? 2 : 0) } };
     lmf_view out = { .fmt = f32, .dim = { h->m, h->n }, .dtype = LMF_F32, .n_dims = 2 };
-    lmf_call call = { .attrs = &attrs, .in = in, .out = &out, .n_in = 3, .n_out = 1, .after = -1, .ref = lmf_op_matmul.ref };
+    lmf_call call = { .attrs = &attrs, .in = in, .out = &out, .n_in = 3, .n_out = 1, .ref = lmf_op_matmul.ref };
     size_t b_bytes = lmf_format_bytes(fmt, h->n * h->k);
     lmf_program *program = NULL;
     lmf_status s = LMF_E_MEMORY;

@@ -54,8 +54,8 @@ static lmf_status build(lmf_ctx *ctx, const lmf_arch *arch, const void *config, 
     g = *out;
     g->config = config, g->user = &nn;
     lmf_batch in = { .token = input(g, "token", 1, rows, 0), .pos = input(g, "pos", 1, rows, 0), .seq = input(g, "seq", 1, rows, 0),
-                     .q_start = input(g, "q_start", 1, SEQS + 1, 0), .kv_len = input(g, "kv_len", 1, SEQS, 0), .page = input(g, "page", 2, SEQS, PAGES),
-                     .n_live = input(g, "n_live", 1, 1, 0), .n_pages = PAGES * SEQS, .page_size = PAGE, .cache_dtype = LMF_F16 };
+                     .q_start = input(g, "q_start", 1, SEQS + 1, 0), .page = input(g, "page", 2, SEQS, PAGES),
+                     .n_pages = PAGES * SEQS, .page_size = PAGE, .cache_dtype = LMF_F16 };
     lmf_graph_output(g, "hidden", arch->body(g, &in, arch->embed(g, &in)));
     return lmf_graph_finish(g);
 }

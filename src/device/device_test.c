@@ -82,7 +82,7 @@ static lmf_status walk(lmf_device *d, uintptr_t a, uintptr_t y, bool read_b, siz
     }
     t.in[0][0] = t.v[X], t.out[0][0] = t.v[A], t.in[1][0] = t.v[A], t.in[1][1] = t.v[B], t.out[1][0] = t.v[Y];
     for (int i = 0; i < 2; i++)
-        t.call[i] = (lmf_call){ .row = &lmf_kernel_ref, .ref = nothing, .in = t.in[i], .out = t.out[i], .n_in = (uint8_t)(i ? 1 + read_b : 1), .n_out = 1, .after = -1 };
+        t.call[i] = (lmf_call){ .row = &lmf_kernel_ref, .ref = nothing, .in = t.in[i], .out = t.out[i], .n_in = (uint8_t)(i ? 1 + read_b : 1), .n_out = 1 };
     t.call[1].scratch = (void *)scratch_at, t.call[1].scratch_bytes = scratch;
     lmf_status s = d->ops->program_create(d, t.call, 2, false, &p);
     if (s)

@@ -31,9 +31,7 @@ typedef struct lmf_call {            /* one kernel row on one node; immutable on
     size_t      scratch_bytes;
     const lmf_view *in, *out;        /* an absent optional input has n_dims 0 */
     uint8_t     n_in, n_out;
-    uint8_t     lane;                /* 0 compute, 1 copies and collectives */
     uint8_t     barrier;             /* CPU: workers meet before this call */
-    int32_t     after;               /* call of the other lane to wait for, or -1 */
 } lmf_call;
 
 typedef struct lmf_worker {          /* who runs it */

@@ -40,7 +40,6 @@ static lmf_node *copy_node(walk *w, const lmf_node *n)
     lmf_node *c = lmf_node_add(w->g, n->op, n->attrs, in, n->n_in);
     if (!c)
         return NULL;
-    c->rng = n->rng;
     c->recomputed = 1;
     w->copied = true;
     for (int j = 0; j < n->n_out; j++)

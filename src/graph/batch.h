@@ -12,12 +12,9 @@ typedef struct lmf_batch {
     lmf_tensor *token, *pos;         /* [T] i32; pos restarts with each sequence */
     lmf_tensor *seq;                 /* [T] i32, its sequence; -1 = dead row */
     lmf_tensor *q_start;             /* [S+1] i32, first row of each sequence */
-    lmf_tensor *kv_len;              /* [S] i32, keys visible after this step; NULL without pages */
     lmf_tensor *page;                /* [S, P] i32, or NULL: K and V are this step's own rows (training) */
     lmf_tensor *slot;                /* [S] i32, row of recurrent state, or NULL */
     lmf_tensor *adapter;             /* [S] i32, LoRA slot; -1 = base alone; or NULL: no adapters in this graph */
-    lmf_tensor *n_live;              /* [1] i32, rows in use: kernels may skip the rest; or NULL: all */
-    lmf_tensor *rng;                 /* [2] u64: seed, step; or NULL: nothing random */
     int64_t     n_pages, page_size;  /* of the paged cache: pages in all, rows a page; 0 without pages */
     uint16_t    cache_dtype;         /* of K and V in pages */
 } lmf_batch;

@@ -322,8 +322,8 @@ static lmf_status make_outputs(lmf_graph *g, lmf_node *n)
             return g->status;
         t->node = n;
         t->needs_grad = needs_grad;
-        if (w || (n->op->flags & LMF_OP_VIEW))
-            t->base = n->in[w ? w - 1 : 0];
+        if (w)
+            t->base = n->in[w - 1];
         n->out[j] = t;
     }
     return LMF_OK;
@@ -354,7 +354,7 @@ static void set_versions(lmf_node *n)
 static bool stands(lmf_graph *g, const lmf_node *n)
 {
     lmf_view v[LMF_MAX_IN + LMF_MAX_OUT] = { 0 };
-    lmf_call c = { .ref = n->op->ref, .attrs = n->attrs, .in = v, .out = v + n->n_in, .n_in = n->n_in, .n_out = n->n_out, .after = -1 };
+    lmf_call c = { .ref = n->op->ref, .attrs = n->attrs, .in = v, .out = v + n->n_in, .n_in = n->n_in, .n_out = n->n_out };
     if (!n->op->expand)
         return true;
     if (!n->op->grad && n->out[0]->needs_grad)
@@ -404,8 +404,6 @@ lmf_node *lmf_node_add(lmf_graph *g, const lmf_op *op, const void *attrs, lmf_te
     if (!stands(g, n))
         return expand(g, n);
     set_versions(n);
-    if (op->flags & LMF_OP_RANDOM)
-        n->rng = ++g->next_rng;
     return push(g, (void ***)&g->nodes, &g->n_nodes, &g->cap_nodes, n) ? NULL : n;
 }
 

@@ -40,10 +40,9 @@ struct lmf_node {
     const lmf_op *op;
     void        *attrs;              /* op->attr_bytes, in the graph's arena */
     lmf_tensor **in, **out;          /* an absent optional input is NULL */
-    uint8_t      n_in, n_out, lane;
+    uint8_t      n_in, n_out;
     uint16_t     block;              /* layer + 1: the unit of recomputation; 0 outside */
     uint8_t      recomputed;         /* a copy made for the backward pass: dropped when nothing reads it */
-    uint32_t     rng;                /* stream of a RANDOM op: set once, kept by recomputed copies */
     const char  *file; int line;     /* of the call, in the model file */
 };
 
@@ -55,10 +54,9 @@ typedef struct lmf_field {           /* one member of an attribute struct; the t
     double      lo, hi;              /* allowed range, inclusive */
 } lmf_field;
 
-enum { LMF_OP_VIEW = 1, LMF_OP_RANDOM = 2,
-       LMF_OP_CHEAP = 4,  /* one pass over its inputs, which its gradient reads anyway: what it gives need not be kept beside them */
-       LMF_OP_FUSED = 8,  /* nothing but its expansion in one piece: stands only where a device has a row of its own for it */
-       LMF_OP_AGAIN = 16 }; /* cheaper to make again than to keep: the backward pass does so, with or without recomputation */
+enum { LMF_OP_CHEAP = 1,  /* one pass over its inputs, which its gradient reads anyway: what it gives need not be kept beside them */
+       LMF_OP_FUSED = 2,  /* nothing but its expansion in one piece: stands only where a device has a row of its own for it */
+       LMF_OP_AGAIN = 4 };  /* cheaper to make again than to keep: the backward pass does so, with or without recomputation */
 struct lmf_op {
     const char *name;
     uint8_t     n_in_min, n_in_max, n_out;
@@ -89,7 +87,6 @@ struct lmf_graph {
     lmf_status  status;              /* sticky; the sentence is in ctx */
     const char *file; int line;      /* of the builder call in progress: LMF_AT */
     uint16_t    block;
-    uint32_t    next_rng;
     const void *config;              /* of the model being built: models/ casts it */
     void       *user;                /* nn/'s own: weights, LoRA (nn/nn.h) */
     bool        finished;

@@ -122,11 +122,8 @@ static lmf_status make_calls(lmf_plan *p, graph_plan *q)
     lmf_view *v = q->views;
     for (int i = 0; i < g->n_nodes; i++) {
         lmf_node *n = g->nodes[i];
-        if (n->op->flags & LMF_OP_VIEW)
-            continue;
         lmf_call *c = &q->calls[q->n_calls];
-        *c = (lmf_call){ .ref = n->op->ref, .attrs = n->attrs, .in = v, .out = v + n->n_in, .n_in = n->n_in, .n_out = n->n_out,
-                         .lane = n->lane, .after = -1 };
+        *c = (lmf_call){ .ref = n->op->ref, .attrs = n->attrs, .in = v, .out = v + n->n_in, .n_in = n->n_in, .n_out = n->n_out };
         for (int k = 0; k < n->n_in + n->n_out; k++) {
             lmf_tensor *t = k < n->n_in ? n->in[k] : n->out[k - n->n_in];
             if (t) {

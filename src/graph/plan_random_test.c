@@ -127,7 +127,7 @@ static copy copy_calls(const random_graph *r, const size_t *offset, uintptr_t ar
     lmf_view *v = c.views;
     for (int i = 0; i < c.n; i++) {
         lmf_node *n = r->g->nodes[i];
-        c.calls[i] = (lmf_call){ .row = &lmf_kernel_ref, .ref = n->op->ref, .attrs = n->attrs, .in = v, .out = v + n->n_in, .n_in = n->n_in, .n_out = n->n_out, .after = -1 };
+        c.calls[i] = (lmf_call){ .row = &lmf_kernel_ref, .ref = n->op->ref, .attrs = n->attrs, .in = v, .out = v + n->n_in, .n_in = n->n_in, .n_out = n->n_out };
         for (int k = 0; k < n->n_in + n->n_out; k++, v++) {
             lmf_tensor *t = k < n->n_in ? n->in[k] : n->out[k - n->n_in];
             if (!t)

@@ -291,7 +291,6 @@ static int32_t add_rows(lmf_engine *e, lmf_session *s, int32_t n_rows, int32_t r
         io->seq[n_rows + i] = i_seq;
     }
     io->q_start[i_seq] = n_rows;
-    io->kv_len[i_seq] = s->n_kv + n;
     memcpy(io->page + (size_t)i_seq * (size_t)e->seq_pages, s->page, (size_t)s->n_pages * sizeof *s->page);
     if (io->adapter)
         io->adapter[i_seq] = s->adapter;
@@ -320,12 +319,9 @@ static void close_batch(lmf_engine *e, int32_t n_rows, int32_t capacity)
         io->token[i] = io->seq[i] = -1;
         io->pos[i] = 0;
     }
-    for (int32_t i = e->n_batch; i < e->max_seqs; i++) {
+    for (int32_t i = e->n_batch; i < e->max_seqs; i++)
         io->q_start[i] = n_rows;
-        io->kv_len[i] = 0;
-    }
     io->q_start[e->max_seqs] = n_rows;
-    io->n_live[0] = n_rows;
 }
 
 /* Rows of sessions that write, then of prompts in the order of arrival. */

@@ -113,7 +113,7 @@ lmf_status lmf__adapters_init(lmf_engine *e, const lmf_engine_opts *opts);
 void       lmf__adapters_clear(lmf_adapters *a);
 
 typedef struct lmf_step_io {     /* host side of inputs and outputs: one storage for all graphs */
-    int32_t *token, *pos, *seq, *q_start, *kv_len, *page, *adapter, *n_live, *index, *target;
+    int32_t *token, *pos, *seq, *q_start, *page, *adapter, *index, *target;
     float   *number, *score;
     int32_t *count, *mask, *next; /* mask: NULL without lmf_engine_opts.mask */
     int32_t *bias_token;

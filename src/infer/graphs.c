@@ -20,8 +20,7 @@ static lmf_tensor *build_body(lmf_engine *e, lmf_graph *g, int64_t rows)
     int64_t seqs = e->max_seqs;
     lmf_batch in = {
         .token = input(g, "token", LMF_I32, 1, rows, 0), .pos = input(g, "pos", LMF_I32, 1, rows, 0), .seq = input(g, "seq", LMF_I32, 1, rows, 0),
-        .q_start = input(g, "q_start", LMF_I32, 1, seqs + 1, 0), .kv_len = input(g, "kv_len", LMF_I32, 1, seqs, 0),
-        .page = input(g, "page", LMF_I32, 2, seqs, e->seq_pages), .n_live = input(g, "n_live", LMF_I32, 1, 1, 0),
+        .q_start = input(g, "q_start", LMF_I32, 1, seqs + 1, 0), .page = input(g, "page", LMF_I32, 2, seqs, e->seq_pages),
         .adapter = e->adapters.set ? input(g, "adapter", LMF_I32, 1, seqs, 0) : NULL,
         .n_pages = e->pages.n, .page_size = e->page_size, .cache_dtype = e->cache_dtype };
     return e->model->arch->body(g, &in, e->model->arch->embed(g, &in));
@@ -92,8 +91,8 @@ static void find_io(lmf_engine *e)
     lmf_step_io *io = &e->io;
     int sample = e->n_buckets;
     io->token = lmf_plan_io(p, 0, "token"), io->pos = lmf_plan_io(p, 0, "pos"), io->seq = lmf_plan_io(p, 0, "seq");
-    io->q_start = lmf_plan_io(p, 0, "q_start"), io->kv_len = lmf_plan_io(p, 0, "kv_len"), io->page = lmf_plan_io(p, 0, "page");
-    io->n_live = lmf_plan_io(p, 0, "n_live"), io->index = lmf_plan_io(p, 0, "index");
+    io->q_start = lmf_plan_io(p, 0, "q_start"), io->page = lmf_plan_io(p, 0, "page");
+    io->index = lmf_plan_io(p, 0, "index");
     io->adapter = e->adapters.set ? lmf_plan_io(p, 0, "adapter") : NULL;
     io->number = lmf_plan_io(p, sample, "number"), io->count = lmf_plan_io(p, sample, "count");
     io->mask = e->make_mask ? lmf_plan_io(p, sample, "mask") : NULL, io->seen_clear = lmf_plan_io(p, e->mark_graph, "seen_clear");

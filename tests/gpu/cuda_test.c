@@ -150,7 +150,7 @@ static lmf_status job_open(job *j, lmf_device *dev, const char *op, const spec *
         LMF_TRY(make_tensor(j, n_in + i, &j->node->out[i]->v, 0, false));
     for (int i = 0; i < n_in + j->n_out; i++)
         j->host[i] = j->t[i].host, j->gpu[i] = j->t[i].dev;
-    j->call = (lmf_call){ .attrs = j->node->attrs, .in = j->gpu, .out = j->gpu + n_in, .n_in = (uint8_t)n_in, .n_out = (uint8_t)j->n_out, .after = -1 };
+    j->call = (lmf_call){ .attrs = j->node->attrs, .in = j->gpu, .out = j->gpu + n_in, .n_in = (uint8_t)n_in, .n_out = (uint8_t)j->n_out };
     j->call.row = lmf_device_match(dev, op, &j->call, 0);
     if (!j->call.row)
         return LMF_FAIL(j->ctx, LMF_E_UNSUPPORTED, "no CUDA row takes this %s", op);

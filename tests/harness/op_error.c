@@ -151,8 +151,7 @@ static bool run_magnitudes(lmf_case *c)
     if (!attrs)
         return lmf_harness_check(c->h, c, "case", NULL, false, "out of memory");
     make_positive(c, attrs);
-    lmf_call call = { .row = &lmf_kernel_ref, .ref = c->op->ref, .attrs = attrs, .in = in, .out = out, .n_in = (uint8_t)c->n_in, .n_out = c->op->n_out,
-                      .after = -1 };
+    lmf_call call = { .row = &lmf_kernel_ref, .ref = c->op->ref, .attrs = attrs, .in = in, .out = out, .n_in = (uint8_t)c->n_in, .n_out = c->op->n_out };
     lmf_status s = c->op->ref(&call);
     for (int j = 0; j < c->op->n_out; j++)
         c->mag[j] = out[j];

@@ -75,15 +75,13 @@ static bool shadow_run(shadow *s, int first, int last)
     for (int i = first; i < last; i++) {
         const lmf_node *n = s->g->nodes[i];
         lmf_view v[LMF_MAX_IN + LMF_MAX_OUT] = { 0 };
-        if (n->op->flags & LMF_OP_VIEW)
-            continue;
         for (int k = 0; k < n->n_in + n->n_out; k++) {
             const lmf_tensor *t = k < n->n_in ? n->in[k] : n->out[k - n->n_in];
             if (t)
                 v[k] = s->v[t->index];
         }
         lmf_call call = { .row = &lmf_kernel_ref, .ref = n->op->ref, .attrs = n->attrs, .in = v, .out = v + n->n_in,
-                          .n_in = n->n_in, .n_out = n->n_out, .after = -1 };
+                          .n_in = n->n_in, .n_out = n->n_out };
         lmf_status st = n->op->ref ? n->op->ref(&call) : LMF_E_UNSUPPORTED;
         if (st)
             return lmf_harness_check(s->c->h, s->c, "gradient", n->op->name, false, "the reference in f64: %s", lmf_status_name(st));

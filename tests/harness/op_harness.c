@@ -93,7 +93,7 @@ void lmf_harness_case(lmf_harness *h, const lmf_op *op, const lmf_op_case *row)
         if (c.refused) {
             check_refusal(&c, s);
         } else if (check_infer(&c, s)) {
-            if (!(c.op->flags & LMF_OP_VIEW) && lmf_case_promise(&c) && lmf_harness_check(h, &c, "reference", NULL, c.op->ref != NULL, "the op has no reference") &&
+            if (lmf_case_promise(&c) && lmf_harness_check(h, &c, "reference", NULL, c.op->ref != NULL, "the op has no reference") &&
                 lmf_case_reference(&c, &ref))
                 lmf_case_rows(&c, &ref);
             lmf_case_gradient(&c);

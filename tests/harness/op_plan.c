@@ -185,7 +185,7 @@ void lmf_harness_plan(lmf_harness *h, const lmf_op *op, const lmf_op_case *row, 
     lmf_case c;
     lmf_run ref = { 0 };
     lmf_device *dev = NULL;
-    if (lmf_case_open(h, op, row, &c) && !c.refused && !(c.op->flags & LMF_OP_VIEW) && c.op->ref) {
+    if (lmf_case_open(h, op, row, &c) && !c.refused && c.op->ref) {
         lmf_status s = lmf_case_graph(&c, false, &c.g, &c.node);
         if (lmf_harness_check(h, &c, "infer", NULL, !s, "%s", lmf_error(h->ctx))) {
             if (c.op->cost)

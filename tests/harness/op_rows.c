@@ -73,7 +73,7 @@ bool lmf_row_takes(lmf_device *dev, const lmf_kernel *row, const lmf_call *call)
 void lmf_case_call(const lmf_case *c, const lmf_run *run, lmf_call *call)
 {
     *call = (lmf_call){ .ref = c->op->ref, .attrs = c->node->attrs, .in = run->in, .out = run->out,
-                        .n_in = (uint8_t)c->n_in, .n_out = c->op->n_out, .after = -1 };
+                        .n_in = (uint8_t)c->n_in, .n_out = c->op->n_out };
 }
 
 void lmf_run_clear(lmf_run *run)

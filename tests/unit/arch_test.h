@@ -57,8 +57,7 @@ static inline lmf_batch arch_batch(lmf_graph *g, int64_t rows, int64_t seqs, boo
     lmf_batch in = { .token = arch_input(g, "token", LMF_I32, 1, rows, 0), .pos = arch_input(g, "pos", LMF_I32, 1, rows, 0),
                      .seq = arch_input(g, "seq", LMF_I32, 1, rows, 0), .q_start = arch_input(g, "q_start", LMF_I32, 1, seqs + 1, 0) };
     if (serve) {
-        in.kv_len = arch_input(g, "kv_len", LMF_I32, 1, seqs, 0), in.page = arch_input(g, "page", LMF_I32, 2, seqs, 64);
-        in.n_live = arch_input(g, "n_live", LMF_I32, 1, 1, 0);
+        in.page = arch_input(g, "page", LMF_I32, 2, seqs, 64);
         in.slot = recurrent ? arch_input(g, "slot", LMF_I32, 1, seqs, 0) : NULL;
         in.n_pages = 64 * seqs, in.page_size = 16, in.cache_dtype = LMF_F16;
     }

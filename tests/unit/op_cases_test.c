@@ -34,7 +34,7 @@ static void ops_are_whole(void **state)
     (void)state;
     for (const lmf_op *const *op = lmf_all_tables.ops; *op; op++) {
         const lmf_op *o = *op;
-        if (!o->infer || (!o->ref && !(o->flags & LMF_OP_VIEW)) || o->n_out > LMF_MAX_OUT || o->n_in_max > LMF_MAX_IN || o->n_in_min > o->n_in_max)
+        if (!o->infer || !o->ref || o->n_out > LMF_MAX_OUT || o->n_in_max > LMF_MAX_IN || o->n_in_min > o->n_in_max)
             fail_msg("op %s: a shape rule, a reference, and counts in bounds are needed", o->name);
         for (const lmf_field *f = o->fields; f && f->name; f++)
             if (f->offset + (f->kind == LMF_FIELD_BOOL ? sizeof(bool) : 4) > o->attr_bytes || !(f->lo <= f->hi))

@@ -151,7 +151,7 @@ static lmf_status norm_make(lmf_device *dev, int64_t rows, norm *n)
         at[i + 1] = at[i] + (size_t)(lmf_view_count(v) * 4 + 255) / 256 * 256;
     }
     n->attrs.eps = 1e-5f;
-    n->call = (lmf_call){ .attrs = &n->attrs, .in = n->in, .out = n->out, .n_in = 4, .n_out = 2, .after = -1 };
+    n->call = (lmf_call){ .attrs = &n->attrs, .in = n->in, .out = n->out, .n_in = 4, .n_out = 2 };
     n->call.row = lmf_device_match(dev, "rms_norm_bwd", &n->call, 0);
     if (!n->call.row)
         return LMF_FAIL(dev->ctx, LMF_E_UNSUPPORTED, "no row");
