@@ -217,6 +217,20 @@ def test_a_small_stack(lmfast, model, rows, tmp_path):
 
 
 @SANITIZED
+def test_little_memory(lmfast, model, rows, tmp_path):
+    """ulimit -v: what is refused has a sentence of ours, not OpenMP's or the system's; below that the program can't be loaded."""
+    said = set()
+    for n in (*range(24, 64, 4), 90, 140, 200):
+        args = train(model, rows, tmp_path / f"o{n}", "--threads", 4, "--save-steps", 0)
+        r = lmfast(*args, preexec_fn=capped(resource.RLIMIT_AS, n << 20))
+        if r.returncode == 127 and "shared" in r.stderr:
+            continue
+        assert r.returncode == 0 or (r.returncode == 1 and r.stderr.startswith("lmfast: ") and r.stderr.count("\n") == 1), (n, r.stderr)
+        said.add(r.stderr)
+    assert any("out of memory" in s for s in said) and any("refused worker thread" in s for s in said), said
+
+
+@SANITIZED
 def test_few_files_may_be_open(lmfast, model, rows, tmp_path):
     for n in range(4, 12):
         export = ["export", "-m", model, "--quiet", "-o"]
