@@ -9,7 +9,7 @@
 #include "train/trainer.h"
 
 typedef struct plan_args {
-    const char *model, *data, *target_modules, *too_long, *compute, *activations, *adapter, *objective;
+    const char *model, *data, *target_modules, *too_long, *compute, *activations, *adapter, *objective, *teacher;
     int64_t     rows, max_steps, batch_size, grad_accum, lora_r, seq_len, micro_tok, seed, context, max_seqs;
     double      epochs;
     bool        recompute, shuffle, serve;
@@ -19,6 +19,7 @@ typedef struct plan_args {
 static const lmf_flag flags[] = {
     { "model", 'm', LMF_FLAG_STRING, AT(model), .required = true, .hub = LMF_HUB_MODEL,
         .help = "GGUF file, Hugging Face folder, or org/name of the hub" },
+    { "teacher", 0, LMF_FLAG_STRING, AT(teacher), .hub = LMF_HUB_MODEL, .help = "with --objective distill: the model to learn from" },
     { "data", 'd', LMF_FLAG_STRING, AT(data), .hub = LMF_HUB_DATA, .help = "the rows that will be trained on; or --rows" },
     { "rows", 0, LMF_FLAG_INT, AT(rows), 0, 1 << 24, .fallback = "0", .help = "plan for that many rows of --seq-len tokens instead of "
         "a file" },
@@ -251,7 +252,8 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m, est
     o.between = lmf_train_between(a->activations);
     o.recompute = a->recompute;
     o.plan_only = true;
-    lmf_status s = load_samples(cli, a, m, objective, &samples);
+    lmf_status s = a->teacher ? lmf_model_open(cli->ctx, a->teacher, &o.teacher) : LMF_OK;
+    s = s ? lmf_fail_prefix(cli->ctx, s, "--teacher") : load_samples(cli, a, m, objective, &samples);
     if (!s)
         s = lmf_trainer_create(cli->ctx, cli->device, m, samples, &o, &t);
     if (!s) {
@@ -263,6 +265,7 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m, est
     }
     lmf_trainer_destroy(t);
     lmf_samples_destroy(samples);
+    lmf_model_close(o.teacher);
     return s;
 }
 

@@ -14,6 +14,8 @@ const lmf_flag lmf_train_fields[] = {
           "Lines, JSON, "
           "CSV, plain text, also gzip; - is standard input. Several may be given. PATH:KEY=VALUE,...: type=alpaca, file=csv, split=lines, "
           "weight=0.5, KEY=COLUMN (docs/TRAINING.md)" },
+    { "teacher", 0, LMF_FLAG_STRING, AT(teacher), .hub = LMF_HUB_MODEL,
+      .help = "of objectives that learn from a model: file, folder or org/name with the same vocabulary, of any size and family" },
     { "eval-data", 0, LMF_FLAG_LIST, AT(eval_data), .hub = LMF_HUB_DATA, .help = "rows whose loss is reported along the way; as --data" },
     { "val-set-size", 0, LMF_FLAG_DOUBLE, AT(val_set_size), 0, 1e9, .fallback = "0",
       .help = "rows of --data that are held out and measured instead: below 1 a share, from 1 on a number" },

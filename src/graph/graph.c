@@ -71,9 +71,15 @@ static lmf_tensor *tensor_new(lmf_graph *g, const lmf_view *v)
     return push(g, (void ***)&g->tensors, &g->n_tensors, &g->cap_tensors, t) ? NULL : t;
 }
 
+/* A copy of the name, with the scope before it. */
+static const char *in_scope(lmf_graph *g, const char *name)
+{
+    return g->scope ? lmf_arena_printf(&g->arena, "%s%s", g->scope, name) : lmf_arena_strdup(&g->arena, name);
+}
+
 static lmf_status set_name(lmf_graph *g, lmf_tensor *t, const char *name)
 {
-    char *copy = lmf_arena_strdup(&g->arena, name);
+    const char *copy = in_scope(g, name);
     if (!copy)
         return no_memory(g);
     lmf_status s = lmf_name_index_add(&g->names, copy, t->index);
@@ -187,13 +193,16 @@ lmf_tensor *lmf_graph_part(lmf_graph *g, lmf_tensor *owner, int64_t offset_bytes
 
 lmf_tensor *lmf_graph_find(const lmf_graph *g, const char *name)
 {
+    char text[512];
+    if (g->scope && snprintf(text, sizeof text, "%s%s", g->scope, name) < (int)sizeof text)
+        name = text;
     int32_t i = lmf_name_index_find(&g->names, name);
     return i < 0 ? NULL : g->tensors[i];
 }
 
 void lmf_graph_alias(lmf_graph *g, lmf_tensor *t, const char *name)
 {
-    char *copy = g->status || !t ? NULL : lmf_arena_strdup(&g->arena, name);
+    const char *copy = g->status || !t ? NULL : in_scope(g, name);
     if (g->status || !t)
         return;
     lmf_status s = copy ? lmf_name_index_add(&g->names, copy, t->index) : no_memory(g);
@@ -202,6 +211,7 @@ void lmf_graph_alias(lmf_graph *g, lmf_tensor *t, const char *name)
 }
 
 void lmf_graph_block(lmf_graph *g, int layer) { g->block = (uint16_t)(layer + 1); }
+void lmf_graph_scope(lmf_graph *g, const char *scope) { g->scope = scope; }
 
 const char *lmf_shape_text(const lmf_view *v, char *text, size_t n)
 {

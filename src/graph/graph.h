@@ -86,6 +86,7 @@ struct lmf_graph {
     lmf_name_index   names;               /* to index in tensors */
     lmf_status  status;              /* sticky; the sentence is in ctx */
     const char *file; int line;      /* of the builder call in progress: LMF_AT */
+    const char *scope;               /* put before each name that is given or looked for: lmf_graph_scope */
     uint16_t    block;
     const void *config;              /* of the model being built: models/ casts it */
     void       *user;                /* nn/'s own: weights, LoRA (nn/nn.h) */
@@ -113,6 +114,8 @@ lmf_tensor *lmf_graph_find(const lmf_graph *g, const char *name);  /* NULL when 
 /* A further name under which t is found. */
 void        lmf_graph_alias(lmf_graph *g, lmf_tensor *t, const char *name);
 void        lmf_graph_block(lmf_graph *g, int layer);              /* -1: outside of all layers */
+/* From now on names are those of another model in the same graph: "teacher." makes "embed" "teacher.embed". NULL: as they are. Borrowed. */
+void        lmf_graph_scope(lmf_graph *g, const char *scope);
 
 /* For op builders: remembers the caller's line. #define lmf_add(g, ...) (lmf_add)(LMF_AT(g), __VA_ARGS__) */
 static inline lmf_graph *lmf_graph_at(lmf_graph *g, const char *file, int line) { g->file = file; g->line = line; return g; }

@@ -10,7 +10,7 @@ static lmf_status check(lmf_ctx *ctx, const lmf_objective *o)
 {
     int n = 0;
     for (const lmf_objective_input *i = o->inputs; i->name; i++, n++)
-        if (n == LMF_MAX_OBJECTIVE_INPUTS || i->per > LMF_PER_GROUP || !i->value || (i->dtype != LMF_F32 && i->dtype != LMF_I32))
+        if (n == LMF_MAX_OBJECTIVE_INPUTS || i->per > LMF_PER_STEP || !i->value || (i->dtype != LMF_F32 && i->dtype != LMF_I32))
             return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" has an input \"%s\" that nothing fills", o->name, i->name);
     bool labelled = o->takes == LMF_TAKES_LABELLED, two = labelled || o->takes == LMF_TAKES_PREFERENCE;
     if (o->group_size != (two ? 2 : 1) || o->n_measured != labelled || !o->measure != !labelled ||
@@ -45,7 +45,7 @@ double lmf_value_own_mean(const lmf_place *p) { return lmf_place_learned(p) ? lm
 
 lmf_totals lmf_totals_of(const lmf_samples *samples, const int64_t *group, int64_t n)
 {
-    lmf_totals t = { .n_groups = n };
+    lmf_totals t = { .n_groups = n, .progress = 1 };
     int32_t size = lmf_samples_group_size(samples);
     for (int64_t i = 0; i < n * size; i++) {
         const lmf_sample *s = &samples->items[(group ? group[i / size] : i / size) * size + i % size];

@@ -20,8 +20,8 @@
 #include "models/arch.h"
 
 enum { LMF_MAX_OBJECTIVE_INPUTS = 8, LMF_MAX_REPORTS = 16, LMF_MAX_OBJECTIVE_OPTIONS = 16, LMF_MAX_GROUP = 2 };
-/* T tokens, S sequences, G groups of a micro-batch, padding and dead ones included. */
-enum { LMF_PER_TOKEN, LMF_PER_SEQUENCE, LMF_PER_GROUP };
+/* T tokens, S sequences, G groups of a micro-batch, padding and dead ones included; one value for all. */
+enum { LMF_PER_TOKEN, LMF_PER_SEQUENCE, LMF_PER_GROUP, LMF_PER_STEP };
 
 /* What a whole step holds, or all rows of an evaluation; by place in the group: [0] of the chosen answers, [1] of the rejected ones. */
 typedef struct lmf_totals {
@@ -29,9 +29,10 @@ typedef struct lmf_totals {
     int64_t n_learn[LMF_MAX_GROUP];   /* learned tokens */
     int64_t n_next[LMF_MAX_GROUP];    /* tokens that have one before them */
     int64_t n_label[2];               /* groups with the label -1, 1 */
+    double  progress;                 /* share of the run's steps that are done before this one; of an evaluation 1 */
     double  measured;                 /* what the objective's measure made of the samples that are only measured; 0 without one */
 } lmf_totals;
-/* One element of an input: what its value is made from. Of a group the sample is its first. */
+/* One element of an input: what its value is made from. Of a group or a step the sample is its first. */
 typedef struct lmf_place {
     const lmf_sample *sample;
     int32_t  i_tok;          /* per token: the value is about i_tok + 1, which the graph predicts here */
@@ -79,9 +80,11 @@ typedef struct lmf_objective_report {
     const char *output;      /* NULL: "report". The k-th that names an output is its element k */
 } lmf_objective_report;
 
+typedef struct lmf_teacher_in { lmf_tensor *x, *w; float scale; } lmf_teacher_in; /* hidden states [T, E] and head of another model */
 typedef struct lmf_loss_in { /* what a graph is made from */
     const lmf_head_spec *head;
     lmf_tensor  *x;          /* [T, D] hidden states */
+    const lmf_teacher_in *teacher; /* of the same rows; NULL: no teacher is wanted */
     lmf_tensor  *start;      /* [S + 1] i32: first row of each sequence */
     lmf_tensor *const *in;   /* the objective's inputs, in the order of their table */
     const void  *opts;
@@ -98,6 +101,7 @@ typedef struct lmf_objective {
     uint32_t    takes;           /* rows: LMF_TAKES_* */
     const lmf_objective_option *options; size_t opts_bytes; /* NULL, 0: none */
     const lmf_objective_input *inputs;
+    bool        teacher;         /* a second model, frozen, reads the same rows: lmf_train_opts.teacher */
     bool        reference;       /* log-probabilities under the weights that the run started from are wanted */
     const lmf_objective_report *reports; /* NULL: none */
     /* Adds the scalar output "loss" and those that the reports name; returns the loss. */

@@ -24,7 +24,7 @@ struct lmf_run {
     lmf_ctx *ctx;
     lmf_run_opts o;
     lmf_train_config *a;
-    lmf_model *own_model, *m;
+    lmf_model *own_model, *m, *teacher;
     lmf_dataset *data, *eval_data;
     const lmf_samples *dev;           /* of eval_data, or held out of data; NULL: nothing is measured */
     lmf_run_listener listener;
@@ -419,6 +419,23 @@ static lmf_status open_model(lmf_run *r)
     return LMF_OK;
 }
 
+static lmf_status open_teacher(lmf_run *r, const lmf_objective *objective)
+{
+    char name[1024];
+    if (!objective->teacher && r->a->teacher)
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "--teacher is of objectives that learn from a model; %s does not", objective->name);
+    if (objective->teacher && !r->a->teacher)
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "the objective %s learns from a model: name it with --teacher", objective->name);
+    if (!r->a->teacher)
+        return LMF_OK;
+    lmf_status s = lmf_model_open(r->ctx, r->a->teacher, &r->teacher);
+    if (s)
+        return lmf_fail_prefix(r->ctx, s, "--teacher");
+    note(r, false, "teacher %s: %.1f million parameters", lmf_plain_text(r->a->teacher, name, sizeof name),
+         (double)r->teacher->n_params / 1e6);
+    return LMF_OK;
+}
+
 /* From where the run goes on, and where it writes. */
 static lmf_status begin(lmf_run *r)
 {
@@ -462,7 +479,9 @@ static lmf_status create(lmf_run *r)
     if (!r->o.no_folder)
         LMF_TRY(check_output(r));
     LMF_TRY(open_model(r));
+    LMF_TRY(open_teacher(r, objective));
     o.clock_unix = r->a->clock_unix;
+    o.teacher = r->teacher;
     LMF_TRY(lmf__run_data_open(r->a, r->m, objective->takes, &r->a->data, r->o.data, "--data", true, &r->listener, &r->data));
     if (r->a->eval_data.n || r->o.eval_data)
         LMF_TRY(lmf__run_data_open(r->a, r->m, objective->takes, &r->a->eval_data, r->o.eval_data, "--eval-data", false, &r->listener,
@@ -512,6 +531,7 @@ void lmf_run_destroy(lmf_run *r)
     lmf_dataset_close(r->data);
     lmf_dataset_close(r->eval_data);
     lmf_faults_clear(&r->faults);
+    lmf_model_close(r->teacher);
     lmf_model_close(r->own_model);
     lmf_delete(ctx, r);
 }

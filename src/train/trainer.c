@@ -28,10 +28,25 @@ int lmf_train_between(const char *name)
     return strcmp(name, "bf16") == 0 ? LMF_BF16 : strcmp(name, "f32") == 0 ? LMF_F32 : LMF_ANY;
 }
 
-/* Elements of an input in a graph of T rows: tokens, sequences or groups that it has room for. */
+/* Elements of an input in a graph of T rows: tokens, sequences or groups that it has room for, or one. */
 static int64_t n_places(const lmf_trainer *t, int per, int64_t T)
 {
-    return per == LMF_PER_TOKEN ? T : per == LMF_PER_SEQUENCE ? t->batches.max_seqs : t->batches.max_seqs / t->batches.n_trained;
+    if (per == LMF_PER_TOKEN || per == LMF_PER_STEP)
+        return per == LMF_PER_TOKEN ? T : 1;
+    return per == LMF_PER_SEQUENCE ? t->batches.max_seqs : t->batches.max_seqs / t->batches.n_trained;
+}
+
+/* The teacher over the same rows. Its tensors bear names of their own; nothing of it has a gradient. */
+static lmf_teacher_in build_teacher(lmf_trainer *t, lmf_graph *g, const lmf_batch *in)
+{
+    const lmf_model *m = t->opts.teacher;
+    lmf_head_spec head = lmf_model_head(m);
+    g->config = m->config;
+    g->user = &t->teacher_nn;
+    lmf_graph_scope(g, lmf__teacher_scope);
+    lmf_teacher_in out = { .x = m->arch->body(g, in, m->arch->embed(g, in)), .w = lmf_nn_weight(g, head.role, false), .scale = head.scale };
+    lmf_graph_scope(g, NULL);
+    return out;
 }
 
 /* One bucket of T rows up to the hidden states, and the inputs of the objective; then its loss, which is returned, or its score. */
@@ -41,10 +56,13 @@ static lmf_tensor *build_objective(lmf_trainer *t, lmf_graph *g, int64_t T, bool
     lmf_tensor *own[LMF_MAX_OBJECTIVE_INPUTS];
     lmf_head_spec head = lmf_model_head(t->model);
     const lmf_objective_input *inputs = t->objective->inputs;
-    g->config = t->model->config;
-    g->user = &t->nn;
+    lmf_teacher_in teacher = { 0 };
     lmf_batch in = { .token = lmf_graph_tensor(g, LMF_INPUT, "token", LMF_I32, 1, &T), .pos = lmf_graph_tensor(g, LMF_INPUT, "pos", LMF_I32, 1, &T),
                      .seq = lmf_graph_tensor(g, LMF_INPUT, "seq", LMF_I32, 1, &T), .q_start = lmf_graph_tensor(g, LMF_INPUT, "q_start", LMF_I32, 1, &S1) };
+    if (t->opts.teacher)
+        teacher = build_teacher(t, g, &in);
+    g->config = t->model->config;
+    g->user = &t->nn;
     t->nn.dropout = score ? 0 : (float)t->opts.lora_dropout;
     if (t->nn.dropout > 0) {
         lmf_graph_tensor(g, LMF_INPUT, "item", LMF_I32, 1, &T);
@@ -55,7 +73,8 @@ static lmf_tensor *build_objective(lmf_trainer *t, lmf_graph *g, int64_t T, bool
         int64_t n = n_places(t, inputs[i].per, T);
         own[i] = lmf_graph_tensor(g, LMF_INPUT, inputs[i].name, inputs[i].dtype, 1, &n);
     }
-    lmf_loss_in from = { .head = &head, .x = x, .start = in.q_start, .in = own, .opts = t->objective_opts, .compute = t->opts.compute };
+    lmf_loss_in from = { .head = &head, .x = x, .teacher = t->opts.teacher ? &teacher : NULL,
+                         .start = in.q_start, .in = own, .opts = t->objective_opts, .compute = t->opts.compute };
     if (!score || !t->objective->score)
         return t->objective->loss(g, &from);
     t->objective->score(g, &from);
@@ -241,6 +260,10 @@ static lmf_status open_objective(lmf_trainer *t, const lmf_samples *samples)
     LMF_TRY(lmf_objective_defaults(t->ctx, t->objective, t->objective_opts));
     for (int i = 0; i < o->n_objective_values; i++)
         LMF_TRY(lmf_objective_set(t->ctx, t->objective, t->objective_opts, o->objective_values[i].name, o->objective_values[i].value));
+    if (t->objective->teacher != (o->teacher != NULL))
+        return LMF_FAIL(t->ctx, LMF_E_ARG, o->teacher ?
+                        "the objective \"%s\" learns from no teacher: leave --teacher out, or take distill" :
+                        "the objective \"%s\" learns from a teacher: name one with --teacher", t->objective->name);
     if (lmf_samples_group_size(samples) != t->objective->group_size || samples->n_measured != t->objective->n_measured)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "the objective \"%s\" takes samples in groups of %d, these are in groups of %d%s",
                         t->objective->name, t->objective->group_size, lmf_samples_group_size(samples),
@@ -274,6 +297,8 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
                       lmf_params_lora(&t->arena, t->model, o->lora_r, o->target_modules, &t->params, &t->modules));
     t->nn = (lmf_nn){ .weights = t->model->weights, .params = &t->params, .compute = o->compute,
                       .lora_scale = (float)(o->lora_alpha / (o->use_rslora ? sqrt(o->lora_r) : o->lora_r)) };
+    if (o->teacher)
+        LMF_TRY(lmf__trainer_open_teacher(t, samples));
     LMF_TRY(lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, o->batch_size * o->grad_accum, o->micro_tok, o->epochs, o->max_steps));
     size_t n_measured = (size_t)t->batches.step_rows * (size_t)t->objective->n_measured;
     if (n_measured && !(t->measured = lmf_arena_array(&t->arena, 2 * n_measured, sizeof *t->measured)))
@@ -286,7 +311,7 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
     LMF_TRY(build(t));
     if (o->plan_only)
         return LMF_OK;
-    LMF_TRY(lmf_plan_bind(t->plan, (lmf_weights *[]){ t->model->weights }, 1));
+    LMF_TRY(lmf_plan_bind(t->plan, (lmf_weights *[]){ t->model->weights, t->teacher_weights }, t->teacher_weights ? 2 : 1));
     LMF_TRY(init_params(t));
     return make_live(t);
 }
@@ -322,6 +347,7 @@ void lmf_trainer_destroy(lmf_trainer *t)
     for (int i = 0; i < t->n_graphs; i++)
         lmf_graph_destroy(t->graphs[i]);
     lmf_device_close(t->dev);
+    lmf_weights_destroy(t->teacher_weights);
     lmf_batches_clear(&t->batches);
     lmf__trainer_drop_reference(t);
     lmf_arena_clear(&t->arena);
@@ -340,7 +366,8 @@ static void fill_input(lmf_trainer *t, int i_graph, int64_t T, const lmf_objecti
         p.sample = &laid->samples->items[i_item];
         p.member = (int32_t)(k % of.n);
         p.reference = laid->reference ? laid->reference[i_item] : 0;
-        int32_t n_values = in->per == LMF_PER_TOKEN ? p.sample->n : in->per == LMF_PER_SEQUENCE || p.member == 0;
+        int32_t n_values = in->per == LMF_PER_TOKEN ? p.sample->n : in->per == LMF_PER_STEP ? k == 0 :
+                           in->per == LMF_PER_SEQUENCE || p.member == 0;
         for (p.i_tok = 0; p.i_tok < n_values; p.i_tok++, at++) {
             double v = in->value(&p);
             if (in->dtype == LMF_I32)
@@ -449,6 +476,7 @@ lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
     LMF_TRY(lmf__trainer_reference(t));
     LMF_TRY(lmf_batches_step(b, t->step, &t->now));
     lmf_totals totals = lmf_totals_of(b->samples, group, t->now.n_groups);
+    totals.progress = (double)t->step / (double)b->n_steps;
     lmf_laid laid = { b->samples, &totals, t->reference.logp };
     LMF_TRY(lmf__trainer_measure(t, &laid, group, t->now.n_groups, &totals, t->measured));
     for (int k = 0; k < t->now.n_micro; k++) {

@@ -27,7 +27,8 @@ struct lmf_trainer {
     float          *start;           /* the parameters that an adapter was loaded into; NULL: the initial ones, or no reference is wanted */
     lmf_params      params;
     lmf_modules     modules;         /* LoRA: what has a pair, in the order of params */
-    lmf_nn          nn;
+    lmf_nn          nn, teacher_nn;
+    lmf_weights    *teacher_weights; /* the teacher's, under the names that they have in the graphs; NULL: no teacher */
     lmf_batches     batches;
     lmf_graph      *graphs[2 * LMF_MAX_STEP_BUCKETS + 1]; /* step of each bucket, then evaluation of each, then the update */
     int             n_graphs;
@@ -37,7 +38,7 @@ struct lmf_trainer {
     int64_t         step;            /* optimizer steps done */
     int64_t         total_tok, n_skipped;
     int             n_bad;           /* skipped ones in a row, up to now */
-    char            model_sha256[65]; /* of the model's weights, made when the first checkpoint is */
+    char            model_sha256[65], teacher_sha256[65]; /* of the models' weights, made when the first checkpoint is */
 };
 
 /* Samples, what all of them that count together hold, and their reference or NULL. */
@@ -55,5 +56,9 @@ void       lmf__trainer_init_params(const lmf_trainer *t, float *p);
 /* The reference of the samples trained on, made when it is not there. */
 lmf_status lmf__trainer_reference(lmf_trainer *t);
 void       lmf__trainer_drop_reference(lmf_trainer *t);                /* all that was made, and the start */
+
+/* The teacher's names in a graph begin with this. Refuses one that reads other tokens, or shorter rows than the samples'. */
+extern const char lmf__teacher_scope[];
+lmf_status lmf__trainer_open_teacher(lmf_trainer *t, const lmf_samples *samples);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* train_steps KEY=VALUE ...: training step by step, for oracles. Keys: model, data, eval (rows), eval_at ("0,10,20"), steps, full, r,
  * alpha, dropout, targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle,
- * fast, recompute, threads, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1 under
- * Hugging Face names), save (adapter).
+ * fast, recompute, threads, teacher, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1
+ * under Hugging Face names), save (adapter).
  * Prints JSON lines: {"sample", "line", "ids", "learn"} for all samples and, for the rows of eval, {"eval_sample", ...}; then
  * {"step", "loss", "grad_norm", "lr", "n_learn", "micro", "samples"} (of a group its number), with what the objective reports, a step and
  * {"eval_step", "eval_loss"} at eval_at. */
@@ -203,6 +203,8 @@ static lmf_status run(lmf_ctx *ctx, const args *a, lmf_model *m)
             return LMF_FAIL(ctx, LMF_E_ARG, "%s=%s", key, text);
         o.n_objective_values += text != NULL;
     }
+    if (get(a, "teacher", NULL))
+        LMF_TRY(lmf_model_open(ctx, get(a, "teacher", ""), &o.teacher));
     LMF_TRY_TO(done, load(ctx, m, objective->takes, get(a, "data", ""), "sample", &train));
     if (get(a, "eval", NULL))
         LMF_TRY_TO(done, load(ctx, m, objective->takes, get(a, "eval", ""), "eval_sample", &dev));
@@ -223,6 +225,7 @@ done:
     lmf_trainer_destroy(t);
     lmf_samples_destroy(train);
     lmf_samples_destroy(dev);
+    lmf_model_close(o.teacher);
     return s;
 }
 

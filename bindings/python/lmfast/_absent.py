@@ -12,7 +12,7 @@ from .errors import UnsupportedError
 
 _LATER = "is not part of this version"
 INSTEAD = {
-    "distillation": f"distillation {_LATER}; lmfast.train learns from a teacher's answers as rows",
+    "distillation": f"distillation by this name {_LATER}; lmfast.train(student, rows, output, objective='distill', teacher=path) does it",
     "agent": f"an agent {_LATER}; model.generate(messages, tools=[...]) renders tools by the model's template, and schema= holds an answer "
              "to a form",
     "reason": f"reasoning strategies {_LATER}; sample several answers with seed=0, 1, 2 ... and choose",

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rule: a teacher's probabilities are compared with the student's token by token, so each id must mean the same to both. */
+#include <stdio.h>
+#include <string.h>
+#include "base/plain.h"
+#include "train/trainer_internal.h"
+
+const char lmf__teacher_scope[] = "teacher.";
+
+/* Without the padding that some files name behind the last token. */
+static int32_t n_tokens(const lmf_tokenizer *t)
+{
+    int32_t n = (int32_t)lmf_tokenizer_n_tokens(t);
+    while (n && lmf_tokenizer_kind(t, n - 1) == LMF_TOKEN_UNUSED)
+        n--;
+    return n;
+}
+
+static bool same_token(const lmf_tokenizer *a, const lmf_tokenizer *b, int32_t id)
+{
+    size_t n_a, n_b;
+    const uint8_t *x = lmf_tokenizer_piece(a, id, &n_a), *y = lmf_tokenizer_piece(b, id, &n_b);
+    return !x == !y && (!x || (n_a == n_b && memcmp(x, y, n_a) == 0));
+}
+
+static const char *token_text(const lmf_tokenizer *t, int32_t id, char *out, size_t n)
+{
+    char bytes[64];
+    size_t n_piece = 0;
+    const uint8_t *p = lmf_tokenizer_piece(t, id, &n_piece);
+    snprintf(bytes, sizeof bytes, "%.*s", (int)(n_piece < 48 ? n_piece : 48), p ? (const char *)p : "");
+    return lmf_plain_text(bytes, out, n);
+}
+
+static lmf_status check_vocabulary(lmf_ctx *ctx, const lmf_model *student, const lmf_model *teacher)
+{
+    const lmf_tokenizer *a = student->tokenizer, *b = teacher->tokenizer;
+    char path[512], own[128], other[128];
+    int32_t n_a = n_tokens(a), n_b = n_tokens(b), id = 0;
+    while (id < n_a && id < n_b && same_token(a, b, id))
+        id++;
+    if (id == n_a && id == n_b)
+        return LMF_OK;
+    lmf_plain_text(teacher->path, path, sizeof path);
+    if (id < n_a && id < n_b)
+        return LMF_FAIL(ctx, LMF_E_ARG, "the teacher %s has another vocabulary: token %d is \"%s\" there and \"%s\" in the student. Their "
+                        "probabilities can only be compared token by token: take a teacher of the student's family", path, id,
+                        token_text(b, id, other, sizeof other), token_text(a, id, own, sizeof own));
+    return LMF_FAIL(ctx, LMF_E_ARG, "the teacher %s has another vocabulary: %d tokens, and the student %d. Their probabilities can only be "
+                    "compared token by token: take a teacher of the student's family", path, n_b, n_a);
+}
+
+lmf_status lmf__trainer_open_teacher(lmf_trainer *t, const lmf_samples *samples)
+{
+    const lmf_model *m = t->opts.teacher;
+    char name[512];
+    int32_t context = lmf_model_config(m)->context, longest = samples->longest > t->opts.eval_tok ? samples->longest : t->opts.eval_tok;
+    LMF_TRY(check_vocabulary(t->ctx, t->model, m));
+    if (longest > context)
+        return LMF_FAIL(t->ctx, LMF_E_LIMIT,
+                        "the teacher %s reads at most %d tokens, and the longest row has %d: give --seq-len %d and --too-long",
+                        lmf_plain_text(m->path, name, sizeof name), context, longest, context);
+    LMF_TRY(lmf_weights_create(t->ctx, &t->teacher_weights));
+    for (int32_t i = 0; i < m->weights->n; i++) {
+        const lmf_weight *w = &m->weights->items[i];
+        if (snprintf(name, sizeof name, "%s%s", lmf__teacher_scope, w->name) >= (int)sizeof name)
+            return LMF_FAIL(t->ctx, LMF_E_LIMIT, "the teacher has a tensor with a name of more than %zu bytes", sizeof name);
+        LMF_TRY(lmf_weights_add(t->teacher_weights, name, w->v.dtype, w->v.n_dims, w->v.dim, w->v.data, w->mapped, NULL));
+    }
+    t->teacher_nn = (lmf_nn){ .weights = m->weights, .compute = t->opts.compute };
+    return LMF_OK;
+}
