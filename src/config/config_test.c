@@ -48,6 +48,7 @@ static void documents(void **state)
     expect_settings("# nothing\n", "");
     expect_settings("{\"a\": 1, \"b\": [true, null, 2.5], \"c\": {\"d\": \"x\"}, \"e\": {}}",
                     "a=1@0;b.0=true@0;b.1=NULL@0;b.2=2.5@0;c.d=x@0;e=NULL@0;");
+    expect_settings("{\"a\": 0.000123456789012}", "a=0.000123456789012@0;"); /* all digits */
     expect_settings("\xef\xbb\xbf" "a: 1\n", "a=1@1;");
 }
 
@@ -194,6 +195,7 @@ static void refused_settings(void **state)
         { "micro_batch_size: 1.5\n", "micro_batch_size is \"1.5\", but must be a whole number" },
         { "shuffle: maybe\n", "shuffle is \"maybe\", but must be true or false" },
         { "compute: fats\n", "compute is \"fats\", but must be one of auto|f32|fast; did you mean fast?" },
+        { "save_strategy: step\n", "save_strategy: step is known, but not supported" }, /* the beginning of a word is not the word */
         { "optimizer: lion_8bit\n", "optimizer: lion_8bit is known, but not supported: " },
         { "load_in_4bit: true\n", "load_in_4bit: true is known, but not supported: weights are trained on as the file has them" },
         { "deepspeed: zero3.json\n", "deepspeed: zero3.json is known, but not supported: a run is one process" },

@@ -48,6 +48,9 @@ static void formats(void **state)
           "{\"messages\":[" U("a") "," A("b") "]}" },
         { "{\"system\": \"Be\", \"conversations\": [{\"role\": \"user\", \"content\": \"a\"}, {\"from\": \"chatgpt\", \"value\": \"b\", "
           "\"weight\": 1}]}", "{\"messages\":[" S("Be") "," U("a") "," A("b") "]}" },
+        { "{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"}, {\"from\": \"gpt\", \"value\": \"b\", \"weight\": 0}, "
+          "{\"from\": \"human\", \"value\": \"c\"}, {\"from\": \"gpt\", \"value\": \"d\"}]}",
+          "{\"messages\":[" U("a") ",{\"content\":\"b\",\"role\":\"assistant\",\"weight\":0}," U("c") "," A("d") "]}" },
         { "{\"conversations\": \"[{\\\"from\\\": \\\"human\\\", \\\"value\\\": \\\"a\\\"}, {\\\"from\\\": \\\"gpt\\\", \\\"value\\\": "
           "\\\"b\\\"}]\"}", "{\"messages\":[" U("a") "," A("b") "]}" },
         { "{\"conversations\": [{\"from\": \"human\", \"value\": \"a\"}, {\"from\": \"function_call\", \"value\": \"{\\\"name\\\": "
@@ -98,6 +101,7 @@ static void refused(void **state)
         { "r.csv", "text\n\"a\nb\n", "r.csv, line 2: a quote opens here and does not close" },
         { "r.csv", "text\n\"a\" b\n", "r.csv, line 2: something follows behind a closing quote" },
         { "r.csv", "prompt,completion\na,b\nc\n", "r.csv, line 3: 1 fields, where the first line has 2 names (parted by \",\")" },
+        { "r.csv", "prompt,completion\n\"a\nb\",c\nd\n", "r.csv, line 4: 1 fields" }, /* a field of two lines */
         { "r.csv", "prompt;completion\na;b;c\n", "r.csv, line 2: 3 fields, where the first line has 2 names (parted by \";\")" },
         { "r.csv", "text,text\na,b\n", "record 1: no JSON: duplicate key" },
         { "r.csv", "name,age\nx,3\n", "record 1: a row has \"messages\"" },

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An elastic engine beside a plain one: the same answers, whatever was found computed, given up and computed again. */
+#include "infer/engine_impl.h"
 #include "infer/engine_test.h"
 
 enum { NEW = 40, PROMPT = 100, PAGE = 8 };
@@ -315,6 +316,20 @@ static void drafts(void **state)
     assert_true(steps[1] <= steps[0]);
 }
 
+/* A draft ends where the answer ends, and where the engine says. */
+static void lengths_of_drafts(void **state)
+{
+    (void)state;
+    static const struct { int32_t end, most, n; } rows[] = { { 8, 7, 0 }, { 9, 7, 1 }, { 10, 7, 2 }, { 20, 2, 2 }, { 20, 0, 0 } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int32_t tok[20] = { 1, 2, 3, 4, 1, 2, 3 };
+        lmf_session s = { .tok = tok, .n_tok = 7, .end = rows[i].end, .draft_trust = 7 };
+        lmf__session_draft(&s, rows[i].most);
+        assert_int_equal(s.n_draft, rows[i].n);
+        assert_memory_equal(s.draft, ((int32_t[]){ 4, 1 }), (size_t)s.n_draft * sizeof *s.draft);
+    }
+}
+
 /* ---- what must come ---- */
 
 typedef struct script { int n_prompt, n_asked; bool ends; } script; /* after each token that is 0 mod 4: 1 2 3, or the end */
@@ -395,4 +410,5 @@ LMF_TESTS(elastic) = { { "prompts that begin alike are computed once", prefixes 
     { "what is kept is not written", rewound }, { "the youngest gives way, and loses nothing", gives_way },
     { "penalties survive", penalties_survive }, { "any order of coming and going", any_order },
     { "a prompt's own log-probabilities", echoes }, { "drafts change nothing but the number of steps", drafts },
+    { "lengths of drafts", lengths_of_drafts },
     { "what must come is appended", forced }, { 0 } };

@@ -6,14 +6,14 @@
 #include <string.h>
 #include "models/model.h"
 
-/* ANY: never read by the computation. ONE: 1 or true says nothing. HEAD: the size of a head says nothing. Of all other keys, known or
- * not, 0, false, null, "" and an empty list or object say nothing. */
-typedef enum harm { ANY, ONE, HEAD } harm;
+/* ANY: never read by the computation. ONE: 1 says nothing. TRUTH: 1 or true alone does. HEAD: the size of a head says nothing. Of all
+ * keys but those of TRUTH, known or not, 0, false, null, "" and an empty list or object say nothing. */
+typedef enum harm { ANY, ONE, TRUTH, HEAD } harm;
 typedef struct harmless { const char *key; harm harm; } harmless;
 
 static const harmless gguf_keys[] = { /* behind "<architecture>." */
     { "vocab_size", ANY }, { "tensor_data_layout", ANY }, { "rope.scaling.original_context_length", ANY }, { "rope.scaling.finetuned", ANY },
-    { "rope.scaling.attn_factor", ONE }, { "rope.scale_linear", ONE }, { "attention.causal", ONE }, { "attention.key_length", HEAD },
+    { "rope.scaling.attn_factor", TRUTH }, { "rope.scale_linear", ONE }, { "attention.causal", TRUTH }, { "attention.key_length", HEAD },
     { "attention.value_length", HEAD }, { "rope.dimension_count", HEAD }, { NULL, ANY }
 };
 
@@ -30,6 +30,8 @@ static const char *const hf_any[] = {
     "encoder_no_repeat_ngram_size", "early_stopping", "bad_words_ids", "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens",
     "begin_suppress_tokens", "remove_invalid_values", "exponential_decay_length_penalty", "language", "license", "prefix", NULL
 };
+/* 1 or true alone say nothing: attention to what follows, none or some of a head turned. */
+static const char *const hf_truth[] = { "is_causal", "scale_attn_weights", "partial_rotary_factor", "attention_factor", NULL };
 /* Inside rope_parameters, where the table does not read them. */
 static const char *const rope_any[] = { "rope_theta", "type", "finetuned", "original_max_position_embeddings", NULL };
 
@@ -60,14 +62,14 @@ static lmf_status check_gguf_key(lmf_model *m, const lmf_gguf_kv *kv, const char
     bool is_number = lmf_gguf_kv_f64(kv, 0, &v), one = kv->type == kv->item_type && kv->n == 1;
     if (in_list(m->arch->harmless, name) || (h->key && h->harm == ANY) || kv->n == 0)
         return LMF_OK;
-    for (size_t i = 0; is_number && i < kv->n; i++) { /* a list of zeros says nothing, too */
+    for (size_t i = 0; is_number && i < kv->n && !(h->key && h->harm == TRUTH); i++) { /* a list of zeros says nothing, too */
         double item = 1;
         if (!lmf_gguf_kv_f64(kv, i, &item) || item != 0)
             break;
         if (i + 1 == kv->n)
             return LMF_OK;
     }
-    if (h->key && one && is_number && v == (h->harm == ONE ? 1 : (double)m->arch->dim(m->config, 'C')))
+    if (h->key && one && is_number && v == (h->harm == ONE || h->harm == TRUTH ? 1 : (double)m->arch->dim(m->config, 'C')))
         return LMF_OK;
     if (one && is_number)
         snprintf(text, sizeof text, "%g", v);
@@ -104,6 +106,12 @@ static bool says_nothing(const json_t *v)
 {
     return !v || json_is_null(v) || json_is_false(v) || (json_is_number(v) && json_number_value(v) == 0) || (json_is_string(v) && !json_string_length(v)) ||
            (json_is_array(v) && !json_array_size(v)) || (json_is_object(v) && !json_object_size(v));
+}
+
+/* A key of hf_truth with another value than 1 or true; null stands for none. */
+static bool is_untrue(const char *key, const json_t *v)
+{
+    return in_list(hf_truth, key) && !json_is_null(v) && !json_is_true(v) && !(json_is_number(v) && json_number_value(v) == 1);
 }
 
 /* Every layer of the one kind that an architecture without a word on layers has. */
@@ -192,8 +200,7 @@ static lmf_status check_rope(lmf_model *m, const json_t *root)
     }
     json_object_foreach(rope, key, v) {
         snprintf(path, sizeof path, "rope_parameters.%.60s", key);
-        bool one = json_is_number(v) && json_number_value(v) == 1 && (strcmp(key, "partial_rotary_factor") == 0 || strcmp(key, "attention_factor") == 0);
-        if (!is_read(m->arch, path) && !in_list(rope_any, key) && !one && !says_nothing(v))
+        if (!is_read(m->arch, path) && !in_list(rope_any, key) && (is_untrue(key, v) || !(in_list(hf_truth, key) || says_nothing(v))))
             return refuse_json(m, path, v);
     }
     if (scaling && !json_is_null(scaling) && !json_is_object(scaling))
@@ -212,12 +219,15 @@ lmf_status lmf__model_check_hf_keys(lmf_model *m, const struct json_t *root)
         bool rope = strcmp(key, "rope_parameters") == 0 || strcmp(key, "rope_scaling") == 0 || strcmp(key, "rope_theta") == 0;
         if (strcmp(key, "quantization_config") == 0 && !says_nothing(v))
             return check_quantized(m, v);
-        if (key[0] == '_' || rope || is_read(m->arch, key) || in_list(hf_any, key) || in_list(m->arch->harmless, key) || says_nothing(v))
+        if (key[0] == '_' || rope || is_read(m->arch, key) || in_list(hf_any, key) || in_list(m->arch->harmless, key))
             continue;
-        bool one = strcmp(key, "partial_rotary_factor") == 0 && json_is_number(v) && json_number_value(v) == 1;
+        if (is_untrue(key, v))
+            return refuse_json(m, key, v);
+        if (in_list(hf_truth, key) || says_nothing(v))
+            continue;
         bool wide = strcmp(key, "sliding_window") == 0 && json_is_integer(v) && json_integer_value(v) >= lmf_model_config(m)->context; /* sees all */
         bool size = strcmp(key, "head_dim") == 0 && json_is_integer(v) && json_integer_value(v) == m->arch->dim(m->config, 'C');
-        if (!one && !wide && !size && !(strcmp(key, "layer_types") == 0 && all_full(v)))
+        if (!wide && !size && !(strcmp(key, "layer_types") == 0 && all_full(v)))
             return refuse_json(m, key, v);
     }
     return check_rope(m, root);

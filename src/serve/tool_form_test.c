@@ -68,7 +68,7 @@ static size_t n_calls(const lmf_tool_form *form, const char *text, size_t *begin
         for (size_t have = turn ? n : *begin; have <= n; have++)
             while (lmf_tool_scan_next(&scan, form, text, have, &p)) {
                 if (p.name) {
-                    assert_string_equal(json_string_value(p.name), "f");
+                    assert_string_equal(json_string_value(p.name), strchr(text, '\\') && !strstr(text, "{\"a\"") ? "f\"\\" : "f");
                     json_decref(p.name);
                     k[turn]++;
                 } else {
@@ -95,6 +95,7 @@ static void told(void **state)
     static const struct { const char *text; size_t n, begin; } texts[] = {
         { CALL, 1, 0 }, { "Well. " CALL "\n" CALL " ", 2, 6 }, { "no call", 0, 7 }, { "<tool", 0, 0 }, { "a <tool> <tool_ca", 0, 9 },
         { "<tool_call>{\"name\": \"f\"}</tool_call>", 0, 0 }, { "<tool_call>{\"name\": 3, \"arguments\": {}}</tool_call>", 0, 0 },
+            { "<tool_call>{\"name\": \"f\\\"\\\\\", \"arguments\": {}}</tool_call>", 1, 0 },
             { CALL " and more", 0, 0 }, { CALL "\n<tool_call>", 0, 0 },
         { "<tool_call>{\"name\": \"f\", \"arguments\": {}}", 1, 0 }, { "<tool_call>{\"name\": \"f\", \"arguments\": {}", 0, 0 },
         { "<tool_call>{\"name\": \"f\", \"name\": \"f\", \"arguments\": {}}</tool_call>", 0, 0 },
