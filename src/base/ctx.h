@@ -46,6 +46,7 @@ struct lmf_device_ops;
 struct lmf_objective;
 struct lmf_dialect;
 struct lmf_row_format;
+struct lmf_recognizer;
 
 /* All tables are arrays ended by NULL (or a row whose first field is NULL), generated from what is on disk. */
 typedef struct lmf_tables {
@@ -59,6 +60,7 @@ typedef struct lmf_tables {
     const struct lmf_objective *const   *objectives;
     const struct lmf_dialect *const     *dialects;
     const struct lmf_row_format *const  *row_formats;
+    const struct lmf_recognizer *const  *recognizers;
 } lmf_tables;
 
 typedef struct lmf_ctx {

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include "config/guard_policy.h"
+#include "guard/shapes.h"
+#include "test.h"
+
+/* What is found in a text: "EMAIL_ADDRESS 5 12;". */
+typedef struct told { lmf_ctx *ctx; lmf_buf b; } told;
+static void tell(void *user, const lmf_finding *f, const char *text, size_t n)
+{
+    told *t = user;
+    (void)text;
+    assert_int_equal(n, f->end - f->begin);
+    lmf_buf_printf(&t->b, "%s %zu %zu;", t->ctx->tables->recognizers[f->entity]->entity, f->begin, f->end);
+}
+
+/* Pushes text cut at the places of `cut`, a bit a byte before which it is cut; findings to t, what comes out to out. */
+static void push(lmf_ctx *ctx, const lmf_guard_policy *p, const char *text, size_t n, const uint8_t *cut, told *t, lmf_buf *out)
+{
+    lmf_guard_stream s;
+    *t = (told){ .ctx = ctx };
+    lmf_buf_init(&t->b, ctx, 1 << 20);
+    lmf_buf_init(out, ctx, 1 << 20);
+    lmf_guard_open(&s, ctx, p);
+    s.found = tell, s.user = t;
+    for (size_t i = 0, k; i < n; i = k) {
+        for (k = i + 1; k < n && !(cut && cut[k]); k++)
+            ;
+        assert_ok(ctx, lmf_guard_push(&s, text + i, k - i, false, out));
+    }
+    assert_ok(ctx, lmf_guard_push(&s, "", 0, true, out));
+    lmf_guard_close(&s);
+}
+
+/* Each sample alone, between words; n 0: nothing is found. */
+static const struct { const char *text, *entity; size_t begin, n; } samples[] = {
+    { "to bob.smith+x@mail.example.co.uk.", "EMAIL_ADDRESS", 3, 30 }, { "a@b", NULL, 0, 0 }, { "x..y@example.com", "EMAIL_ADDRESS", 3, 13 },
+    { "zo\xc3\xab@example.nl", "EMAIL_ADDRESS", 0, 15 }, { "a@-b.com", NULL, 0, 0 }, { "a@b.c", NULL, 0, 0 }, { "a@1.2", NULL, 0, 0 },
+    { "4111 1111 1111 1111 123", "CREDIT_CARD", 0, 19 }, { "4111-1111-1111-1112", NULL, 0, 0 }, { "378282246310005", "CREDIT_CARD", 0, 15 },
+    { "x4111111111111111", NULL, 0, 0 }, { "41111111111111110", NULL, 0, 0 }, { "9111111111111111", NULL, 0, 0 },
+    { "DE89 3704 0044 0532 0130 00", "IBAN_CODE", 0, 27 }, { "DE88370400440532013000", NULL, 0, 0 }, { "GB29NWBK60161331926819x", NULL, 0,
+    0 },
+    { "nl91abna0417164300", "IBAN_CODE", 0, 18 }, { "536-90-4399", "US_SSN", 0, 11 }, { "666-90-4399", NULL, 0, 0 }, { "536-00-4399",
+    NULL, 0, 0 },
+    { "536-90-0000", NULL, 0, 0 }, { "536904399", NULL, 0, 0 }, { "his SSN: 536904399", "US_SSN", 9, 9 }, { "53-690-4399", NULL, 0, 0 },
+    { "912-70-1234", "US_ITIN", 0, 11 }, { "912-69-1234", NULL, 0, 0 }, { "NHS 943 476 5919", "UK_NHS", 4, 12 },
+    { "943 476 5919", "PHONE_NUMBER", 0, 12 }, { "nhs 9434765919", "UK_NHS", 4, 10 },
+    { "nhs 9434765918", NULL, 0, 0 }, { "routing 021000021", "ABA_ROUTING_NUMBER", 8, 9 },
+    { "routing 021000022", NULL, 0, 0 }, { "IMEI 49-015420-323751-8", "IMEI", 5, 18 }, { "49-015420-323751-7", NULL, 0, 0 },
+    { "1HGCM82633A004352", "VIN", 0, 17 }, { "1HGCM82643A004352", NULL, 0, 0 }, { "192.168.0.1", "IP_ADDRESS", 0, 11 },
+    { "192.168.0.256", NULL, 0, 0 }, { "1.2.3.4.5", NULL, 0, 0 }, { "fe80::1ff:fe23:4567:890a", "IP_ADDRESS", 0, 24 },
+    { "::ffff:10.0.0.1", "IP_ADDRESS", 0, 15 },
+    { "12:30:45", NULL, 0, 0 }, { "a::", NULL, 0, 0 }, { "1:2:3:4:5:6:7:8", "IP_ADDRESS", 0, 15 }, { "1:2:3:4:5:6:7:8:9", NULL, 0, 0 },
+    { "00:1B:44:11:3A:B7", "MAC_ADDRESS", 0, 17 }, { "00:1B:44-11:3A:B7", NULL, 0, 0 }, { "see https://example.com/a_(b)?q=1.", "URL", 4,
+    29 },
+    { "www.example.com", "URL", 0, 15 }, { "www.", NULL, 0, 0 }, { "+49 30 901820-0", "PHONE_NUMBER", 0, 15 }, { "(212) 555-0199",
+    "PHONE_NUMBER", 0, 14 },
+    { "212-555-0199", "PHONE_NUMBER", 0, 12 }, { "112-555-0199", NULL, 0, 0 }, { "030 901820", NULL, 0, 0 }, { "Tel 030 9018200",
+    "PHONE_NUMBER", 4, 11 },
+    { "2026-11-29", NULL, 0, 0 }, { "+1", NULL, 0, 0 }, { "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", "CRYPTO", 0, 34 },
+    { "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN3", NULL, 0, 0 }, { "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "CRYPTO", 0, 42 },
+    { "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5", NULL, 0, 0 }, { "0xde0B295669a9FD93d5F28D9Ec85E40f4cb697BAe", "CRYPTO", 0, 42 },
+    { "sk-abcdEFGH1234567890abcdef", "API_KEY", 0, 27 }, { "sk-short1", NULL, 0, 0 }, { "token 9f8A7b6C5d4E3f2A1b0C9d8E", "API_KEY", 6,
+    24 },
+    { "9f8A7b6C5d4E3f2A1b0C9d8E", NULL, 0, 0 }, { "sk-aaaaaaaaaaaaaaaaaaaaaaaaa1", NULL, 0, 0 } };
+
+static void each_sample(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_guard_policy p;
+    lmf_guard_policy_init(&p);
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        told t;
+        lmf_buf out;
+        char want[200] = "";
+        if (samples[i].n)
+            snprintf(want, sizeof want, "%s %zu %zu;", samples[i].entity, samples[i].begin, samples[i].begin + samples[i].n);
+        push(ctx, &p, samples[i].text, strlen(samples[i].text), NULL, &t, &out);
+        if (strcmp(lmf_buf_str(&t.b), want))
+            fail_msg("%s: found \"%s\", not \"%s\"", samples[i].text, lmf_buf_str(&t.b), want);
+        lmf_buf_clear(&t.b), lmf_buf_clear(&out);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+static uint32_t draw(uint64_t *seed) { return (uint32_t)((*seed = *seed * 6364136223846793005u + 1442695040888963407u) >> 33); }
+
+/* Samples, words and bytes of any kind, cut anywhere: the same findings and the same text as whole. */
+static void however_cut(void **state)
+{
+    (void)state;
+    enum { N = sizeof samples / sizeof *samples, TEXTS = 400, CUTS = 20 };
+    static const char *const between[] = { " ", ", ", "\n", "x", "-", ".", "+", "(", "\xc3\xa9", " call ", " ssn: ",
+        " and so on, at some length " };
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_guard_policy p;
+    uint64_t seed = 1;
+    lmf_guard_policy_init(&p);
+    for (int i = 0; i < TEXTS; i++) {
+        lmf_buf text, want, have;
+        told whole, pieces;
+        lmf_buf_init(&text, ctx, 1 << 16);
+        for (uint32_t k = draw(&seed) % 8 + 1; k; k--) {
+            lmf_buf_puts(&text, samples[draw(&seed) % N].text);
+            lmf_buf_puts(&text, between[draw(&seed) % (sizeof between / sizeof *between)]);
+            if (draw(&seed) % 4 == 0) /* half of one */
+                lmf_buf_truncate(&text, text.n - draw(&seed) % text.n / 2);
+        }
+        push(ctx, &p, text.data, text.n, NULL, &whole, &want);
+        for (int c = 0; c < CUTS; c++) {
+            uint8_t cut[1 << 12] = { 0 };
+            uint32_t rate = c ? draw(&seed) % 20 + 1 : 1; /* first: every byte for itself */
+            for (size_t b = 0; b < text.n && b < sizeof cut; b++)
+                cut[b] = draw(&seed) % rate == 0;
+            push(ctx, &p, text.data, text.n, cut, &pieces, &have);
+            if (strcmp(lmf_buf_str(&whole.b), lmf_buf_str(&pieces.b)) || strcmp(lmf_buf_str(&want), lmf_buf_str(&have)))
+                fail_msg("\"%s\": whole \"%s\", in pieces \"%s\"", lmf_buf_str(&text), lmf_buf_str(&whole.b), lmf_buf_str(&pieces.b));
+            lmf_buf_clear(&pieces.b), lmf_buf_clear(&have);
+        }
+        lmf_buf_clear(&text), lmf_buf_clear(&whole.b), lmf_buf_clear(&want);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+/* A word that goes on is held; what can't become anything goes out. */
+static void holds_back(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_guard_policy p;
+    lmf_guard_stream s;
+    lmf_buf out;
+    lmf_guard_policy_init(&p);
+    lmf_buf_init(&out, ctx, 1 << 10);
+    lmf_guard_open(&s, ctx, &p);
+    assert_ok(ctx, lmf_guard_push(&s, "write to bob@exa", 16, false, &out));
+    assert_string_equal(lmf_buf_str(&out), "write to ");
+    assert_ok(ctx, lmf_guard_push(&s, "mple.com now, ", 14, false, &out));
+    assert_string_equal(lmf_buf_str(&out), "write to <EMAIL_ADDRESS> now, ");
+    lmf_guard_close(&s);
+    lmf_buf_clear(&out);
+    lmf_test_ctx_done(ctx);
+}
+
+static void operators(void **state)
+{
+    (void)state;
+    static const struct { const char *op, *want; } rows[] = {
+        { "replace", "a <EMAIL_ADDRESS> b" }, { "redact", "a  b" }, { "mask", "a ********* b" }, { "keep", "a zo\xc3\xab@ex.nl b" },
+            { "block", "a " },
+        { "ignore", "a zo\xc3\xab@ex.nl b" } };
+    lmf_ctx *ctx = lmf_test_ctx();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *text = "a zo\xc3\xab@ex.nl b";
+        lmf_guard_policy p;
+        lmf_buf out;
+        told t;
+        lmf_guard_policy_init(&p);
+        assert_ok(ctx, lmf_guard_policy_set(ctx, &p, "EMAIL_ADDRESS", rows[i].op));
+        push(ctx, &p, text, strlen(text), NULL, &t, &out);
+        assert_string_equal(lmf_buf_str(&out), rows[i].want);
+        lmf_buf_clear(&t.b), lmf_buf_clear(&out);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+/* sha256("pepper" "a@ex.nl"), as sha256sum has it. */
+static void hash_is_sha256(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_guard_policy p;
+    lmf_buf out;
+    told t;
+    assert_ok(ctx, lmf_guard_policy_parse(ctx, "p.yaml", "salt: pepper\nentities:\n  DEFAULT: hash\n", 38, &p));
+    push(ctx, &p, "a@ex.nl", 7, NULL, &t, &out);
+    assert_string_equal(lmf_buf_str(&out), "055bf4b67911c86e7026d4c7f6d1872caac3b5792c6b33105b297f604288ed77");
+    lmf_buf_clear(&t.b), lmf_buf_clear(&out);
+    lmf_test_ctx_done(ctx);
+}
+
+static void policies(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *says; } wrong[] = {
+        { "threshold: 2\n", "threshold is a number from 0 to 1" }, { "treshold: 0.5\n", "treshold" }, { "entities:\n  EMAIL: mask\n",
+            "line 2" },
+        { "entities:\n  EMAIL_ADDRESS: hide\n", "replace" }, { "entities:\n  EMAIL_ADDRESS:\n", "null" }, { "- a\n", "" } };
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_guard_policy p;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_not_equal(lmf_guard_policy_parse(ctx, "p.yaml", wrong[i].text, strlen(wrong[i].text), &p), LMF_OK);
+        if (!strstr(lmf_error(ctx), wrong[i].says))
+            fail_msg("\"%s\": \"%s\" does not say \"%s\"", wrong[i].text, lmf_error(ctx), wrong[i].says);
+    }
+    const char *json = "{\"entities\": {\"URL\": \"ignore\", \"DEFAULT\": \"mask\"}, \"threshold\": 0.25}";
+    assert_ok(ctx, lmf_guard_policy_parse(ctx, "p.json", json, strlen(json), &p));
+    for (int k = 0; k < lmf_guard_n_entities(ctx); k++)
+        assert_int_equal(p.by[k], strcmp(ctx->tables->recognizers[k]->entity, "URL") ? LMF_GUARD_MASK : LMF_GUARD_IGNORE);
+    assert_true(p.threshold == 0.25f);
+    lmf_test_ctx_done(ctx);
+}
+
+LMF_TESTS(guard) = { { "each sample", each_sample }, { "however cut", however_cut }, { "holds back", holds_back }, { "operators",
+    operators },
+    { "hash is SHA-256", hash_is_sha256 }, { "policies", policies }, { 0 } };
