@@ -13,7 +13,7 @@ static fixture setup(int max_seqs, int cache_tok)
     lmf_engine_opts o = lmf_engine_opts_default();
     f.m = tiny_open(f.ctx, "tiny.gguf", NULL);
     o.max_seqs = max_seqs, o.prefill_chunk = 32, o.page_size = PAGE, o.compute = 0, o.elastic = true, o.cache_tok = cache_tok,
-        o.score = true;
+        o.score = o.embed = true;
     o.max_samples = 16;
     assert_ok(f.ctx, lmf_engine_create(f.ctx, f.m, &o, &f.e));
     return f;
@@ -406,9 +406,56 @@ static void forced(void **state)
     teardown(&f);
 }
 
+/* A head's logits are linear in the state, so those of the mean are the mean of those that an independent pass gives; in pieces, beside
+ * sessions that write, and where one gives way and begins anew. */
+static void means(void **state)
+{
+    enum { N = 100 };
+    (void)state;
+    fixture f = setup(3, 150); /* two of them and what is written beside don't fit at once */
+    static float logits[N * TINY_VOCAB];
+    float mean[2][TINY_WIDTH];
+    lmf_session *s[2], *other;
+    lmf_token out[64];
+    int32_t tok[2][N];
+    int live = 1, n;
+    lmf_gen_opts gen = lmf_gen_opts_default();
+    gen.max_tok = NEW, gen.ignore_eos = true;
+    assert_ok(f.ctx, lmf_session_create(f.e, NULL, &other));
+    tiny_prompt(tok[0], 9, 20);
+    assert_ok(f.ctx, lmf_session_append(other, tok[0], 20, NULL));
+    assert_ok(f.ctx, lmf_session_generate(other, &gen));
+    for (int k = 0; k < 2; k++) {
+        tiny_prompt(tok[k], 4 + k, N);
+        assert_ok(f.ctx, lmf_session_create(f.e, NULL, &s[k]));
+        assert_ok(f.ctx, lmf_session_embed(s[k], tok[k], N, mean[k]));
+    }
+    while (live)
+        assert_ok(f.ctx, lmf_engine_step(f.e, &live));
+    const lmf_weight *head = lmf_weights_find(f.m->weights, lmf_model_head(f.m).role);
+    const float *w = head->v.data;
+    for (int k = 0; k < 2; k++) {
+        assert_ok(f.ctx, lmf_session_read(s[k], out, 64, &n));
+        assert_true(n == 1 && out[0].id == -1 && out[0].finish == LMF_FINISH_LENGTH);
+        tiny_logits(f.ctx, f.m, tok[k], N, logits);
+        for (int v = 0; v < TINY_VOCAB; v++) {
+            double want = 0, got = 0;
+            for (int t = 0; t < N; t++)
+                want += (double)logits[t * TINY_VOCAB + v] / N;
+            for (int i = 0; i < TINY_WIDTH; i++)
+                got += (double)mean[k][i] * (double)w[v * TINY_WIDTH + i];
+            assert_true(fabs(want - got) < 2e-5);
+        }
+        assert_int_equal(lmf_session_embed(s[k], tok[k], N, mean[k]), LMF_E_ARG); /* it has tokens */
+        lmf_session_destroy(s[k]);
+    }
+    lmf_session_destroy(other);
+    teardown(&f);
+}
+
 LMF_TESTS(elastic) = { { "prompts that begin alike are computed once", prefixes }, { "salts and weights are kept apart", apart },
     { "what is kept is not written", rewound }, { "the youngest gives way, and loses nothing", gives_way },
     { "penalties survive", penalties_survive }, { "any order of coming and going", any_order },
     { "a prompt's own log-probabilities", echoes }, { "drafts change nothing but the number of steps", drafts },
     { "lengths of drafts", lengths_of_drafts },
-    { "what must come is appended", forced }, { 0 } };
+    { "what must come is appended", forced }, { "means of hidden states", means }, { 0 } };

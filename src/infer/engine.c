@@ -94,7 +94,7 @@ static lmf_status create(lmf_engine *e, const lmf_engine_opts *o)
     e->batch = lmf_alloc(e->ctx, (size_t)e->max_seqs * sizeof(lmf_session *));
     if (!e->running || !e->batch)
         return LMF_NO_MEMORY(e->ctx, 2 * (size_t)e->max_seqs * sizeof(lmf_session *), "the engine's lists");
-    return lmf__graphs_create(e, o->score);
+    return lmf__graphs_create(e, o->score, o->embed);
 }
 
 lmf_status lmf_engine_create(lmf_ctx *ctx, const lmf_model *model, const lmf_engine_opts *opts, lmf_engine **out)
@@ -107,7 +107,7 @@ lmf_status lmf_engine_create(lmf_ctx *ctx, const lmf_model *model, const lmf_eng
         return LMF_NO_MEMORY(ctx, sizeof *e, "an engine");
     e->ctx = ctx;
     e->model = model;
-    e->score_graph = -1;
+    e->score_graph = e->embed_graph = -1;
     pthread_mutex_init(&e->lock, NULL);
     lmf__cond_init(&e->landed);
     lmf__cond_init(&e->work);
@@ -524,6 +524,21 @@ static void take_tokens(lmf_engine *e, lmf_session *s)
         lmf__session_judge(s, n_right);
 }
 
+/* Hidden states of the step into the sum; with the last of them it becomes the mean. One that gave way begins anew. */
+static void pool(lmf_engine *e, lmf_session *s)
+{
+    size_t width = (size_t)lmf_model_config(e->model)->width;
+    if (s->n_kv == 0)
+        memset(s->score, 0, width * sizeof *s->score);
+    for (int32_t k = 0; k < s->step_rows; k++) {
+        const float *x = e->io.state + (size_t)(s->step_begin + k) * width;
+        for (size_t i = 0; i < width; i++)
+            s->score[i] += x[i];
+    }
+    for (size_t i = 0; s->n_kv + s->step_rows == s->n_tok && i < width; i++)
+        s->score[i] /= (float)s->n_tok;
+}
+
 /* Results into sessions; after a failure every session of the batch ends with it. */
 static void land(lmf_engine *e, lmf_status status)
 {
@@ -534,7 +549,9 @@ static void land(lmf_engine *e, lmf_status status)
             lmf__session_end(s, LMF_FINISH_CANCELLED, status);
             continue;
         }
-        if (s->score)
+        if (s->pools)
+            pool(e, s);
+        else if (s->score)
             for (int32_t k = 0; k < s->step_rows; k++)
                 if (s->n_kv + k + 1 >= s->score_begin)
                     s->score[s->n_kv + k + 1 - s->score_begin] = e->io.score[s->step_begin + k];
@@ -543,7 +560,7 @@ static void land(lmf_engine *e, lmf_status status)
         e->n_prefill_tok += s->step_rows - (s->step_sample >= 0);
         if (s->step_sample >= 0)
             take_tokens(e, s);
-        else if (s->n_kv == target_kv(s) && s->end == s->n_tok)
+        else if (s->n_kv == target_kv(s) && (s->end == s->n_tok || s->pools))
             lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
         lmf__session_keep_prefix(s);
     }
@@ -604,7 +621,7 @@ static lmf_status step_score(lmf_engine *e)
     int32_t n_rows = 0;
     e->n_batch = 0;
     for (int i = 0; i < e->n_running && n_rows < e->max_rows; i++)
-        if (e->running[i]->score)
+        if (e->running[i]->score && !e->running[i]->pools)
             n_rows += add_rows(e, e->running[i], n_rows, e->max_rows - n_rows);
     if (n_rows == 0)
         return LMF_OK;
@@ -624,6 +641,23 @@ static lmf_status step_score(lmf_engine *e)
     return s;
 }
 
+static lmf_status step_embed(lmf_engine *e)
+{
+    int32_t n_rows = 0;
+    e->n_batch = 0;
+    for (int i = 0; i < e->n_running && n_rows < e->max_rows; i++)
+        if (e->running[i]->pools)
+            n_rows += add_rows(e, e->running[i], n_rows, e->max_rows - n_rows);
+    if (n_rows == 0)
+        return LMF_OK;
+    close_batch(e, n_rows, e->max_rows);
+    pthread_mutex_unlock(&e->lock);
+    lmf_status s = run_graph(e, e->embed_graph);
+    pthread_mutex_lock(&e->lock);
+    land(e, s);
+    return s;
+}
+
 lmf_status lmf_engine_step(lmf_engine *e, int *n_live)
 {
     pthread_mutex_lock(&e->lock);
@@ -634,6 +668,8 @@ lmf_status lmf_engine_step(lmf_engine *e, int *n_live)
     }
     if (!s)
         s = step_score(e);
+    if (!s && e->embed_graph >= 0)
+        s = step_embed(e);
     *n_live = e->n_running + e->n_waiting;
     pthread_mutex_unlock(&e->lock);
     return s;

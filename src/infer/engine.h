@@ -70,6 +70,7 @@ typedef struct lmf_engine_opts {
     bool     elastic;            /* pages are taken when they are needed, not reserved for the longest answer; they stay for prompts that
                                     begin alike; where none is left, the youngest session gives its own up and computes them later again */
     bool     score;              /* lmf_session_score may be called: one more graph */
+    bool     embed;              /* lmf_session_embed may be called: one more graph */
     bool     profile;            /* time each kernel: lmf_engine_profile */
     int32_t  max_samples;        /* rows a step that a token is looked at for; 0: max_seqs, at least that, at most 256. More make
                                     lmf_gen_opts.echo faster */
@@ -170,6 +171,9 @@ lmf_status lmf_session_generate(lmf_session *s, const lmf_gen_opts *opts);
 /* Teacher forcing: appends tok and computes the log-probability of each after all before it. Queued like generate; logp [n] must
  * live until read gives a finish. logp[0] is 0 in an empty session: nothing comes before it. */
 lmf_status lmf_session_score(lmf_session *s, const int32_t *tok, int n, float *logp);
+/* The mean of the hidden states behind the last norm over tok, in a session without tokens. Queued like generate; mean [width of the model]
+ * must live until read gives a finish. */
+lmf_status lmf_session_embed(lmf_session *s, const int32_t *tok, int n, float *mean);
 /* What was written since the last read; never blocks. *n 0: nothing yet, or all was read. After a failure: its status and sentence, once. */
 lmf_status lmf_session_read(lmf_session *s, lmf_token *buf, int cap, int *n);
 /* Sleeps until lmf_session_read would give something (a token, the finish, a failure) or timeout_ms have passed (-1: never). True: it

@@ -13,7 +13,7 @@
 #include "infer/engine.h"
 #include "nn/nn.h"
 
-enum { LMF_MAX_ROW_BUCKETS = 19, LMF_MAX_SAMPLE_BUCKETS = 9, LMF_MAX_ENGINE_GRAPHS = LMF_MAX_ROW_BUCKETS + LMF_MAX_SAMPLE_BUCKETS + 2, LMF_MAX_SEQS = 256, LMF_MAX_DRAFT = 15,
+enum { LMF_MAX_ROW_BUCKETS = 19, LMF_MAX_SAMPLE_BUCKETS = 9, LMF_MAX_ENGINE_GRAPHS = LMF_MAX_ROW_BUCKETS + LMF_MAX_SAMPLE_BUCKETS + 3, LMF_MAX_SEQS = 256, LMF_MAX_DRAFT = 15,
        LMF_ADAPTER_NAME_BYTES = 256, LMF_MAX_SLOTS = 64 };
 
 /* ---- cache.c: pages by number; their bytes are the plan's ---- */
@@ -84,6 +84,7 @@ struct lmf_session {
     bool         marked;         /* its prompt is in there */
     float       *score;          /* caller's, or NULL: generating */
     int32_t      score_begin;    /* index of the first scored token */
+    bool         pools;          /* score is the sum of hidden states instead */
     int32_t      draft_trust, draft_back, draft_wait; /* draft.c: more of a draft, steps to wait after a failure, steps still to wait */
     /* of the step in progress */
     int32_t      draft[LMF_MAX_DRAFT], n_draft; /* rows behind step_rows, each sampled from like step_sample */
@@ -114,7 +115,7 @@ void       lmf__adapters_clear(lmf_adapters *a);
 
 typedef struct lmf_step_io {     /* host side of inputs and outputs: one storage for all graphs */
     int32_t *token, *pos, *seq, *q_start, *page, *adapter, *index, *target;
-    float   *number, *score;
+    float   *number, *score, *state; /* state [max_rows, width]: hidden, of embed_graph */
     int32_t *count, *mask, *next; /* mask: NULL without lmf_engine_opts.mask */
     int32_t *bias_token;
     float   *bias;
@@ -132,7 +133,7 @@ struct lmf_engine {
     int32_t         bucket[LMF_MAX_ROW_BUCKETS], n_buckets;               /* rows; graph i is bucket i */
     int32_t         sample_bucket[LMF_MAX_SAMPLE_BUCKETS], n_sample_buckets; /* behind them */
     int32_t         mark_graph;                                       /* prompts into seen */
-    int32_t         score_graph;                                      /* -1: none */
+    int32_t         score_graph, embed_graph;                         /* -1: none */
     int32_t         max_samples, n_extra; /* rows of the sample graph; of them free for more than one a session, in this step */
     int32_t         max_seqs, context, page_size, seq_pages, max_rows, vocab, compute;
     uint16_t        cache_dtype;
@@ -161,7 +162,7 @@ struct lmf_engine {
 
 void lmf__session_draft(lmf_session *s, int32_t most);    /* draft.c: fills draft with at most that many */
 void lmf__session_judge(lmf_session *s, int32_t n_right); /* so many of the draft came */
-lmf_status lmf__graphs_create(lmf_engine *e, bool score); /* graphs.c: builds, plans, binds, fills io */
+lmf_status lmf__graphs_create(lmf_engine *e, bool score, bool embed); /* graphs.c: builds, plans, binds, fills io */
 /* session.c */
 void lmf__cond_init(pthread_cond_t *c);                   /* on the monotonic clock */
 bool lmf__cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, const struct timespec *until); /* false: the time has come; NULL: never does */

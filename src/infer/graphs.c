@@ -62,6 +62,8 @@ static void build_score(lmf_engine *e, lmf_graph *g, int64_t rows)
                                                (lmf_head_logp_attrs){ .scale = head.scale, .compute = e->compute }));
 }
 
+static void build_embed(lmf_engine *e, lmf_graph *g, int64_t rows) { lmf_graph_output(g, "state", build_body(e, g, rows)); }
+
 static lmf_status add_graph(lmf_engine *e, void (*build)(lmf_engine *, lmf_graph *, int64_t), int64_t n)
 {
     lmf_graph *g;
@@ -101,9 +103,10 @@ static void find_io(lmf_engine *e)
     io->next = lmf_plan_io(p, sample, "next"), io->next_logp = lmf_plan_io(p, sample, "next_logp");
     io->target = e->score_graph >= 0 ? lmf_plan_io(p, e->score_graph, "target") : NULL;
     io->score = e->score_graph >= 0 ? lmf_plan_io(p, e->score_graph, "score") : NULL;
+    io->state = e->embed_graph >= 0 ? lmf_plan_io(p, e->embed_graph, "state") : NULL;
 }
 
-lmf_status lmf__graphs_create(lmf_engine *e, bool score)
+lmf_status lmf__graphs_create(lmf_engine *e, bool score, bool embed)
 {
     choose_buckets(e);
     for (int i = 0; i < e->n_buckets; i++)
@@ -115,6 +118,9 @@ lmf_status lmf__graphs_create(lmf_engine *e, bool score)
     e->score_graph = score ? e->n_graphs : -1;
     if (score)
         LMF_TRY(add_graph(e, build_score, e->max_rows));
+    e->embed_graph = embed ? e->n_graphs : -1;
+    if (embed)
+        LMF_TRY(add_graph(e, build_embed, e->max_rows));
     lmf_plan_opts opts = { .need_row_flags = e->need_invariant ? LMF_ROW_INVARIANT : 0, .profile = e->profile };
     lmf_weights *sets[2] = { e->model->weights, e->adapters.set };
     LMF_TRY(lmf_plan_create(e->dev, e->graph, e->n_graphs, &opts, &e->plan));

@@ -15,6 +15,7 @@ struct lmf_job {
     lmf_gen_opts     gen;
     void            *grammar[LMF_JOB_MAX_ANSWERS];
     void            *user;
+    float           *embed;       /* NULL: answers are written */
     atomic_uint      ended;       /* bit i: answer i is to end */
     int32_t          n_started, n_finished; /* of n; the stepping thread's */
 };
@@ -94,8 +95,10 @@ static lmf_status start(lmf_scheduler *s, lmf_job *j, int32_t answer)
     gen.seed += (uint64_t)answer;
     gen.grammar = j->grammar[answer];
     LMF_TRY(lmf_session_create(s->engine, &(lmf_session_opts){ sizeof(lmf_session_opts), j->adapter, j->salt }, &session));
-    lmf_status status = lmf_session_append(session, j->prompt, j->n_prompt, NULL);
-    if (!status)
+    lmf_status status;
+    if (j->embed)
+        status = lmf_session_embed(session, j->prompt, j->n_prompt, j->embed);
+    else if (!(status = lmf_session_append(session, j->prompt, j->n_prompt, NULL)))
         status = lmf_session_generate(session, &gen);
     if (status) {
         lmf_session_destroy(session);
@@ -317,7 +320,7 @@ lmf_status lmf_scheduler_submit(lmf_scheduler *s, const lmf_job_opts *opts, lmf_
     if (!j)
         return LMF_NO_MEMORY(s->ctx, sizeof *j, "a job");
     *j = (lmf_job){ .ctx = s->ctx, .owner = s, .n_prompt = o.n_prompt, .adapter = o.adapter, .salt = o.salt, .n = o.n,
-                    .gen = o.gen, .user = o.user };
+                    .gen = o.gen, .user = o.user, .embed = o.embed };
     for (int32_t i = 0; i < o.n; i++)
         j->grammar[i] = o.grammar ? o.grammar[i] : o.gen.grammar;
     j->prompt = lmf_alloc(s->ctx, (size_t)o.n_prompt * sizeof *j->prompt);

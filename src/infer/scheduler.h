@@ -52,6 +52,7 @@ typedef struct lmf_job_opts {
     void *const *grammar;        /* [n], of each answer, instead of gen.grammar; NULL: none. Each must live until the last event */
     lmf_gen_opts gen;
     void *user;
+    float *embed;                /* instead of an answer the mean of lmf_session_embed; must live until the last event. NULL: an answer */
 } lmf_job_opts;
 lmf_job_opts lmf_job_opts_default(void);
 

@@ -352,6 +352,7 @@ static lmf_status generate(lmf_session *s, const lmf_gen_opts *opts)
         return status;
     }
     s->score = NULL;
+    s->pools = false;
     s->end = s->n_tok + n_new;
     s->n_prompt = s->n_tok;
     s->n_asked = -1;
@@ -390,6 +391,7 @@ static lmf_status score(lmf_session *s, const int32_t *tok, int n, float *logp)
     }
     logp[0] = 0;
     s->score = logp;
+    s->pools = false;
     s->score_begin = begin;
     s->end = s->n_tok;
     return LMF_OK;
@@ -399,6 +401,33 @@ lmf_status lmf_session_score(lmf_session *s, const int32_t *tok, int n, float *l
 {
     pthread_mutex_lock(&s->e->lock);
     lmf_status status = score(s, tok, n, logp);
+    pthread_mutex_unlock(&s->e->lock);
+    return status;
+}
+
+static lmf_status embed(lmf_session *s, const int32_t *tok, int n, float *mean)
+{
+    lmf_engine *e = s->e;
+    if (e->embed_graph < 0)
+        return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "the engine was created without opts.embed");
+    if (n < 1 || s->n_tok)
+        return LMF_FAIL(e->ctx, LMF_E_ARG, "a mean is taken over one token or more, in a session that has none yet");
+    LMF_TRY(append(s, tok, n));
+    lmf_status status = enqueue(s, s->n_tok);
+    if (status) {
+        s->n_tok = s->n_read = 0;
+        return status;
+    }
+    s->score = mean;
+    s->pools = true;
+    s->end = s->n_tok + 1; /* so that the last token is computed, too */
+    return LMF_OK;
+}
+
+lmf_status lmf_session_embed(lmf_session *s, const int32_t *tok, int n, float *mean)
+{
+    pthread_mutex_lock(&s->e->lock);
+    lmf_status status = embed(s, tok, n, mean);
     pthread_mutex_unlock(&s->e->lock);
     return status;
 }

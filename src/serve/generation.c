@@ -45,13 +45,17 @@ lmf_generation *lmf__generation_create(lmf_exchange *x, const lmf_shape *shape, 
     return NULL;
 }
 
+static size_t n_vector_bytes(const lmf_server *s) { return (size_t)lmf_model_config(s->model)->width * sizeof(float); }
+
 void lmf__generation_destroy(lmf_generation *g)
 {
     lmf_server *s = g->server;
     for (int32_t i = 0; i < g->n_parts; i++) {
         lmf_job_destroy(g->part[i].job);
         lmf_free(s->ctx, g->part[i].prompt, (size_t)g->part[i].n_prompt * sizeof(int32_t));
+        lmf_free(s->ctx, g->part[i].vector, n_vector_bytes(s));
     }
+    lmf_free(s->ctx, g->part, (size_t)g->cap_parts * sizeof *g->part);
     for (int32_t i = 0; i < g->n_choices; i++) {
         lmf_candidate *c = &g->choice[i];
         lmf__constrained_close(&c->form);
@@ -88,8 +92,18 @@ bool lmf__generation_add_prompt(lmf_generation *g, const int32_t *tok, size_t n,
     if (n >= (size_t)context)
         return lmf__refuse(f, 400, g->shape->thought ? "messages" : "prompt", "context_length_exceeded",
                            "the prompt has %zu tokens, and an answer needs one at least; the context holds %d", n, context);
-    if (g->n_parts == LMF_MAX_PROMPTS)
-        return lmf__refuse(f, 400, "prompt", NULL, "there are more than %d prompts", LMF_MAX_PROMPTS);
+    if (g->n_parts == (g->shape->embeds ? LMF_MAX_EMBEDDINGS : LMF_MAX_PROMPTS))
+        return lmf__refuse(f, 400, g->shape->embeds ? "input" : "prompt", NULL, "there are more than %d prompts", g->n_parts);
+    if (g->n_parts == g->cap_parts) {
+        int32_t cap = g->cap_parts ? 2 * g->cap_parts : 1;
+        lmf_part *more = lmf_alloc(s->ctx, (size_t)cap * sizeof *more);
+        if (!more)
+            return lmf__refuse(f, 503, NULL, NULL, "there is no memory for the prompt");
+        if (g->n_parts)
+            memcpy(more, g->part, (size_t)g->n_parts * sizeof *more);
+        lmf_free(s->ctx, g->part, (size_t)g->cap_parts * sizeof *more);
+        g->part = more, g->cap_parts = cap;
+    }
     lmf_part *p = &g->part[g->n_parts];
     p->prompt = lmf_alloc(s->ctx, n * sizeof *p->prompt);
     if (!p->prompt)
@@ -162,6 +176,36 @@ static void end_jobs(lmf_generation *g)
             lmf_job_end(g->part[i].job, LMF_JOB_ALL);
 }
 
+/* The next prompt's turn. */
+static bool submit(lmf_generation *g, lmf_fault *f)
+{
+    lmf_server *s = g->server;
+    int32_t i = g->n_begun;
+    lmf_part *p = &g->part[i];
+    lmf_job_opts o = lmf_job_opts_default();
+    bool ruled = g->r.only.n + g->r.banned.n > 0 || lmf__wish_is_any(&g->r.wish);
+    void *rule[LMF_REQUEST_MAX_N];
+    for (int32_t k = 0; k < g->r.n; k++)
+        rule[k] = &g->choice[i * g->r.n + k].rule;
+    o.prompt = p->prompt, o.n_prompt = p->n_prompt, o.adapter = g->r.adapter, o.salt = g->tenant->salt, o.n = (int32_t)g->r.n,
+        o.gen = lmf__request_gen(&g->r, s), o.user = p;
+    o.grammar = ruled ? rule : NULL;
+    if (g->shape->embeds && !(o.embed = p->vector = lmf_alloc(s->ctx, n_vector_bytes(s))))
+        return lmf__refuse(f, 503, NULL, NULL, "there is no memory for the answers");
+    lmf_status status = lmf_scheduler_submit(s->scheduler, &o, &p->job);
+    if (status) {
+        lmf__refuse_status(f, s->ctx, status, NULL);
+        if (status == LMF_E_BUSY)
+            f->status = 429, s->n_shed++;
+        return false;
+    }
+    g->n_begun++;
+    g->n_jobs++;
+    s->n_prompt_tok += p->n_prompt;
+    lmf__tenant_count(g->tenant, g->created, p->n_prompt, 0);
+    return true;
+}
+
 bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
 {
     lmf_server *s = g->server;
@@ -171,31 +215,13 @@ bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
         return lmf__refuse(f, 404, "model", "model_not_found",
                            "the model \"%.100s\" is not served to this key; GET /v1/models lists those that "
                            "are", g->r.model);
-    lmf_gen_opts gen = lmf__request_gen(&g->r, s);
-    bool ruled = g->r.only.n + g->r.banned.n > 0 || lmf__wish_is_any(&g->r.wish);
-    void *rule[LMF_REQUEST_MAX_N];
     if (!make_choices(g, f) || !constrain(g, f) || !lmf__tenant_begin(g->tenant, g->begun_us, g->created, f))
         return false;
     g->counted = true;
-    for (int32_t i = 0; i < g->n_parts; i++) {
-        lmf_part *p = &g->part[i];
-        lmf_job_opts o = lmf_job_opts_default();
-        for (int32_t k = 0; k < g->r.n; k++)
-            rule[k] = &g->choice[i * g->r.n + k].rule;
-        o.prompt = p->prompt, o.n_prompt = p->n_prompt, o.adapter = g->r.adapter, o.salt = g->tenant->salt, o.n = (int32_t)g->r.n,
-            o.gen = gen, o.user = p;
-        o.grammar = ruled ? rule : NULL;
-        lmf_status status = lmf_scheduler_submit(s->scheduler, &o, &p->job);
-        if (status) {
-            lmf__refuse_status(f, s->ctx, status, NULL);
-            if (status == LMF_E_BUSY)
-                f->status = 429, s->n_shed++;
+    int32_t at_once = g->shape->embeds && g->n_parts > s->engine_info.max_seqs ? s->engine_info.max_seqs : g->n_parts;
+    while (g->n_begun < at_once)
+        if (!submit(g, f))
             return false;
-        }
-        g->n_jobs++;
-        s->n_prompt_tok += p->n_prompt;
-        lmf__tenant_count(g->tenant, g->created, p->n_prompt, 0);
-    }
     for (int32_t i = 0; g->r.echo && !g->r.logprobs && i < g->n_choices; i++)
         for (int32_t k = 0; k < g->part[i / g->r.n].n_prompt; k++)
             if (echo_token(&g->choice[i], g->part[i / g->r.n].prompt[k], k))
@@ -531,6 +557,8 @@ void lmf__generation_take(lmf_part *part, const lmf_job_event *ev)
                  ev->failure ? ev->why : "the server is going down"); /* 400: the form that was asked for can't be followed on */
         else if (status)
             fail(g, 500, lmf_status_text(status));
+        else if (g->shape->embeds)
+            g->n_open -= c->finish != NULL;
         else
             show_certain(c);
         if (c->finish && !ev->token.finish) /* by a stop text */
@@ -539,8 +567,11 @@ void lmf__generation_take(lmf_part *part, const lmf_job_event *ev)
             complete(g);
     }
     if (ev->last) {
+        lmf_fault f;
         lmf_job_destroy(part->job);
         part->job = NULL;
+        if (g->x && g->n_begun < g->n_parts && !submit(g, &f))
+            fail(g, f.status, f.message);
         if (--g->n_jobs == 0)
             lmf__generation_destroy(g);
     }

@@ -15,7 +15,7 @@
 
 typedef struct lmf_generation lmf_generation;
 
-enum { LMF_MAX_PROMPTS = 64 };
+enum { LMF_MAX_PROMPTS = 64, LMF_MAX_EMBEDDINGS = 2048 };
 
 typedef struct lmf_candidate {
     lmf_generation *g;
@@ -52,6 +52,7 @@ typedef struct lmf_shape {           /* how an endpoint spells its answers; with
     void    (*call)(lmf_candidate *c, lmf_tool_piece *p); /* takes p->name. NULL: calls come whole, with the finish */
     void    (*finish)(lmf_candidate *c, json_t *logprobs); /* takes logprobs: of what has no text of its own; or NULL */
     void    (*end)(lmf_generation *g); /* behind the last choice's finish; NULL: nothing */
+    bool     embeds;                 /* prompts become vectors, no text is written; a prompt's waits for room among those before it */
     bool     done_mark;              /* [DONE] ends the stream */
     void    (*broken)(lmf_generation *g, const lmf_fault *f); /* in a stream; NULL: the fault as an event */
     void    (*clear)(lmf_generation *g); /* g->own; may be NULL */
@@ -62,6 +63,7 @@ typedef struct lmf_part {
     lmf_job *job;
     int32_t *prompt, n_prompt, n_cached; /* n_cached: of the prompt's tokens those that were known, for the first answer */
     bool     bos_added;              /* the first token is of no text */
+    float   *vector;                 /* [width], where the shape embeds; NULL before its turn */
 } lmf_part;
 
 struct lmf_generation {
@@ -78,8 +80,8 @@ struct lmf_generation {
     char             id[64];
     int64_t          created, begun_us;
     void            *own;            /* the endpoint's */
-    lmf_part         part[LMF_MAX_PROMPTS];
-    int32_t          n_parts, n_jobs; /* n_jobs: whose last event has not come */
+    lmf_part        *part;           /* [cap_parts]; it stays where it is from start on */
+    int32_t          n_parts, cap_parts, n_begun, n_jobs; /* n_begun: that were submitted; n_jobs: whose last event has not come */
     lmf_candidate   *choice;        /* [n_choices] */
     int32_t          n_choices, n_open;
 };

@@ -28,6 +28,7 @@ void lmf_serve_engine_opts(lmf_engine_opts *o)
     o->mask = lmf__rule_mask, o->force = lmf__rule_force;
     o->max_samples = SAMPLES; /* echo with logprobs */
     o->elastic = true;
+    o->embed = true;
 }
 
 int64_t lmf__now_us(void)

@@ -367,7 +367,8 @@ def test_every_parameter_at_its_edges(server):
     paths = server.ask("GET", "/openapi.json")[1]["paths"]
     fill = {CHAT: body(max_tokens=1), "/v1/completions": {"prompt": "x", "max_tokens": 1}, "/tokenize": {"prompt": "x"},
         "/detokenize": {"tokens": [1]}, "/v1/messages": body(max_tokens=1),
-        "/v1/responses": {"input": "x", "max_output_tokens": 1}, "/api/chat": {**body(), "options": {"num_predict": 1}},
+        "/v1/responses": {"input": "x", "max_output_tokens": 1}, "/api/embed": {"model": "tiny", "input": "x"},
+        "/api/chat": {**body(), "options": {"num_predict": 1}},
         "/api/generate": {"model": "tiny", "prompt": "x", "options": {"num_predict": 1}}}
     n, taken = 0, {}
     for path, at in paths.items():

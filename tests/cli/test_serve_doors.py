@@ -2,6 +2,7 @@
 """lmfast serve for clients of other makers, each asked by its own client: Anthropic's Messages, Ollama's interface."""
 import hashlib
 import json
+import math
 import os
 
 import anthropic
@@ -299,7 +300,8 @@ def test_ollama_models(server, model):
     running = c.ps().models
     assert [m.model for m in running] == ["tiny"] and running[0].context_length == 512
     shown = c.show("tiny")
-    assert shown.modelinfo["llama.context_length"] == 512 and shown.capabilities == ["completion", "tools"] and "im_start" in shown.template
+    assert shown.modelinfo["llama.context_length"] == 512 and "im_start" in shown.template
+    assert shown.capabilities == ["completion", "embedding", "tools"]
     assert server.ask("GET", "/api/version")[1]["version"] == server.ask("GET", "/version")[1]["version"]
     for ask in (lambda: c.pull("x"), lambda: c.push("x"), lambda: c.copy("a", "b"),
                 lambda: c.delete("x"), lambda: c.create("x", from_="y")):
@@ -501,3 +503,60 @@ def test_responses_wrong(server, i):
     more, param = WRONG_RESPONSES[i]
     r, e = server.ask("POST", RESPONSES, {"model": "tiny", "input": "x", "max_output_tokens": 2, **more})
     assert r.status == 400 and e["error"]["param"] == param and e["error"]["message"], (r.status, e)
+
+
+# ---- vectors ----
+
+def unit(v):
+    return abs(math.fsum(x * x for x in v) - 1) < 1e-5
+
+
+def close(a, b, by=1e-5):
+    return len(a) == len(b) and max(abs(x - y) for x, y in zip(a, b)) < by
+
+
+def test_embeddings(server):
+    c = server.client()
+    texts = ["hello", "a longer text, of several words " * 12, "hello", "x"]
+    r = c.embeddings.create(model="tiny", input=texts)  # base64, which the client asks for and decodes
+    assert [d.index for d in r.data] == [0, 1, 2, 3] and all(len(d.embedding) == 32 and unit(d.embedding) for d in r.data)
+    assert r.data[0].embedding == r.data[2].embedding and not close(r.data[0].embedding, r.data[3].embedding, 0.1)
+    assert r.usage.prompt_tokens == r.usage.total_tokens == sum(map(len, texts))  # a token a byte
+    plain = c.embeddings.create(model="tiny", input=texts, encoding_format="float")
+    for a, b, text in zip(r.data, plain.data, texts):
+        assert close(a.embedding, b.embedding, 1e-7)
+        alone = c.embeddings.create(model="tiny", input=text).data[0].embedding
+        assert close(a.embedding, alone)  # whatever else is computed, and known, beside
+    ids = c.embeddings.create(model="tiny", input=[list(texts[0].encode())]).data[0].embedding
+    assert close(ids, r.data[0].embedding)
+    short = c.embeddings.create(model="tiny", input="hello", dimensions=5).data[0].embedding
+    size = math.sqrt(math.fsum(x * x for x in r.data[0].embedding[:5]))
+    assert unit(short) and close(short, [x / size for x in r.data[0].embedding[:5]])
+    many = c.embeddings.create(model="tiny", input=[f"text {i}" for i in range(300)])
+    assert len(many.data) == 300 and close(many.data[299].embedding, c.embeddings.create(model="tiny", input="text 299").data[0].embedding)
+    o = ollama.Client(host=server.url)
+    assert close(o.embed("tiny", "hello").embeddings[0], ids) and close(o.embed("tiny", texts).embeddings[3], r.data[3].embedding)
+    assert close(o.embeddings("tiny", "hello").embedding, ids) and o.embed("tiny", texts).prompt_eval_count == r.usage.prompt_tokens
+    long = "y" * 1000
+    cut = o.embed("tiny", long).embeddings[0]
+    assert close(cut, o.embed("tiny", long[:511]).embeddings[0])
+    with pytest.raises(ollama.ResponseError):
+        o.embed("tiny", long, truncate=False)
+
+
+WRONG_EMBEDDINGS = [({"input": None}, "input"), ({"input": ""}, "input"), ({"input": []}, "input"), ({"input": 3}, "input"),
+                    ({"input": ["a", 3]}, "input"), ({"input": [[9999]]}, "input"), ({"input": ["a"] * 2049}, "input"),
+                    ({"input": "x" * 600}, "prompt"), ({"dimensions": 33}, "dimensions"), ({"dimensions": 0}, "dimensions"),
+                    ({"dimensions": "5"}, "dimensions"),
+                    ({"encoding_format": "hex"}, "encoding_format"),
+                    ({"encoding_format": 3}, "encoding_format")]
+
+
+@pytest.mark.parametrize("i", range(len(WRONG_EMBEDDINGS)))
+def test_embeddings_wrong(server, i):
+    more, param = WRONG_EMBEDDINGS[i]
+    r, e = server.ask("POST", "/v1/embeddings", {"model": "tiny", "input": "x", **more})
+    assert r.status == 400 and e["error"]["param"] == param, (r.status, e)
+    if "input" in more and more["input"] != [[9999]]:
+        r, e = server.ask("POST", "/api/embed", {"model": "tiny", "input": "x", "truncate": False, **more})
+        assert r.status == 400 and list(e) == ["error"], e

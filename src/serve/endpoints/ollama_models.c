@@ -106,7 +106,7 @@ static void show(lmf_exchange *x)
         char stamp[40];
         struct stat st = { 0 };
         lmf__ollama_time(stat(s->model->path, &st) ? 0 : (int64_t)st.st_mtime, stamp);
-        json_t *can = json_pack("[s]", "completion");
+        json_t *can = json_pack("[s, s]", "completion", "embedding");
         if (s->chat.source)
             json_array_append_new(can, json_string("tools")); /* in words, where the template knows none */
         if (s->constraints.think_open >= 0)
