@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-COMMANDS = ["train"]  # those whose settings may stand in a file
+COMMANDS = ["train", "pretrain"]  # those whose settings may stand in a file
 PLACEHOLDER = {"int": "N", "double": "X", "string": "TEXT", "choice": "NAME", "list": "TEXT ...", "bool": ""}
 
 

@@ -26,7 +26,8 @@ struct lmf_run {
     lmf_train_config *a;
     lmf_model *own_model, *m, *teacher;
     lmf_dataset *data, *eval_data;
-    const lmf_samples *dev;           /* of eval_data, or held out of data; NULL: nothing is measured */
+    const lmf_samples *train;         /* of data, or given */
+    const lmf_samples *dev;           /* of eval_data, or held out of data, or given; NULL: nothing is measured */
     lmf_run_listener listener;
     lmf_learning learning;
     lmf_faults faults;
@@ -264,7 +265,7 @@ static json_t *run_facts(const lmf_run *r)
         "model_parameters", (json_int_t)r->m->n_params,
         "planned_bytes",
         (json_int_t)lmf_trainer_bytes(r->t), "rows_a_step", (json_int_t)(r->a->batch_size * r->a->grad_accum), "data",
-        lmf__run_data_json(r->data), "eval_data", lmf__run_data_json(r->eval_data));
+        r->o.data_facts ? json_incref(r->o.data_facts) : lmf__run_data_json(r->data), "eval_data", lmf__run_data_json(r->eval_data));
 }
 
 /* What this run does, so that it can be done again; written with the first thing that the run keeps. */
@@ -281,7 +282,7 @@ static lmf_status keep_config(lmf_run *r)
                          : LMF_NO_MEMORY(r->ctx, 4096, "a receipt");
     json_decref(facts);
     if (!s)
-        s = lmf_config_text(r->ctx, "train", r->o.fields, r->a, lmf_buf_str(&line), &text);
+        s = lmf_config_text(r->ctx, r->o.command ? r->o.command : "train", r->o.fields, r->a, lmf_buf_str(&line), &text);
     lmf_buf_clear(&line);
     if (!s)
         s = lmf_run_save_config(r->ctx, r->dir, lmf_buf_str(&text), text.n);
@@ -465,6 +466,19 @@ static lmf_status begin(lmf_run *r)
     return LMF_OK;
 }
 
+static lmf_status open_data(lmf_run *r, uint32_t takes)
+{
+    r->train = r->o.samples, r->dev = r->o.eval_samples;
+    if (r->train)
+        return LMF_OK;
+    LMF_TRY(lmf__run_data_open(r->a, r->m, takes, &r->a->data, r->o.data, "--data", true, &r->listener, &r->data));
+    if (r->a->eval_data.n || r->o.eval_data)
+        LMF_TRY(lmf__run_data_open(r->a, r->m, takes, &r->a->eval_data, r->o.eval_data, "--eval-data", false, &r->listener, &r->eval_data));
+    r->train = r->data->train;
+    r->dev = r->eval_data ? r->eval_data->train : r->data->held_out;
+    return lmf__run_data_guard(r->a, r->m, r->data, r->dev, &r->listener);
+}
+
 static lmf_status create(lmf_run *r)
 {
     const lmf_objective *objective;
@@ -482,14 +496,9 @@ static lmf_status create(lmf_run *r)
     LMF_TRY(open_teacher(r, objective));
     o.clock_unix = r->a->clock_unix;
     o.teacher = r->teacher;
-    LMF_TRY(lmf__run_data_open(r->a, r->m, objective->takes, &r->a->data, r->o.data, "--data", true, &r->listener, &r->data));
-    if (r->a->eval_data.n || r->o.eval_data)
-        LMF_TRY(lmf__run_data_open(r->a, r->m, objective->takes, &r->a->eval_data, r->o.eval_data, "--eval-data", false, &r->listener,
-                                   &r->eval_data));
-    r->dev = r->eval_data ? r->eval_data->train : r->data->held_out;
-    LMF_TRY(lmf__run_data_guard(r->a, r->m, r->data, r->dev, &r->listener));
+    LMF_TRY(open_data(r, objective->takes));
     o.eval_tok = r->dev ? lmf_samples_longest_group(r->dev) : 0;
-    LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->data->train, &o, &r->t));
+    LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->train, &o, &r->t));
     LMF_TRY(begin(r));
     r->guarded = strcmp(r->a->guards, "off") != 0;
     if (r->guarded)
@@ -614,5 +623,5 @@ lmf_status lmf_run_complete(lmf_run *r)
 }
 
 lmf_trainer *lmf_run_trainer(const lmf_run *r) { return r->t; }
-const lmf_samples *lmf_run_samples(const lmf_run *r) { return r->data->train; }
+const lmf_samples *lmf_run_samples(const lmf_run *r) { return r->train; }
 const lmf_samples *lmf_run_eval_samples(const lmf_run *r) { return r->dev; }

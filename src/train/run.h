@@ -28,6 +28,11 @@ typedef struct lmf_run_opts {
     const lmf_flag   *fields;        /* its table, the objectives' options included: what lmfast_config.yaml is written by */
     lmf_model        *model;         /* open, with template, control and clock set; NULL: config->model is opened */
     const lmf_rows   *data, *eval_data; /* instead of config->data and config->eval_data; NULL: those */
+    /* Instead of all data: what is trained on and measured (NULL: nothing is), and the receipt of where it comes from; command: which one
+     * does this run again by its configuration, NULL: "train". */
+    const lmf_samples *samples, *eval_samples;
+    json_t           *data_facts;
+    const char       *command;
     /* For --method full: writes all weights to the folder dir in the type "bf16" ... (export/run_model.h). NULL: such runs are refused */
     lmf_status      (*write_model)(lmf_ctx *ctx, const lmf_model *tuned, const char *dir, const char *type);
     bool              no_folder;     /* nothing is written: config->output, checkpoints and log are none */
