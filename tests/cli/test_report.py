@@ -106,10 +106,11 @@ def test_words_of_a_file_are_text(lmfast, model, tmp_path):
     data.write_text(ROWS.read_text())
     r = lmfast("train", "--model", model, "--data", data, "--output", run, "--max-steps", "2", "--lora-r", "2", "--quiet")
     assert r.returncode == 0, r.stderr
-    (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text().replace('"loss"', '"<img src=x>": 1, "loss"'))
+    (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text().replace('"loss"', '"<img src=x>\\" onload=\\"a": 1, "loss"'))
     text = page(lmfast, run)
     Whole(text)
     assert "&#60;script&#62;alert(1)" in text and "<script" not in text and "<img" not in text
+    assert 'onload="' not in text and "onload=&#34;" in text
 
 
 @pytest.mark.parametrize("break_it, sentence", [

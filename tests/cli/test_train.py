@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,17 @@ def test_earlier_run_is_not_lost(lmfast, model, tmp_path):
     assert r.returncode == 1 and "--resume last" in r.stderr
     r = lmfast(*args(model, out, "--lr", "5e-3", "--resume", "last"))
     assert r.returncode == 1 and "other options" in r.stderr
+
+
+def test_a_copy_of_a_checkpoint_is_the_users(lmfast, model, tmp_path):
+    """checkpoint-01 is no name that a run writes, whatever lies in it."""
+    out = tmp_path / "o"
+    assert lmfast(*args(model, out)).returncode == 0
+    made = sorted(out.glob("checkpoint-*"))[0]
+    mine = out / made.name.replace("-", "-0")
+    shutil.copytree(made, mine)
+    r = lmfast(*args(model, out, "--overwrite"))
+    assert r.returncode == 1 and mine.name in r.stderr and mine.is_dir(), r.stderr
 
 
 def steps_of(out):

@@ -8,4 +8,21 @@ static void promises(void **state)
         .packed = 0x77912ba45b264f3c, .values = 0x58d578159cee4fc9 });
 }
 
-LMF_TESTS(q4_1) = { { "promises", promises }, { 0 } };
+/* The reference adds a half and cuts. */
+static void halves_go_up(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    const lmf_format *f = lmf_format_find(ctx, "q4_1");
+    float x[32], y[32];
+    uint8_t block[20];
+    for (int e = 0; e < 32; e++)
+        x[e] = e == 0 ? 0 : e == 31 ? 15 : (float)(e % 15) + 0.5f;
+    f->pack(x, block, 32);
+    f->unpack(block, y, 32);
+    for (int e = 0; e < 32; e++)
+        assert_true(y[e] == (e == 0 ? 0 : e == 31 ? 15 : (float)(e % 15) + 1));
+    lmf_test_ctx_done(ctx);
+}
+
+LMF_TESTS(q4_1) = { { "promises", promises }, { "halves go up", halves_go_up }, { 0 } };
