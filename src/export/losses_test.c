@@ -12,6 +12,8 @@ static void losses(void **state)
     static const row rows[] = {
         { .words = "" }, { .words = "normalizer", .has_norm = true, .norm = LMF_NORM_NFC },
         { .words = "flags (lstrip, rstrip, single_word) of 1 tokens, <|im_end|>", .flags = LMF_ADDED_LSTRIP },
+        { .words = "flags (lstrip, rstrip, single_word) of 1 tokens, <|im_end|>", .flags = LMF_ADDED_RSTRIP },
+        { .words = "flags (lstrip, rstrip, single_word) of 1 tokens, <|im_end|>", .flags = LMF_ADDED_SINGLE_WORD },
         { .words = "", .flags = LMF_ADDED_NORMALIZED },                       /* found later, but no other token overlaps it */
         { .words = "", .ends = { 259, 261, 256 }, .n_ends = 3 }, { .words = "beyond three: the tokens 258", .ends = { 259, 261, 256, 258 },
             .n_ends = 4 } };

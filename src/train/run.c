@@ -20,6 +20,8 @@
 #include "train/run_data.h"
 #include "train/run_folder.h"
 
+enum { MOST_PASSES = 20 };
+
 struct lmf_run {
     lmf_ctx *ctx;
     lmf_run_opts o;
@@ -68,6 +70,16 @@ static lmf_status resolve(lmf_ctx *ctx, lmf_train_config *a)
     if (!a->max_steps && !(a->epochs > 0))
         a->max_steps = 500;
     return LMF_OK;
+}
+
+/* What suits many rows is no word about few. */
+static void tell_passes(const lmf_run *r)
+{
+    int64_t n = lmf_samples_n_groups(r->data->train);
+    double passes = (double)(r->a->max_steps * r->a->batch_size * r->a->grad_accum) / (double)n;
+    if (passes > MOST_PASSES)
+        lmf__run_tell(&r->listener, true, "neither --epochs nor --max-steps was given: %lld steps are %.0f passes over %lld rows, which "
+                      "will be known by heart; --epochs 3 is usual", (long long)r->a->max_steps, passes, (long long)n);
 }
 
 static lmf_train_opts options(const lmf_train_config *a)
@@ -483,6 +495,7 @@ static lmf_status create(lmf_run *r)
 {
     const lmf_objective *objective;
     lmf_objective_value values[LMF_MAX_OBJECTIVE_FLAGS];
+    bool by_default = !r->a->max_steps && !(r->a->epochs > 0);
     LMF_TRY(resolve(r->ctx, r->a));
     if (is_full(r) && !r->o.write_model)
         return LMF_FAIL(r->ctx, LMF_E_UNSUPPORTED, "--method full: who runs this can't write all weights");
@@ -500,6 +513,8 @@ static lmf_status create(lmf_run *r)
     o.eval_tok = r->dev ? lmf_samples_longest_group(r->dev) : 0;
     LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->train, &o, &r->t));
     LMF_TRY(begin(r));
+    if (by_default)
+        tell_passes(r);
     r->guarded = strcmp(r->a->guards, "off") != 0;
     if (r->guarded)
         LMF_TRY(lmf_learning_start(r->t, &r->learning));

@@ -4,7 +4,6 @@ import hashlib
 import json
 import pathlib
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -154,15 +153,16 @@ def test_earlier_run_is_not_lost(lmfast, model, tmp_path):
     assert r.returncode == 1 and "other options" in r.stderr
 
 
-def test_a_copy_of_a_checkpoint_is_the_users(lmfast, model, tmp_path):
-    """checkpoint-01 is no name that a run writes, whatever lies in it."""
-    out = tmp_path / "o"
-    assert lmfast(*args(model, out)).returncode == 0
-    made = sorted(out.glob("checkpoint-*"))[0]
-    mine = out / made.name.replace("-", "-0")
-    shutil.copytree(made, mine)
-    r = lmfast(*args(model, out, "--overwrite"))
-    assert r.returncode == 1 and mine.name in r.stderr and mine.is_dir(), r.stderr
+def test_defaults_of_a_small_job(lmfast, model, tmp_path):
+    """A run shorter than its intervals is logged and measured at its end; steps by default that are many passes are said to be that."""
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(line + "\n" for line in ROWS.read_text().splitlines()[:4]))
+    run = ["train", "--model", model, "--data", few, "--quiet", "--val-set-size", "1", "--output"]
+    r = lmfast(*run, tmp_path / "a", "--epochs", "2")
+    last = json.loads((tmp_path / "a" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert r.returncode == 0 and (last["step"], last["epoch"]) == (2, 2) and last["eval_loss"] > 0 and "passes" not in r.stderr, r.stderr
+    r = lmfast(*run, tmp_path / "b")
+    assert r.returncode == 0 and "500 steps are 667 passes over 3 rows" in r.stderr, r.stderr
 
 
 def steps_of(out):
