@@ -88,7 +88,7 @@ static bool has_context(const lmf_guard_text *t, size_t at, const char *const *w
 static float judge(const lmf_guard_text *t, size_t at, const lmf_recognizer *r, lmf_match m, float threshold)
 {
     enum { RISE = 35 };                          /* percent; Presidio's */
-    if (m.n && m.score < threshold && r->context && m.score + RISE / 100.0f >= threshold && has_context(t, at, r->context))
+    if (m.n && r->context && m.score + RISE / 100.0f >= threshold && has_context(t, at, r->context))
         return m.score + RISE / 100.0f;
     return m.n ? m.score : 0;
 }
@@ -110,11 +110,12 @@ static bool next_finding(const lmf_guard_stream *s, lmf_guard_text *t, size_t fr
             lmf_match m = all[k]->match(t, at);
             float score = judge(t, at, all[k], m, threshold);
             if (score >= threshold && score > 0 && (score > out->score || (score == out->score && at + m.n > out->end)))
-                *out = (lmf_finding){ at, at + m.n, score > 1 ? 1 : score, k };
+                *out = (lmf_finding){ at, at + m.n, score, k };
         }
         *decided = at;
         if (t->undecided)
             return false;
+        out->score = out->score > 1 ? 1 : out->score;
         if (out->end)
             return true;
     }

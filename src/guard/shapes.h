@@ -13,6 +13,15 @@ static inline bool lmf_is_hex(int c) { return lmf_is_digit(c) || (c >= 'a' && c 
 /* Whether neither a letter nor a digit stands at i. */
 static inline bool lmf_guard_ends(lmf_guard_text *t, size_t i) { return !lmf_is_word(lmf_guard_at(t, i)); }
 
+/* Whether the number from `at` to `end` is no part of a longer one: "978-84-1347-250-8" holds no 978-84-1347. */
+static inline bool lmf_guard_stands_alone(lmf_guard_text *t, size_t at, size_t end)
+{
+    int before = at > 0 ? (unsigned char)t->s[at - 1] : ' ', after = lmf_guard_at(t, end);
+    if (at > 1 && (before == '-' || before == '.' || before == '/') && lmf_is_word((unsigned char)t->s[at - 2]))
+        return false;
+    return !((after == '-' || after == '.' || after == '/') && lmf_is_word(lmf_guard_at(t, end + 1)));
+}
+
 enum { LMF_GROUPED_MOST = 34 };
 typedef struct lmf_grouped {
     char    c[LMF_GROUPED_MOST + 1];             /* digits (and letters) without what stands between groups */

@@ -4,7 +4,8 @@
 static lmf_match match(lmf_guard_text *t, size_t at)
 {
     lmf_grouped g = lmf_guard_grouped(t, at, "-", 9, false);
-    if (g.n != 9 || !g.edge[9] || (g.separator && !lmf_guard_groups_are(&g, (const int[]){ 4, 8, 9, 0 })))
+    if (g.n != 9 || !g.edge[9] || !lmf_guard_stands_alone(t, at, at + g.end[9]) || (g.separator && !lmf_guard_groups_are(&g,
+        (const int[]){ 4, 8, 9, 0 })))
         return (lmf_match){ 0 };
     static const int weight[9] = { 3, 7, 1, 3, 7, 1, 3, 7, 1 };
     int sum = 0, first = 10 * (g.c[0] - '0') + g.c[1] - '0';

@@ -38,7 +38,7 @@ static lmf_match match(lmf_guard_text *t, size_t at)
         n--;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         size_t mark = strlen(shapes[i].mark);
-        if (n >= mark + shapes[i].least && !memcmp(s, shapes[i].mark, mark) && digits && entropy(s + mark, n - mark) > 2.5)
+        if (n >= mark + shapes[i].least && !memcmp(s, shapes[i].mark, mark) && (digits || big) && entropy(s + mark, n - mark) > 2.5)
             return (lmf_match){ n, 0.95f };
     }
     bool mixed = digits >= 2 && (small >= 2 || big >= 2) && !memchr(s, '/', n);

@@ -23,7 +23,7 @@ static lmf_match match(lmf_guard_text *t, size_t at)
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths && !n; i++)
         if (!memcmp(lengths[i], country, 2))
             n = 10 * (lengths[i][2] - '0') + lengths[i][3] - '0';
-    if (!n || g.n < n || !g.edge[n])
+    if (!n || g.n < n || !g.edge[n] || !lmf_guard_stands_alone(t, at, at + g.end[n]))
         return (lmf_match){ 0 };
     for (int i = 0; i < n; i++) { /* the first four stand last */
         int v = value(g.c[(i + 4) % n]);

@@ -4,7 +4,7 @@
 static lmf_match match(lmf_guard_text *t, size_t at)
 {
     lmf_grouped g = lmf_guard_grouped(t, at, "- ", 15, false);
-    if (g.n != 15 || !g.edge[15] || !lmf_guard_luhn(g.c, 15))
+    if (g.n != 15 || !g.edge[15] || !lmf_guard_stands_alone(t, at, at + g.end[15]) || !lmf_guard_luhn(g.c, 15))
         return (lmf_match){ 0 };
     if (g.separator && !lmf_guard_groups_are(&g, (const int[]){ 2, 8, 14, 15, 0 }) && !lmf_guard_groups_are(&g, (const int[]){ 8, 14, 15,
         0 }))

@@ -56,7 +56,7 @@ static float judge(const lmf_guard_text *t, size_t at, const dialled *d)
     if (plus)
         return d->n >= 8 && d->n <= 15 && d->digit[0] != '0' ? 0.75f : 0;
     if (d->digit[0] == '0' && d->digit[1] == '0')
-        return d->n >= 10 && d->n <= 15 && d->digit[2] != '0' ? 0.5f : 0;
+        return d->n < 10 || d->n > 15 || d->digit[2] == '0' ? 0 : d->n_groups > 1 ? 0.6f : 0.4f;
     int from = d->n == 11 && d->digit[0] == '1' && g[0] == 1;
     if (d->n - from == 10 && d->digit[from] >= '2' && d->digit[from + 3] >= '2') { /* North America */
         if (d->n_groups - from == 3 && g[from] == 3 && g[from + 1] == 3)
@@ -75,12 +75,14 @@ static lmf_match match(lmf_guard_text *t, size_t at)
         return (lmf_match){ 0 };
     if (!read_number(t, at + (t->s[at] == '+'), &d))
         return (lmf_match){ 0 };
+    if (t->s[at] == '(' && lmf_guard_at(t, at + d.end - 1) == ')') /* brackets around all of it are the sentence's */
+        return (lmf_match){ 0 };
     float score = judge(t, at, &d);
     return score > 0 ? (lmf_match){ d.end + (t->s[at] == '+'), score } : (lmf_match){ 0 };
 }
 
-static const char *const context[] = { "phone", "phones", "telephone", "tel", "mobile", "cell", "call", "fax", "number", "telefon", "handy",
-    "mobil", "tlf", "telefono", "teléfono", "telefoon", "puhelin", "téléphone", "numéro", "móvil", "celular", "cellulare", "whatsapp",
+static const char *const context[] = { "phone", "phones", "telephone", "tel", "mobile", "cell", "call", "fax", "telefon", "handy",
+    "mobil", "tlf", "telefono", "teléfono", "telefoon", "puhelin", "téléphone", "móvil", "celular", "cellulare", "whatsapp",
         NULL };
 const lmf_recognizer lmf_recognizer_phone = { "PHONE_NUMBER", "international and US numbers; national ones behind a word that says so",
     "+(0-9",

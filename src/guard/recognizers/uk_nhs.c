@@ -4,7 +4,8 @@
 static lmf_match match(lmf_guard_text *t, size_t at)
 {
     lmf_grouped g = lmf_guard_grouped(t, at, " -", 10, false);
-    if (g.n != 10 || !g.edge[10] || g.mixed || (g.separator && !lmf_guard_groups_are(&g, (const int[]){ 3, 6, 10, 0 })))
+    if (g.n != 10 || !g.edge[10] || !lmf_guard_stands_alone(t, at, at + g.end[10]) || g.mixed || (g.separator && !lmf_guard_groups_are(&g,
+        (const int[]){ 3, 6, 10, 0 })))
         return (lmf_match){ 0 };
     int sum = 0;
     for (int i = 0; i < 9; i++)

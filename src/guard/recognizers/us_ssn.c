@@ -4,7 +4,7 @@
 static lmf_match match(lmf_guard_text *t, size_t at)
 {
     lmf_grouped g = lmf_guard_grouped(t, at, "- .", 9, false);
-    if (g.n != 9 || !g.edge[9] || g.mixed)
+    if (g.n != 9 || !g.edge[9] || !lmf_guard_stands_alone(t, at, at + g.end[9]) || g.mixed)
         return (lmf_match){ 0 };
     int area = 100 * (g.c[0] - '0') + 10 * (g.c[1] - '0') + g.c[2] - '0';
     bool grouped = lmf_guard_groups_are(&g, (const int[]){ 3, 5, 9, 0 });
