@@ -60,6 +60,17 @@ def python(code, *arguments, **options):
 
 
 # ---- the layer itself ----
+def test_defaults_are_the_commands(lm, lmfast):
+    """The library's defaults of an answer are those that `lmfast help generate` prints."""
+    from lmfast import _abi, model as of_models
+    commands = json.loads(lmfast("help", "--json").stdout)["commands"]
+    flags = {f["name"]: f.get("default") for f in next(c for c in commands if c["name"] == "generate")["flags"]}
+    o = of_models.options(_abi.lmfast_gen_opts, "lmfast_gen_opts_init")
+    for name, value in (("max-tokens", o.max_tok), ("temperature", o.temperature), ("top-k", o.top_k), ("top-p", o.top_p),
+                        ("min-p", o.min_p), ("repetition-penalty", o.repetition_penalty)):
+        assert float(flags[name] or 0) == pytest.approx(value), name
+
+
 def test_prototypes_are_the_compiler_s(lm):
     """Place and size of every member of every struct, and every constant, as the C compiler has them."""
     import check_abi
