@@ -6,7 +6,7 @@
 extern const lmf_command lmf_command_train;
 
 static const lmf_flag flags[] = {
-    { "teacher", 0, LMF_FLAG_STRING, offsetof(lmf_train_config, teacher), .required = true, .hub = LMF_HUB_MODEL,
+    { "teacher", 0, LMF_FLAG_STRING, offsetof(lmf_train_config, teacher), .hub = LMF_HUB_MODEL,
       .help = "the model to learn from: file, folder or org/name of the hub with the student's vocabulary, of any size and family" },
     { "student", 0, LMF_FLAG_STRING, offsetof(lmf_train_config, model), .required = true, .as = "model", .hub = LMF_HUB_MODEL,
       .help = "the model that learns: GGUF file, Hugging Face folder, or org/name of the hub" },

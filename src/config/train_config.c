@@ -16,6 +16,8 @@ const lmf_flag lmf_train_fields[] = {
           "weight=0.5, KEY=COLUMN (docs/TRAINING.md)" },
     { "teacher", 0, LMF_FLAG_STRING, AT(teacher), .hub = LMF_HUB_MODEL,
       .help = "of objectives that learn from a model: file, folder or org/name with the same vocabulary, of any size and family" },
+    { "teacher-labels", 0, LMF_FLAG_STRING, AT(teacher_labels),
+      .help = "instead of --teacher: the folder in which lmfast teacher-labels kept its probabilities for these rows" },
     { "eval-data", 0, LMF_FLAG_LIST, AT(eval_data), .hub = LMF_HUB_DATA, .help = "rows whose loss is reported along the way; as --data" },
     { "val-set-size", 0, LMF_FLAG_DOUBLE, AT(val_set_size), 0, 1e9, .fallback = "0",
       .help = "rows of --data that are held out and measured instead: below 1 a share, from 1 on a number" },

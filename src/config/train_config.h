@@ -13,7 +13,7 @@ typedef struct lmf_train_config {
     const char *config;
     lmf_texts   set, data, eval_data;
     const char *model, *train_on, *output, *target_modules, *scheduler, *too_long, *resume, *compute, *activations, *init_adapter, *method,
-        *chat_template, *control, *save_type, *guards, *bad_rows, *objective, *teacher;
+        *chat_template, *control, *save_type, *guards, *bad_rows, *objective, *teacher, *teacher_labels;
     int64_t max_steps, batch_size, grad_accum, lora_r, warmup_steps, seq_len, seed, save_steps, save_total_limit, logging_steps, eval_steps,
         micro_tok, clock_unix;
     double  lr, epochs, lora_alpha, lora_dropout, weight_decay, min_lr_ratio,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "graph/weights.h"
 #include <string.h>
+#include "base/buf.h"
 
 enum { WEIGHTS_MAX_BYTES_LOG2 = 40 };
 
@@ -72,4 +73,21 @@ lmf_weight *lmf_weights_find(const lmf_weights *w, const char *name)
 {
     int32_t i = lmf_name_index_find(&w->names, name);
     return i < 0 ? NULL : &w->items[i];
+}
+
+lmf_status lmf_weights_sha256(const lmf_weights *w, char hex[65])
+{
+    lmf_buf all;
+    char sha[65];
+    lmf_buf_init(&all, w->ctx, SIZE_MAX / 8);
+    lmf_status s = LMF_OK;
+    for (int32_t i = 0; !s && i < w->n; i++) {
+        const lmf_view *v = &w->items[i].v;
+        s = lmf_sha256_hex(w->ctx, v->data, lmf_format_bytes(v->fmt, lmf_view_count(v)), sha);
+        lmf_buf_append(&all, w->items[i].name, strlen(w->items[i].name));
+        lmf_buf_append(&all, sha, sizeof sha);
+    }
+    s = s ? s : all.status ? all.status : lmf_sha256_hex(w->ctx, lmf_buf_str(&all), all.n, hex);
+    lmf_buf_clear(&all);
+    return s;
 }

@@ -30,6 +30,8 @@ void       lmf_weights_destroy(lmf_weights *w);                       /* NULL is
 /* data NULL: zeroed memory of the set's own. Refuses a second tensor of that name. */
 lmf_status lmf_weights_add(lmf_weights *w, const char *name, uint16_t dtype, int n_dims, const int64_t *dim,
                            const void *data, bool mapped, lmf_weight **out);
+/* Of all names and bytes, each tensor hashed alone. The bytes lie with the host. */
+lmf_status lmf_weights_sha256(const lmf_weights *w, char hex[65]);
 lmf_weight *lmf_weights_find(const lmf_weights *w, const char *name); /* NULL when there is none */
 
 #endif

@@ -12,6 +12,7 @@
 #include "base/number.h"
 #include "format/json.h"
 #include "format/safetensors.h"
+#include "train/labels.h"
 #include "train/params.h"
 #include "train/trainer_internal.h"
 
@@ -210,26 +211,6 @@ static lmf_status load_state(lmf_trainer *t, const char *dir)
     return s;
 }
 
-/* Of all weights, each hashed alone, once a run. */
-static lmf_status hash_weights(lmf_trainer *t, const lmf_weights *weights, char hex[65])
-{
-    lmf_buf all;
-    char sha[65];
-    if (hex[0])
-        return LMF_OK;
-    lmf_buf_init(&all, t->ctx, SIZE_MAX / 8);
-    lmf_status s = LMF_OK;
-    for (int i = 0; !s && i < weights->n; i++) {
-        const lmf_weight *w = &weights->items[i];
-        s = lmf_sha256_hex(t->ctx, w->v.data, lmf_format_bytes(w->v.fmt, lmf_view_count(&w->v)), sha);
-        lmf_buf_append(&all, w->name, strlen(w->name));
-        lmf_buf_append(&all, sha, sizeof sha);
-    }
-    s = s ? s : all.status ? all.status : lmf_sha256_hex(t->ctx, lmf_buf_str(&all), all.n, hex);
-    lmf_buf_clear(&all);
-    return s;
-}
-
 /* Of the parameters that the run starts from: a reference is theirs. */
 static lmf_status hash_start(lmf_trainer *t, char hex[65])
 {
@@ -275,13 +256,15 @@ static json_t *options_json(const lmf_trainer *t)
 static lmf_status identity(lmf_trainer *t, json_t **out)
 {
     char fingerprint[20], data_sha[65], start_sha[65];
-    LMF_TRY(hash_weights(t, t->model->weights, t->model_sha256));
-    if (t->opts.teacher)
-        LMF_TRY(hash_weights(t, t->opts.teacher->weights, t->teacher_sha256));
+    if (!t->model_sha256[0]) /* once a run */
+        LMF_TRY(lmf_weights_sha256(t->model->weights, t->model_sha256));
+    if (t->opts.teacher && !t->teacher_sha256[0])
+        LMF_TRY(lmf_weights_sha256(t->opts.teacher->weights, t->teacher_sha256));
     snprintf(fingerprint, sizeof fingerprint, "%016llx", (unsigned long long)lmf_plan_fingerprint(t->plan));
     LMF_TRY(lmf_samples_sha256(t->batches.samples, t->ctx, data_sha));
     *out = json_pack("{s:s, s:s, s:o, s:s}", "model", t->model_sha256, "data", data_sha, "options", options_json(t), "plan", fingerprint);
-    if (*out && t->opts.teacher && json_object_set_new(*out, "teacher", json_string(t->teacher_sha256))) {
+    const char *teacher = t->opts.labels ? lmf_labels_get_info(t->opts.labels)->digest : t->opts.teacher ? t->teacher_sha256 : NULL;
+    if (*out && teacher && json_object_set_new(*out, "teacher", json_string(teacher))) {
         json_decref(*out);
         return LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");
     }
@@ -547,7 +530,7 @@ static lmf_status check_identity(lmf_trainer *t, const char *path, const json_t 
 {
     static const struct { const char *key, *what; } parts[] = {
         { "model", "another model file" }, { "data", "other training data" }, { "start", "another adapter to start from" },
-        { "teacher", "another teacher" },
+        { "teacher", "another teacher, or other labels of one" },
         { "plan", "another build, device, number of workers or longest evaluation row" }
     };
     json_t *ours;

@@ -81,10 +81,12 @@ typedef struct lmf_objective_report {
 } lmf_objective_report;
 
 typedef struct lmf_teacher_in { lmf_tensor *x, *w; float scale; } lmf_teacher_in; /* hidden states [T, E] and head of another model */
+typedef struct lmf_labels_in { lmf_tensor *id, *logp, *rest; float temperature; } lmf_labels_in; /* of labels kept: head_topk.h */
 typedef struct lmf_loss_in { /* what a graph is made from */
     const lmf_head_spec *head;
     lmf_tensor  *x;          /* [T, D] hidden states */
-    const lmf_teacher_in *teacher; /* of the same rows; NULL: no teacher is wanted */
+    const lmf_teacher_in *teacher; /* of the same rows; NULL: no teacher is wanted, or its labels are there, or neither (evaluation) */
+    const lmf_labels_in *labels;
     lmf_tensor  *start;      /* [S + 1] i32: first row of each sequence */
     lmf_tensor *const *in;   /* the objective's inputs, in the order of their table */
     const void  *opts;
@@ -101,7 +103,7 @@ typedef struct lmf_objective {
     uint32_t    takes;           /* rows: LMF_TAKES_* */
     const lmf_objective_option *options; size_t opts_bytes; /* NULL, 0: none */
     const lmf_objective_input *inputs;
-    bool        teacher;         /* a second model, frozen, reads the same rows: lmf_train_opts.teacher */
+    bool        teacher;         /* a second model, frozen, reads the same rows, or has read them: lmf_train_opts.teacher, labels */
     bool        reference;       /* log-probabilities under the weights that the run started from are wanted */
     const lmf_objective_report *reports; /* NULL: none */
     /* Adds the scalar output "loss" and those that the reports name; returns the loss. */

@@ -16,6 +16,7 @@
 #include "config/dialect.h"
 #include "format/json.h"
 #include "observe/events.h"
+#include "train/labels.h"
 #include "train/objective_flags.h"
 #include "train/run_data.h"
 #include "train/run_folder.h"
@@ -27,6 +28,7 @@ struct lmf_run {
     lmf_run_opts o;
     lmf_train_config *a;
     lmf_model *own_model, *m, *teacher;
+    lmf_labels *labels;
     lmf_dataset *data, *eval_data;
     const lmf_samples *train;         /* of data, or given */
     const lmf_samples *dev;           /* of eval_data, or held out of data, or given; NULL: nothing is measured */
@@ -435,11 +437,25 @@ static lmf_status open_model(lmf_run *r)
 static lmf_status open_teacher(lmf_run *r, const lmf_objective *objective)
 {
     char name[1024];
-    if (!objective->teacher && r->a->teacher)
-        return LMF_FAIL(r->ctx, LMF_E_ARG, "--teacher is of objectives that learn from a model; %s does not", objective->name);
-    if (objective->teacher && !r->a->teacher)
-        return LMF_FAIL(r->ctx, LMF_E_ARG, "the objective %s learns from a model: name it with --teacher", objective->name);
-    if (!r->a->teacher)
+    const char *teacher = r->a->teacher, *labels = r->a->teacher_labels;
+    if (!objective->teacher && (teacher || labels))
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "--teacher%s is of objectives that learn from a model; %s does not", labels ? "-labels" : "",
+                        objective->name);
+    if (objective->teacher && !teacher == !labels)
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "the objective %s learns from %s", objective->name, teacher ?
+                        "one of both, --teacher or --teacher-labels" :
+                        "a model: name it with --teacher, or what it thinks of the rows with --teacher-labels");
+    if (labels) {
+        lmf_status opened = lmf_labels_open(r->ctx, labels, &r->labels);
+        if (opened)
+            return lmf_fail_prefix(r->ctx, opened, "--teacher-labels");
+        const lmf_labels_info *info = lmf_labels_get_info(r->labels);
+        note(r, false, "labels of a teacher: %lld of %d tokens each, at temperature %g", (long long)info->n_labels, info->k,
+             info->temperature);
+        if (!r->a->clock_unix) /* the rows that they were made of */
+            r->a->clock_unix = info->clock_unix;
+    }
+    if (!teacher)
         return LMF_OK;
     lmf_status s = lmf_model_open(r->ctx, r->a->teacher, &r->teacher);
     if (s)
@@ -505,10 +521,10 @@ static lmf_status create(lmf_run *r)
     o.objective_values = values;
     if (!r->o.no_folder)
         LMF_TRY(check_output(r));
-    LMF_TRY(open_model(r));
     LMF_TRY(open_teacher(r, objective));
+    LMF_TRY(open_model(r));
     o.clock_unix = r->a->clock_unix;
-    o.teacher = r->teacher;
+    o.teacher = r->teacher, o.labels = r->labels;
     LMF_TRY(open_data(r, objective->takes));
     o.eval_tok = r->dev ? lmf_samples_longest_group(r->dev) : 0;
     LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->train, &o, &r->t));
@@ -555,6 +571,7 @@ void lmf_run_destroy(lmf_run *r)
     lmf_dataset_close(r->data);
     lmf_dataset_close(r->eval_data);
     lmf_faults_clear(&r->faults);
+    lmf_labels_close(r->labels);
     lmf_model_close(r->teacher);
     lmf_model_close(r->own_model);
     lmf_delete(ctx, r);

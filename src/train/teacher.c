@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/plain.h"
+#include "train/labels.h"
 #include "train/trainer_internal.h"
 
 const char lmf__teacher_scope[] = "teacher.";
@@ -32,7 +33,7 @@ static const char *token_text(const lmf_tokenizer *t, int32_t id, char *out, siz
     return lmf_plain_text(bytes, out, n);
 }
 
-static lmf_status check_vocabulary(lmf_ctx *ctx, const lmf_model *student, const lmf_model *teacher)
+lmf_status lmf_teacher_check(lmf_ctx *ctx, const lmf_model *student, const lmf_model *teacher)
 {
     const lmf_tokenizer *a = student->tokenizer, *b = teacher->tokenizer;
     char path[512], own[128], other[128];
@@ -55,7 +56,7 @@ lmf_status lmf__trainer_open_teacher(lmf_trainer *t, const lmf_samples *samples)
     const lmf_model *m = t->opts.teacher;
     char name[512];
     int32_t context = lmf_model_config(m)->context, longest = samples->longest > t->opts.eval_tok ? samples->longest : t->opts.eval_tok;
-    LMF_TRY(check_vocabulary(t->ctx, t->model, m));
+    LMF_TRY(lmf_teacher_check(t->ctx, t->model, m));
     if (longest > context)
         return LMF_FAIL(t->ctx, LMF_E_LIMIT,
                         "the teacher %s reads at most %d tokens, and the longest row has %d: give --seq-len %d and --too-long",
@@ -68,5 +69,47 @@ lmf_status lmf__trainer_open_teacher(lmf_trainer *t, const lmf_samples *samples)
         LMF_TRY(lmf_weights_add(t->teacher_weights, name, w->v.dtype, w->v.n_dims, w->v.dim, w->v.data, w->mapped, NULL));
     }
     t->teacher_nn = (lmf_nn){ .weights = m->weights, .compute = t->opts.compute };
+    return LMF_OK;
+}
+
+/* ---- labels instead ---- */
+lmf_status lmf__trainer_open_labels(lmf_trainer *t, const lmf_samples *samples)
+{
+    lmf_labels *l = t->opts.labels;
+    LMF_TRY(lmf_labels_fit(l, t->model, samples));
+    size_t rows = (size_t)lmf_labels_most(l), k = (size_t)lmf_labels_get_info(l)->k;
+    t->label_id = lmf_arena_array(&t->arena, rows * k + 1, sizeof *t->label_id);
+    t->label_logp = lmf_arena_array(&t->arena, rows * (k + 1) + 1, sizeof *t->label_logp);
+    return t->label_id && t->label_logp ? LMF_OK : LMF_NO_MEMORY(t->ctx, 8 * rows * k, "labels");
+}
+
+/* The inputs stand in the graphs of steps alone: held-out rows have no labels. */
+lmf_labels_in lmf__trainer_label_inputs(const lmf_trainer *t, lmf_graph *g, int64_t T)
+{
+    const lmf_labels_info *info = lmf_labels_get_info(t->opts.labels);
+    int64_t dim[] = { T, info->k };
+    return (lmf_labels_in){ .id = lmf_graph_tensor(g, LMF_INPUT, "label.id", LMF_I32, 2, dim),
+                            .logp = lmf_graph_tensor(g, LMF_INPUT, "label.logp", LMF_F32, 2, dim),
+                            .rest = lmf_graph_tensor(g, LMF_INPUT, "label.rest", LMF_F32, 1, dim),
+                            .temperature = (float)info->temperature };
+}
+
+lmf_status lmf__trainer_fill_labels(lmf_trainer *t, int i_graph, const lmf_laid *laid, const int64_t *group, int n)
+{
+    int64_t k = lmf_labels_get_info(t->opts.labels)->k, at = 0, most = lmf_labels_most(t->opts.labels);
+    int32_t *id = lmf_plan_io(t->plan, i_graph, "label.id");
+    float *logp = lmf_plan_io(t->plan, i_graph, "label.logp"), *rest = lmf_plan_io(t->plan, i_graph, "label.rest");
+    float *own_rest = t->label_logp + most * k;
+    for (int i = 0; i < n; i++) {
+        const lmf_sample *s = &laid->samples->items[group[i]];
+        LMF_TRY(lmf_labels_read(t->opts.labels, group[i], t->label_id, t->label_logp, own_rest));
+        for (int64_t j = 0, row = 0; j < s->n; j++, at++) {
+            if (j + 1 >= s->n || !s->learn[j + 1])
+                continue;
+            memcpy(id + at * k, t->label_id + row * k, (size_t)k * sizeof *id);
+            memcpy(logp + at * k, t->label_logp + row * k, (size_t)k * sizeof *logp);
+            rest[at] = own_rest[row++];
+        }
+    }
     return LMF_OK;
 }

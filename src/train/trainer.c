@@ -57,10 +57,13 @@ static lmf_tensor *build_objective(lmf_trainer *t, lmf_graph *g, int64_t T, bool
     lmf_head_spec head = lmf_model_head(t->model);
     const lmf_objective_input *inputs = t->objective->inputs;
     lmf_teacher_in teacher = { 0 };
+    lmf_labels_in labels = { 0 };
     lmf_batch in = { .token = lmf_graph_tensor(g, LMF_INPUT, "token", LMF_I32, 1, &T), .pos = lmf_graph_tensor(g, LMF_INPUT, "pos", LMF_I32, 1, &T),
                      .seq = lmf_graph_tensor(g, LMF_INPUT, "seq", LMF_I32, 1, &T), .q_start = lmf_graph_tensor(g, LMF_INPUT, "q_start", LMF_I32, 1, &S1) };
     if (t->opts.teacher)
         teacher = build_teacher(t, g, &in);
+    if (t->opts.labels && !score)
+        labels = lmf__trainer_label_inputs(t, g, T);
     g->config = t->model->config;
     g->user = &t->nn;
     t->nn.dropout = score ? 0 : (float)t->opts.lora_dropout;
@@ -74,6 +77,7 @@ static lmf_tensor *build_objective(lmf_trainer *t, lmf_graph *g, int64_t T, bool
         own[i] = lmf_graph_tensor(g, LMF_INPUT, inputs[i].name, inputs[i].dtype, 1, &n);
     }
     lmf_loss_in from = { .head = &head, .x = x, .teacher = t->opts.teacher ? &teacher : NULL,
+                         .labels = t->opts.labels && !score ? &labels : NULL,
                          .start = in.q_start, .in = own, .opts = t->objective_opts, .compute = t->opts.compute };
     if (!score || !t->objective->score)
         return t->objective->loss(g, &from);
@@ -260,10 +264,12 @@ static lmf_status open_objective(lmf_trainer *t, const lmf_samples *samples)
     LMF_TRY(lmf_objective_defaults(t->ctx, t->objective, t->objective_opts));
     for (int i = 0; i < o->n_objective_values; i++)
         LMF_TRY(lmf_objective_set(t->ctx, t->objective, t->objective_opts, o->objective_values[i].name, o->objective_values[i].value));
-    if (t->objective->teacher != (o->teacher != NULL))
+    if (o->teacher && o->labels)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "a teacher and labels of one: give --teacher or --teacher-labels");
+    if (t->objective->teacher != (o->teacher || o->labels))
         return LMF_FAIL(t->ctx, LMF_E_ARG, o->teacher ?
                         "the objective \"%s\" learns from no teacher: leave --teacher out, or take distill" :
-                        "the objective \"%s\" learns from a teacher: name one with --teacher", t->objective->name);
+                        "the objective \"%s\" learns from a teacher: name one with --teacher or --teacher-labels", t->objective->name);
     if (lmf_samples_group_size(samples) != t->objective->group_size || samples->n_measured != t->objective->n_measured)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "the objective \"%s\" takes samples in groups of %d, these are in groups of %d%s",
                         t->objective->name, t->objective->group_size, lmf_samples_group_size(samples),
@@ -299,6 +305,8 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
                       .lora_scale = (float)(o->lora_alpha / (o->use_rslora ? sqrt(o->lora_r) : o->lora_r)) };
     if (o->teacher)
         LMF_TRY(lmf__trainer_open_teacher(t, samples));
+    if (o->labels)
+        LMF_TRY(lmf__trainer_open_labels(t, samples));
     LMF_TRY(lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, o->batch_size * o->grad_accum, o->micro_tok, o->epochs, o->max_steps));
     size_t n_measured = (size_t)t->batches.step_rows * (size_t)t->objective->n_measured;
     if (n_measured && !(t->measured = lmf_arena_array(&t->arena, 2 * n_measured, sizeof *t->measured)))
@@ -414,7 +422,8 @@ void lmf__trainer_take_reports(const lmf_trainer *t, int i_graph, double *report
     for (int i = 0; i < lmf_objective_n_reports(t->objective); i++) {
         int element;
         const char *output = lmf_objective_report_at(t->objective, i, &element);
-        report[i] += (double)((const float *)lmf_plan_io(t->plan, i_graph, output))[element];
+        const float *of = lmf_plan_io(t->plan, i_graph, output);
+        report[i] += of ? (double)of[element] : NAN; /* held-out rows have no labels of a teacher */
     }
 }
 
@@ -485,6 +494,8 @@ lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
             LMF_TRY(take_micro(t, k - n_slots, &loss, report));
         LMF_TRY(lmf_plan_take_slot(t->plan, k % n_slots));
         lmf__trainer_fill(t, m->i_bucket, b->bucket[m->i_bucket], &laid, group, m->n_groups, (lmf_members){ 0, b->n_trained });
+        if (t->opts.labels)
+            LMF_TRY(lmf__trainer_fill_labels(t, m->i_bucket, &laid, group, m->n_groups));
         *(float *)lmf_plan_io(t->plan, m->i_bucket, "keep") = k > 0;
         LMF_TRY(lmf_plan_run(t->plan, m->i_bucket));
         group += m->n_groups;

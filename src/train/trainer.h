@@ -12,7 +12,7 @@
  *     lmf_trainer_save_adapter(t, "out");
  *     lmf_trainer_destroy(t);
  *
- * Owner: borrows model, teacher and samples. Threads: one. */
+ * Owner: borrows model, teacher, labels and samples. Threads: one. */
 #ifndef LMF_TRAIN_TRAINER_H
 #define LMF_TRAIN_TRAINER_H
 #include "data/samples.h"
@@ -33,6 +33,7 @@ typedef struct lmf_train_opts {
     const lmf_objective_value *objective_values; int n_objective_values;
     /* A model that an objective learns from, with the vocabulary of the one that is trained; borrowed, never written. NULL: none */
     lmf_model   *teacher;
+    struct lmf_labels *labels;     /* or what such a model thinks of these samples (labels.h); borrowed. NULL: none */
     bool         full;             /* all weights instead of LoRA */
     int32_t      lora_r;           /* 16 */
     double       lora_alpha;       /* 32 */

@@ -28,6 +28,8 @@ struct lmf_trainer {
     lmf_params      params;
     lmf_modules     modules;         /* LoRA: what has a pair, in the order of params */
     lmf_nn          nn, teacher_nn;
+    int32_t        *label_id;        /* room for a sample's labels: [most, k]; and [most, k] behind which [most] */
+    float          *label_logp;
     lmf_weights    *teacher_weights; /* the teacher's, under the names that they have in the graphs; NULL: no teacher */
     lmf_batches     batches;
     lmf_graph      *graphs[2 * LMF_MAX_STEP_BUCKETS + 1]; /* step of each bucket, then evaluation of each, then the update */
@@ -60,5 +62,8 @@ void       lmf__trainer_drop_reference(lmf_trainer *t);                /* all th
 /* The teacher's names in a graph begin with this. Refuses one that reads other tokens, or shorter rows than the samples'. */
 extern const char lmf__teacher_scope[];
 lmf_status lmf__trainer_open_teacher(lmf_trainer *t, const lmf_samples *samples);
+lmf_status lmf__trainer_open_labels(lmf_trainer *t, const lmf_samples *samples);
+lmf_labels_in lmf__trainer_label_inputs(const lmf_trainer *t, lmf_graph *g, int64_t T);
+lmf_status lmf__trainer_fill_labels(lmf_trainer *t, int i_graph, const lmf_laid *laid, const int64_t *group, int n);
 
 #endif

@@ -6,6 +6,7 @@
 #include "nn/nn.h"
 #include "ops/head_kl/head_kl.h"
 #include "ops/head_nll/head_nll.h"
+#include "ops/head_topk/head_topk.h"
 #include "ops/scale_by/scale_by.h"
 #include "train/objective.h"
 
@@ -46,22 +47,50 @@ static lmf_tensor *constant(lmf_graph *g, const char *name, float value)
     return lmf_graph_const(g, name, LMF_F32, 1, &one, &value);
 }
 
+static void check(lmf_graph *g, const lmf_loss_in *in)
+{
+    const distill_opts *o = in->opts;
+    if (g->status)
+        return;
+    if (o->divergence != JS && o->beta != (float)DEFAULT_BETA)
+        g->status = LMF_FAIL(g->ctx, LMF_E_ARG, "--beta is the mixture of --divergence js; the other two have none");
+    else if (in->labels && in->labels->temperature != o->temperature)
+        g->status = LMF_FAIL(g->ctx, LMF_E_ARG, "the labels were made at a temperature of %g, and --temperature is %g: give the same",
+                             (double)in->labels->temperature, (double)o->temperature);
+    else if (in->labels && o->taid_start < 1)
+        g->status = LMF_FAIL(g->ctx, LMF_E_ARG, "--taid-start mixes all logits of a teacher, and labels have the likeliest alone: "
+                             "leave one out");
+}
+
+/* The divergence: of a teacher in the graph, of its labels; NULL: of neither. */
+static lmf_tensor *divergence(lmf_graph *g, const lmf_loss_in *in, lmf_tensor *w)
+{
+    const distill_opts *o = in->opts;
+    float beta = o->divergence == FORWARD ? 0 : o->divergence == REVERSE ? 1 : o->beta;
+    if (in->teacher)
+        return lmf_head_kl(g, ((lmf_head_kl_in){ in->x, w, in->teacher->x, in->teacher->w, in->in[WEIGHT], in->in[MIX] }),
+            ((lmf_head_kl_attrs){ in->head->scale, in->teacher->scale, o->temperature, beta, in->compute }), NULL);
+    if (!in->labels)
+        return NULL;
+    return lmf_head_topk(g, ((lmf_head_topk_in){ in->x, w, in->labels->id, in->labels->logp, in->labels->rest, in->in[WEIGHT] }),
+        ((lmf_head_topk_attrs){ in->head->scale, o->temperature, beta, in->compute }));
+}
+
 static lmf_tensor *loss(lmf_graph *g, const lmf_loss_in *in)
 {
     const distill_opts *o = in->opts;
     lmf_tensor *w = lmf_nn_weight(g, in->head->role, false);
-    float beta = o->divergence == FORWARD ? 0 : o->divergence == REVERSE ? 1 : o->beta;
-    if (o->divergence != JS && o->beta != (float)DEFAULT_BETA && !g->status)
-        g->status = LMF_FAIL(g->ctx, LMF_E_ARG, "--beta is the mixture of --divergence js; the other two have none");
-    lmf_tensor *kl = lmf_head_kl(g, ((lmf_head_kl_in){ in->x, w, in->teacher->x, in->teacher->w, in->in[WEIGHT], in->in[MIX] }),
-        ((lmf_head_kl_attrs){ in->head->scale, in->teacher->scale, o->temperature, beta, in->compute }), NULL);
+    bool taught = in->teacher || in->labels;
+    check(g, in);
+    lmf_tensor *kl = divergence(g, in, w);
     lmf_tensor *nll = lmf_head_nll(g, in->x, w, in->in[TARGET], in->in[WEIGHT],
                                    ((lmf_head_nll_attrs){ in->head->scale, in->compute }), NULL);
-    lmf_tensor *y = lmf_scale_by(g, kl, constant(g, "alpha", o->alpha), NULL);
-    if (o->alpha < 1)
-        y = lmf_scale_by(g, nll, constant(g, "rest", 1 - o->alpha), y);
+    lmf_tensor *y = taught ? lmf_scale_by(g, kl, constant(g, "alpha", o->alpha), NULL) : NULL;
+    if (!taught || o->alpha < 1)
+        y = lmf_scale_by(g, nll, taught ? constant(g, "rest", 1 - o->alpha) : constant(g, "whole", 1), y);
     lmf_graph_output(g, "loss", y);
-    lmf_graph_output(g, "kl", kl);
+    if (taught)
+        lmf_graph_output(g, "kl", kl);
     lmf_graph_output(g, "nll", nll);
     return y;
 }
