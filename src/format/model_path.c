@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "format/model_path.h"
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include "base/file.h"
@@ -78,4 +79,16 @@ lmf_status lmf_model_path_kind(lmf_ctx *ctx, const char *path, lmf_model_kind *k
     lmf_status s = file_kind(ctx, path, &map, kind);
     lmf_file_unmap(&map);
     return s;
+}
+
+const char *lmf_model_path_origin(const char *path, char *text, size_t n)
+{
+    static const char begin[] = "/models--", middle[] = "/snapshots/";
+    const char *at = strstr(path, begin), *end = at ? strstr(at, middle) : NULL;
+    at = at ? at + sizeof begin - 1 : NULL;
+    const char *cut = end ? strstr(at, "--") : NULL;
+    if (!cut || cut == at || cut + 2 >= end || memchr(at, '/', (size_t)(end - at)) || strspn(end + sizeof middle - 1, "0123456789abcdef") != 40)
+        return path;
+    int k = snprintf(text, n, "%.*s/%.*s", (int)(cut - at), at, (int)(end - cut - 2), cut + 2);
+    return k > 0 && (size_t)k < n ? text : path;
 }

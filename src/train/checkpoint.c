@@ -56,6 +56,7 @@ static lmf_status save_pairs(lmf_trainer *t, const char *dir, const char *base_n
 {
     lmf_arena a;
     const lmf_param *pb;
+    char origin[256];
     size_t n = (size_t)t->modules.n;
     lmf_arena_init(&a, t->ctx, 1 << 26);
     lmf_trained_pair *pair = lmf_arena_array(&a, n, sizeof *pair);
@@ -64,7 +65,8 @@ static lmf_status save_pairs(lmf_trainer *t, const char *dir, const char *base_n
         pair[i] = (lmf_trained_pair){ &t->modules.items[i], p + pa->offset, p + pb->offset };
     }
     lmf_adapter_config c = { .r = t->opts.lora_r, .alpha = t->opts.lora_alpha, .dropout = t->opts.lora_dropout,
-                             .use_rslora = t->opts.use_rslora, .base_model = base_name, .task_type = "CAUSAL_LM" };
+                             .use_rslora = t->opts.use_rslora, .task_type = "CAUSAL_LM",
+                             .base_model = base_name ? lmf_model_path_origin(base_name, origin, sizeof origin) : NULL };
     lmf_status s = pair ? lmf_model_adapter_save(t->ctx, dir, &c, pair, n) : LMF_NO_MEMORY(t->ctx, n * sizeof *pair, "the adapter");
     lmf_arena_clear(&a);
     return s;

@@ -393,6 +393,7 @@ def test_in_commands(hub, served, lmfast, env, tmp_path):
     assert "models--org--tiny/snapshots/" in config and "datasets--org--rows/snapshots/" in config and "data/train.jsonl" in config
     r = lmfast("generate", "-m", "org/tiny", "-p", "x", "-n", 2, "--json", env={**env, "HF_HUB_OFFLINE": "1"})
     assert r.returncode == 0, r.stderr
+    assert json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] == "org/tiny"
     hub.add("org/adapter", {p.name: p.read_bytes() for p in out.iterdir() if p.name.startswith("adapter_")})
     r = lmfast("generate", "-m", "org/tiny@v1", "-a", "org/adapter", "-p", "x", "-n", 2, "--json", env=env)
     assert r.returncode == 0, r.stderr
