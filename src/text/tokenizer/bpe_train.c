@@ -114,7 +114,7 @@ lmf_status lmf_word_counts_merge(lmf_word_counts *w, const lmf_word_counts *from
 }
 
 /* ---- merging ---- */
-typedef struct pair { uint64_t key; int64_t count; int32_t first, last_word, stamp, last_merge; } pair; /* key: left << 32 | right */
+typedef struct pair { uint64_t key; int64_t count; int32_t first, last_word, stamp; } pair; /* key: left << 32 | right */
 typedef struct entry { int64_t count; uint64_t key; size_t at; int64_t n; } entry; /* words where[at .. at + n) */
 typedef struct link { int32_t word, next; } link;
 
@@ -178,7 +178,7 @@ static lmf_status find_pair(trainer *t, uint64_t key, int32_t *out)
     LMF_TRY(ROOM(t, pairs, t->n_pairs, cap_pairs));
     if (t->n_pairs == INT32_MAX - 1)
         return LMF_FAIL(t->ctx, LMF_E_LIMIT, "too many different pairs of tokens");
-    t->pairs[t->n_pairs] = (pair){ .key = key, .first = -1, .last_word = -1, .last_merge = -1 };
+    t->pairs[t->n_pairs] = (pair){ .key = key, .first = -1, .last_word = -1 };
     t->slot[at] = (uint32_t)++t->n_pairs;
     return *out = (int32_t)t->n_pairs - 1, LMF_OK;
 }
@@ -351,7 +351,7 @@ static lmf_status merge_word(trainer *t, int32_t w, int32_t left, int32_t right,
     return LMF_OK;
 }
 
-static lmf_status one_round(trainer *t, entry e, int32_t i_pair)
+static lmf_status one_round(trainer *t, entry e)
 {
     int32_t left = (int32_t)(e.key >> 32), right = (int32_t)(uint32_t)e.key, id;
     size_t n_left = t->token_at[left + 1] - t->token_at[left], n_right = t->token_at[right + 1] - t->token_at[right];
@@ -362,7 +362,6 @@ static lmf_status one_round(trainer *t, entry e, int32_t i_pair)
     memcpy(both + n_left, t->bytes.data + t->token_at[right], n_right);
     LMF_TRY(token_of(t, both, n_left + n_right, &id));
     LMF_TRY(ROOM(t, merge, t->n_merges, cap_merges));
-    t->pairs[i_pair].last_merge = (int32_t)t->n_merges;
     t->merge[t->n_merges++] = e.key;
     for (int64_t k = 0; k < e.n; k++)
         LMF_TRY(merge_word(t, t->where[e.at + (size_t)k], left, right, id));
@@ -382,7 +381,7 @@ static lmf_status rounds(trainer *t, const lmf_bpe_train_opts *o)
         } else if (now > 0) {
             if (now < o->min_count)
                 break;
-            LMF_TRY(one_round(t, e, i));
+            LMF_TRY(one_round(t, e));
             if (o->progress && (t->n_merges % 16 == 0) && o->progress(o->user, t->n_tokens, o->vocab))
                 return LMF_E_CANCELLED;
         }
@@ -412,12 +411,9 @@ static lmf_status give(trainer *t, const lmf_bpe_train_opts *o, lmf_bpe_trained 
         }
         out->token[id] = text;
     }
-    for (int64_t i = 0; i < t->n_merges; i++) {
-        int32_t k;
-        LMF_TRY(find_pair(t, t->merge[i], &k));
-        if (t->pairs[k].last_merge == i)
-            out->merge[out->n_merges][0] = (int32_t)(t->merge[i] >> 32), out->merge[out->n_merges++][1] = (int32_t)(uint32_t)t->merge[i];
-    }
+    out->n_merges = (int32_t)t->n_merges;
+    for (int64_t i = 0; i < t->n_merges; i++)
+        out->merge[i][0] = (int32_t)(t->merge[i] >> 32), out->merge[i][1] = (int32_t)(uint32_t)t->merge[i];
     return LMF_OK;
 }
 

@@ -2,8 +2,7 @@
 /* bpe_train: a byte-level BPE vocabulary out of text. Words (pretok.h) are counted; the pair of neighbouring tokens that occurs most often
  * becomes a token, of equals the one whose left id, then right id, is least; again, until the vocabulary is full. Merges and ids are those
  * of Hugging Face's BpeTrainer on the same words: special tokens first, then the 256 bytes in the order of their characters in the
- * byte-level alphabet, then merges in order. A pair that is merged twice, because the token that it gives came about in another way
- * meanwhile, stands where it was merged last, as there.
+ * byte-level alphabet, then merges in order.
  *
  *     lmf_word_counts *w;
  *     LMF_TRY(lmf_word_counts_create(ctx, "smollm", &w));

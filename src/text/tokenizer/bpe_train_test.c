@@ -48,9 +48,9 @@ static void an_example(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-/* The slow, short reference: counts all pairs anew each round. It agrees as long as no token comes about in two ways. */
+/* The slow, short reference: counts all pairs anew each round. */
 enum { WORDS = 40, LENGTH = 9, ROUNDS = 24 };
-typedef struct naive { int32_t s[WORDS][LENGTH]; int n[WORDS]; int32_t merge[ROUNDS][2]; int n_merges; bool twice; } naive;
+typedef struct naive { int32_t s[WORDS][LENGTH]; int n[WORDS]; int32_t merge[ROUNDS][2]; int n_merges; } naive;
 
 static int64_t occurs(const naive *m, int32_t a, int32_t b)
 {
@@ -77,8 +77,8 @@ static void naive_round(naive *m, char (*text)[64], int32_t *n_tokens)
     char both[64];
     snprintf(both, sizeof both, "%.30s%.30s", text[best[0]], text[best[1]]);
     memcpy(text[*n_tokens], both, sizeof both);
-    for (int32_t k = 0; k < *n_tokens; k++)
-        m->twice |= !strcmp(text[k], text[*n_tokens]);
+    for (int32_t k = 0; k < *n_tokens; k++) /* a token comes about in one way alone */
+        assert_string_not_equal(text[k], text[*n_tokens]);
     memcpy(m->merge[m->n_merges++], best, sizeof best);
     for (int w = 0; w < WORDS; w++) {
         int to = 0;
@@ -119,7 +119,7 @@ static void as_the_reference(void **state)
             naive_round(&m, text, &n_tokens);
         lmf_bpe_trained t;
         assert_ok(ctx, train(ctx, list, WORDS, 257 + ROUNDS, 0, &t));
-        if (!m.twice && m.n_merges == ROUNDS) {
+        if (m.n_merges == ROUNDS) {
             n_compared++;
             assert_int_equal(t.n_merges, ROUNDS);
             assert_memory_equal(t.merge, m.merge, sizeof m.merge);
