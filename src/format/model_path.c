@@ -87,7 +87,8 @@ const char *lmf_model_path_origin(const char *path, char *text, size_t n)
     const char *at = strstr(path, begin), *end = at ? strstr(at, middle) : NULL;
     at = at ? at + sizeof begin - 1 : NULL;
     const char *cut = end ? strstr(at, "--") : NULL;
-    if (!cut || cut == at || cut + 2 >= end || memchr(at, '/', (size_t)(end - at)) || strspn(end + sizeof middle - 1, "0123456789abcdef") != 40)
+    if (!cut || cut == at || cut + 2 >= end || memchr(at, '/', (size_t)(end - at)) || strspn(end + sizeof middle - 1,
+        "0123456789abcdef") != 40)
         return path;
     int k = snprintf(text, n, "%.*s/%.*s", (int)(cut - at), at, (int)(end - cut - 2), cut + 2);
     return k > 0 && (size_t)k < n ? text : path;

@@ -15,8 +15,8 @@ typedef enum lmf_model_kind {
 
 /* LMF_E_NOT_FOUND: nothing there. LMF_E_ARG: no file and no folder. LMF_E_UNSUPPORTED: a pickle. LMF_E_FORMAT: anything else. */
 lmf_status lmf_model_path_kind(lmf_ctx *ctx, const char *path, lmf_model_kind *kind);
-/* What others call the model at path: "org/name" where it lies in the cache of the Hugging Face hub, .../models--org--name/snapshots/COMMIT;
- * else path. Into text where it is not path itself. */
+/* What others call the model at path: "org/name" where it lies in the cache of the Hugging Face hub,
+ * .../models--org--name/snapshots/COMMIT; else path. Into text where it is not path itself. */
 const char *lmf_model_path_origin(const char *path, char *text, size_t n);
 
 #endif

@@ -74,14 +74,16 @@ static void origins(void **state)
 {
     (void)state;
 #define COMMIT "0123456789abcdef0123456789abcdef01234567"
-    static const char *const same[] = { "model.gguf", "/models--a/snapshots/" COMMIT, "/x/models--a--b/blobs/" COMMIT, "/models--a--b/snapshots/main",
+    static const char *const same[] = { "model.gguf", "/models--a/snapshots/" COMMIT, "/x/models--a--b/blobs/" COMMIT,
+        "/models--a--b/snapshots/main",
         "/models----b/snapshots/" COMMIT, "/models--a--/snapshots/" COMMIT, "/models--a--b/c/snapshots/" COMMIT, "" };
     char text[64], small[4];
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         assert_ptr_equal(lmf_model_path_origin(same[i], text, sizeof text), same[i]);
     assert_string_equal(lmf_model_path_origin("/h/hub/models--org--a-b.c/snapshots/" COMMIT, text, sizeof text), "org/a-b.c");
     assert_string_equal(lmf_model_path_origin("/models--o--n/snapshots/" COMMIT "/x.gguf", text, sizeof text), "o/n");
-    assert_string_equal(lmf_model_path_origin("/models--long--n/snapshots/" COMMIT, small, sizeof small), "/models--long--n/snapshots/" COMMIT);
+    assert_string_equal(lmf_model_path_origin("/models--long--n/snapshots/" COMMIT, small, sizeof small),
+        "/models--long--n/snapshots/" COMMIT);
 #undef COMMIT
 }
 
