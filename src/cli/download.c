@@ -4,21 +4,22 @@
 #include <string.h>
 #include "base/file.h"
 
-typedef struct view { lmf_cli *cli; lmf_progress bar; bool drawn, quiet; int64_t first; } view;
+typedef struct view { lmf_cli *cli; lmf_progress bar; bool drawn, quiet; int64_t first; } view; /* the bar counts kilobytes */
 
 static bool progress(void *user, const char *file, int64_t done, int64_t total)
 {
     view *v = user;
     char detail[128];
     if (total > 0 && !v->quiet) {
-        if (!v->drawn)
-            v->first = done, v->drawn = true; /* what was there before is no speed */
+        if (!v->drawn) { /* what was there before is neither speed nor time left */
+            v->first = done, v->drawn = true;
+            v->bar.total = (total - done + 999) / 1000;
+        }
         double seconds = lmf_cli_seconds() - v->bar.start, rate = seconds > 0.2 ? (double)(done - v->first) / seconds : 0;
         int n = snprintf(detail, sizeof detail, "%.40s  %.1f/%.1f MB", file ? file : "", (double)done / 1e6, (double)total / 1e6);
         if (rate > 0)
             snprintf(detail + n, sizeof detail - (size_t)n, "  %.1f MB/s", rate / 1e6);
-        v->bar.total = 1000;
-        lmf_progress_step(&v->bar, done < total ? 1000 * done / total : 1000, detail);
+        lmf_progress_step(&v->bar, done > v->first ? (done - v->first + 999) / 1000 : 0, detail);
     }
     return lmf_cli_interrupted();
 }

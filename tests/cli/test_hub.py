@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import pathlib
+import pty
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -425,3 +427,23 @@ def test_paths_are_no_names(hub, served, lmfast, env, tmp_path):
 def test_whole_data_set(served, hub, get):
     got = told(get("org/rows", "--repo-type", "dataset", "--json"))
     assert set(files(got["path"])) == {"data/train.jsonl", "data/test.jsonl"} and "/datasets--org--rows/" in got["path"]
+
+
+def test_progress(hub, lmfast, env):
+    """On a terminal a line with the file, bytes, rate and time left; none where that is asked for."""
+    hub.pace = lambda handler: time.sleep(0.05)
+    for more, seen in (({}, True), ({"HF_HUB_DISABLE_PROGRESS_BARS": "1"}, False)):
+        main, side = pty.openpty()
+        p = subprocess.Popen([lmfast.path, "download", "org/name"], stdin=side, stdout=subprocess.PIPE, stderr=side,
+                             env={**env, **more, "HF_HUB_CACHE": f"{env['HF_HOME']}/{seen}"})
+        os.close(side)
+        text = b""
+        try:
+            while piece := os.read(main, 4096):
+                text += piece
+        except OSError:
+            pass  # the other end is closed
+        os.close(main)
+        p.communicate(timeout=60)
+        shown = re.search(rb"org/name \d+/\d+ \[=*>? *\] model.safetensors  [\d.]+/0.3 MB  [\d.]+ MB/s  \d:\d\d left", text)
+        assert p.returncode == 0 and bool(shown) == seen, text

@@ -137,9 +137,9 @@ def same_training(program, work, text, kind):
     reported = abs(total / n - got["eval_loss"])
     fine = worst < 5e-3 and abs(bits / peer_bits - 1) < 0.01 and reported < 1e-4
     print(f"training {kind}: {STEPS} steps, loss {logged[0]:.4f} -> {logged[-1]:.4f}, farthest from PyTorch's {100 * worst:.3f} %; "
-        "held out {bits:.4f} bits a byte, "
+        f"held out {bits:.4f} bits a byte, "
           f"PyTorch {peer_bits:.4f} ({100 * (bits / peer_bits - 1):+.3f} %); transformers reads {total / n:.5f}, reported "
-              "{got['eval_loss']:.5f}"
+              f"{got['eval_loss']:.5f}"
           f"{'' if fine else ': TOO FAR'}")
     return fine
 

@@ -16,7 +16,8 @@ INSTEAD = {
     "agent": f"an agent {_LATER}; model.generate(messages, tools=[...]) renders tools by the model's template, and schema= holds an answer "
              "to a form",
     "reason": f"reasoning strategies {_LATER}; sample several answers with seed=0, 1, 2 ... and choose",
-    "pretrain": f"pretraining {_LATER}; lmfast.train fine-tunes a model that is there",
+    "pretrain": f"pretraining from Python {_LATER}; the command lmfast pretrain makes a tokenizer and a model of text, "
+                "lmfast.train goes on with it",
     "guard": f"guardrails {_LATER}; check texts before and behind model.generate",
     "trace": f"tracing {_LATER}; a run's metrics.jsonl and lmfast.MetricsCollector have its series, an Answer its times",
     "mcp": f"an MCP server {_LATER}; lmfast.serve speaks OpenAI's interface",
