@@ -98,6 +98,10 @@ void lmf__reply_json(lmf_exchange *x, int status, json_t *body)
 {
     static const char broken[] = "{\"error\":{\"message\":\"the answer could not be put together\","
         "\"type\":\"server_error\",\"param\":null,\"code\":null}}";
+    if (x->on_reply) {
+        x->on_reply(x, body ? status : 500, body);
+        return;
+    }
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     if (text)
@@ -125,6 +129,10 @@ void lmf__reply_fault(lmf_exchange *x, const lmf_fault *f)
 
 void lmf__stream_begin(lmf_exchange *x, bool lines)
 {
+    if (x->on_reply) {
+        x->streams = true;
+        return;
+    }
     head(x, 200, lines ? "application/x-ndjson" : "text/event-stream; charset=utf-8");
     x->lines = lines;
     if (x->http->parser.http_minor == 0) { /* its end is the connection's */
@@ -172,6 +180,10 @@ void lmf__stream_event(lmf_exchange *x, const char *name, json_t *body)
 
 void lmf__stream_end(lmf_exchange *x, bool done)
 {
+    if (x->on_reply) {
+        x->on_reply(x, 200, NULL);
+        return;
+    }
     if (done)
         put_chunk(x, "data: ", "[DONE]", 6);
     if (x->http->parser.http_minor > 0)

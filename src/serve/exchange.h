@@ -27,6 +27,8 @@ typedef struct lmf_exchange {
     int             retry_s;          /* of a fault that is being replied */
     void          (*on_gone)(void *user); /* the client went away before the answer's end; x is not to be used any more */
     void           *user;
+    void          (*on_reply)(struct lmf_exchange *x, int status, json_t *body); /* takes what would be replied, or the end of a stream:
+                                         body NULL; then there is no connection */
 } lmf_exchange;
 
 /* What is wrong with a request, before it is told. */

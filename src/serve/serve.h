@@ -22,6 +22,8 @@ typedef struct lmf_serve_opts {
     const char *model_name;        /* what clients call the model */
     const char *const *adapter_names; int32_t n_adapters; /* of the engine's slots 0, 1, ... */
     const char *responses;         /* SQLite file in which answers of /v1/responses are kept; NULL: in memory */
+    bool        mcp;               /* POST /mcp is answered */
+    bool        stdio;             /* no address is bound: one client of MCP on standard input and output, until it closes its end */
     int32_t     max_connections;   /* default 1024 */
     int32_t     max_per_peer;      /* of one address, but 127.0.0.1 and ::1, behind which proxies stand; default 64 */
     int32_t     max_queue;         /* answers that wait; 0: 4 times those at once */

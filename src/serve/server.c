@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "serve/generation.h"
+#include "serve/mcp_stdio.h"
 #include "serve/tools.h"
 
 enum { BACKLOG = 1024, TICK_MS = 100, SAMPLES = 32 };
@@ -254,7 +255,7 @@ static void tell_ready(lmf_server *s)
     struct sockaddr_storage a;
     socklen_t n = sizeof a;
     int port = s->o.port;
-    if (!s->o.ready)
+    if (!s->o.ready || !s->listener)
         return;
     if (getsockname(evconnlistener_get_fd(s->listener), (struct sockaddr *)&a, &n) == 0)
         port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port : ((struct sockaddr_in *)&a)->sin_port);
@@ -290,8 +291,10 @@ static void on_tick(evutil_socket_t fd, short what, void *p)
 {
     (void)fd, (void)what;
     lmf_server *s = p;
-    evconnlistener_enable(s->listener);
-    if (!s->draining && s->o.should_stop && s->o.should_stop(s->o.user))
+    if (s->listener)
+        evconnlistener_enable(s->listener);
+    bool over = s->stdio && lmf__mcp_stdio_is_over(s->stdio);
+    if (!s->draining && (over || (s->o.should_stop && s->o.should_stop(s->o.user))))
         drain(s);
     if (s->draining && (is_drained(s) || lmf__now_ms() > s->drain_until_ms))
         event_base_loopbreak(s->base);
@@ -301,14 +304,19 @@ static void on_tick(evutil_socket_t fd, short what, void *p)
 
 static lmf_status start(lmf_server *s)
 {
-    s->base = event_base_new();
+    struct event_config *config = event_config_new();
+    if (config && s->o.stdio)
+        event_config_require_features(config, EV_FEATURE_FDS); /* standard input may be a file */
+    s->base = config ? event_base_new_with_config(config) : NULL;
+    if (config)
+        event_config_free(config);
     if (!s->base)
         return LMF_FAIL(s->ctx, LMF_E_MEMORY, "there is no event loop");
     s->news = event_new(s->base, s->outbox.fd, EV_READ | EV_PERSIST, on_news, s);
     s->tick = event_new(s->base, -1, EV_PERSIST, on_tick, s);
     if (!s->news || !s->tick || event_add(s->news, NULL) || event_add(s->tick, &(struct timeval){ .tv_usec = TICK_MS * 1000 }))
         return LMF_FAIL(s->ctx, LMF_E_MEMORY, "the events of the loop could not be made");
-    LMF_TRY(bind_address(s));
+    LMF_TRY(s->o.stdio ? lmf__mcp_stdio_open(s, &s->stdio) : bind_address(s));
     lmf_scheduler_opts o = lmf_scheduler_opts_default();
     o.max_queue = s->o.max_queue, o.on_event = put_event, o.on_step = end_step, o.user = s;
     return lmf_scheduler_create(s->engine, &o, &s->scheduler);
@@ -321,6 +329,7 @@ static void stop(lmf_server *s)
     pthread_cond_signal(&s->outbox.room);
     pthread_mutex_unlock(&s->outbox.lock);
     lmf_scheduler_destroy(s->scheduler);
+    lmf__mcp_stdio_close(s->stdio);
     while (s->connections) {
         s->connections->exchange.on_gone = NULL;
         lmf__connection_close(s->connections);

@@ -41,6 +41,7 @@ struct lmf_connection {
 };
 
 struct lmf_generation;
+struct lmf_mcp_stdio;
 
 struct lmf_server {
     lmf_ctx          *ctx;
@@ -61,6 +62,7 @@ struct lmf_server {
     struct evconnlistener *listener;
     struct event     *tick, *news;
     lmf_outbox        outbox;
+    struct lmf_mcp_stdio *stdio;     /* NULL: connections come instead */
     lmf_connection   *connections;
     int32_t           n_connections;
     struct lmf_generation *generations;

@@ -20,7 +20,7 @@ INSTEAD = {
                 "lmfast.train goes on with it",
     "guard": f"guardrails {_LATER}; check texts before and behind model.generate",
     "trace": f"tracing {_LATER}; a run's metrics.jsonl and lmfast.MetricsCollector have its series, an Answer its times",
-    "mcp": f"an MCP server {_LATER}; lmfast.serve speaks OpenAI's interface",
+    "mcp": f"an MCP server by this name {_LATER}; lmfast.serve(model, mcp=True) answers at /mcp, the program lmfast mcp on standard input",
     "rag": f"retrieval {_LATER}; put what was found into a message",
     "browser": f"export for browsers {_LATER}; lmfast.export writes GGUF files and folders for transformers",
     "speculative": f"speculation {_LATER}; model.generate is the fast path",

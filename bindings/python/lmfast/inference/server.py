@@ -24,9 +24,10 @@ def program() -> str:
 
 def serve(model: PathLike, port: int = 8000, host: str = "127.0.0.1", mcp: bool = False, use_vllm: bool = False, **flags: Any) -> int:
     """Serves until Ctrl-C; returns the exit status. flags: those of lmfast serve, with _ for -: adapter="a=DIR", api_key="..."."""
-    if mcp or use_vllm:
-        raise UnsupportedError(f"{'an MCP server' if mcp else 'vLLM as a back end'} is not part of this version")
-    more = [f"--{name.replace('_', '-')}={os.fspath(value) if isinstance(value, os.PathLike) else value}" for name, value in flags.items()]
+    if use_vllm:
+        raise UnsupportedError("vLLM as a back end is not part of this version")
+    more = ["--mcp"] if mcp else []
+    more += [f"--{name.replace('_', '-')}={os.fspath(value) if isinstance(value, os.PathLike) else value}" for name, value in flags.items()]
     child = subprocess.Popen([program(), "serve", "--model", os.fspath(model), "--port", str(port), "--host", host, *more])
     while True:
         try:
