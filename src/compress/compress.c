@@ -37,8 +37,15 @@ static lmf_status check_opts(lmf_ctx *ctx, const lmf_compress_opts *o, const lmf
     *asked = lmf_format_find(ctx, o->type);
     if (!*asked || !(*asked)->written.summary || !(*asked)->pack || (*asked)->dtype == LMF_F32)
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "weights can't be packed as %s", o->type);
-    if (strcmp(o->method, "rtn"))
-        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "no method is called %s; rtn is", o->method);
+    bool rtn = strcmp(o->method, "rtn") == 0, imatrix = strcmp(o->method, "imatrix") == 0, gptq = strcmp(o->method, "gptq") == 0;
+    if (!rtn && !imatrix && !gptq)
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "no method is called %s; rtn, imatrix and gptq are", o->method);
+    if (!rtn && !(*asked)->grid)
+        return LMF_FAIL(ctx, LMF_E_ARG, "%s leaves nothing to choose: only rtn packs it", o->type);
+    if (imatrix && !o->imatrix)
+        return LMF_FAIL(ctx, LMF_E_ARG, "the method imatrix needs an importance matrix");
+    if (gptq && (o->n_windows < 1 || o->window < 2))
+        return LMF_FAIL(ctx, LMF_E_ARG, "the method gptq needs a text of whole windows");
     return LMF_OK;
 }
 
@@ -67,6 +74,8 @@ lmf_status lmf_compress_planned(lmf_ctx *ctx, const lmf_model *m, const lmf_comp
         out->packed_bytes += f ? lmf_format_bytes(f, lmf_view_count(&w->v)) : 0;
         out->working_bytes = room > out->working_bytes ? room : out->working_bytes;
     }
+    if (strcmp(o->method, "rtn"))
+        out->working_bytes = lmf__compress_working_bytes(ctx, m, o);
     return LMF_OK;
 }
 
@@ -99,7 +108,7 @@ static void pack_rows(void *arg, int i_worker, int n_workers)
     j->sums[2 * i_worker] = error, j->sums[2 * i_worker + 1] = size;
 }
 
-static lmf_status pack_matrix(lmf__compress *x, lmf_compressed_tensor *t)
+lmf_status lmf__compress_round(lmf__compress *x, lmf_compressed_tensor *t)
 {
     int n = lmf_team_size(x->team);
     size_t bytes = (size_t)n * (worker_bytes(t->from->v.dim[1]) + 2 * sizeof(double));
@@ -112,7 +121,7 @@ static lmf_status pack_matrix(lmf__compress *x, lmf_compressed_tensor *t)
         error += sums[2 * i], size += sums[2 * i + 1];
     lmf_free(x->ctx, sums, bytes);
     t->error = size > 0 ? sqrt(error / size) : sqrt(error);
-    return LMF_OK;
+    return lmf__compress_step(x, t);
 }
 
 /* ---- all of them ---- */
@@ -150,12 +159,12 @@ static lmf_status add_weight(lmf__compress *x, int32_t i)
 
 static lmf_status pack_all(lmf__compress *x)
 {
-    lmf_compressed *c = x->out;
-    for (int64_t i = 0; i < c->n; i++) {
-        LMF_TRY(pack_matrix(x, &c->items[i]));
-        if (x->opts->progress && !x->opts->progress(x->opts->user, i + 1, c->n, c->items[i].role))
-            return LMF_FAIL(x->ctx, LMF_E_CANCELLED, "stopped; nothing was written");
-    }
+    if (strcmp(x->opts->method, "imatrix") == 0)
+        return lmf__compress_imatrix(x);
+    if (strcmp(x->opts->method, "gptq") == 0)
+        return lmf__compress_gptq(x);
+    for (int64_t i = 0; i < x->out->n; i++)
+        LMF_TRY(lmf__compress_round(x, &x->out->items[i]));
     return LMF_OK;
 }
 
@@ -173,6 +182,22 @@ static lmf_status run(lmf__compress *x)
     for (int64_t i = 0; i < c->n; i++) /* the set has grown since */
         c->items[i].to = lmf_weights_find(c->model.weights, c->items[i].from->name);
     return pack_all(x);
+}
+
+lmf_status lmf_compress_collect(lmf_ctx *ctx, const lmf_model *m, const lmf_compress_opts *o, lmf_imatrix **out)
+{
+    lmf_compressed none = { 0 };
+    lmf__compress x = { .ctx = ctx, .source = m, .opts = o, .out = &none };
+    *out = NULL;
+    if ((o->n_windows < 1 || o->window < 2))
+        return LMF_FAIL(ctx, LMF_E_ARG, "an importance matrix needs a text of whole windows");
+    LMF_TRY(lmf_imatrix_create(ctx, out));
+    lmf_status s = lmf__compress_collect(&x, *out);
+    if (s) {
+        lmf_imatrix_close(*out);
+        *out = NULL;
+    }
+    return s;
 }
 
 lmf_status lmf_compress(lmf_ctx *ctx, const lmf_model *m, const lmf_compress_opts *o, lmf_compressed **out)

@@ -54,6 +54,18 @@ static void refusals(void **state)
     assert_non_null(strstr(lmf_error(ctx), "i8"));
     assert_int_equal(lmf_compress(ctx, m, &(lmf_compress_opts){ .method = "magic", .type = "q4_0" }, &c), LMF_E_UNSUPPORTED);
     assert_non_null(strstr(lmf_error(ctx), "magic"));
+    assert_refused(ctx, LMF_E_ARG, "only rtn", lmf_compress(ctx, m, &(lmf_compress_opts){ .method = "gptq", .type = "bf16" }, &c));
+    assert_refused(ctx, LMF_E_ARG, "whole windows", lmf_compress(ctx, m, &(lmf_compress_opts){ .method = "gptq", .type = "q4_0" }, &c));
+    lmf_imatrix *im;
+    lmf_imatrix_entry *e;
+    lmf_compress_opts by = { .method = "imatrix", .type = "q4_0" };
+    assert_refused(ctx, LMF_E_ARG, "importance matrix", lmf_compress(ctx, m, &by, &c));
+    assert_ok(ctx, lmf_imatrix_create(ctx, &im));
+    by.imatrix = im;
+    assert_refused(ctx, LMF_E_ARG, "of another model", lmf_compress(ctx, m, &by, &c));
+    assert_ok(ctx, lmf_imatrix_add(im, "blk.1.ffn_down.weight", 7, &e));
+    assert_refused(ctx, LMF_E_SHAPE, "blk.1.ffn_down.weight, which has 24", lmf_compress(ctx, m, &by, &c));
+    lmf_imatrix_close(im);
     int64_t after = 3;
     lmf_compress_opts o = { .method = "rtn", .type = "q4_0", .progress = stop, .user = &after };
     assert_int_equal(lmf_compress(ctx, m, &o, &c), LMF_E_CANCELLED);

@@ -30,6 +30,20 @@ typedef struct lmf_format_written {
     double      kl;           /* mean KL, nats a token */
 } lmf_format_written;
 
+/* A block format as a quantizer sees it that chooses scales and codes itself: the value of an element is scale * level + offset, where
+ * `group` neighbours share scale and offset, and level hangs on the element's code. */
+enum { LMF_OFFSET_NONE, LMF_OFFSET_ANY, LMF_OFFSET_BELOW }; /* BELOW: 0 or less, and the scale is 0 or more */
+typedef struct lmf_grid {
+    uint16_t      n_codes, group;
+    uint8_t       offset;     /* LMF_OFFSET_* */
+    int16_t       lowest;     /* level of code 0; each next code is a level of one more, unless there is a table */
+    const int8_t *level;      /* [n_codes] ascending, or NULL */
+    /* A block with scales and offsets (offset NULL: none) of its groups as near to those given as it can hold, which become what it
+     * holds; codes are all 0. */
+    void (*set)(void *block, float *scale, float *offset);
+    void (*put)(void *block, const uint8_t *code); /* codes of a block that `set` made */
+} lmf_grid;
+
 typedef struct lmf_format {
     uint16_t    dtype;
     uint16_t    block;        /* elements */
@@ -46,6 +60,7 @@ typedef struct lmf_format {
     void (*dot)(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int64_t k, float *out);
     uint16_t    file_type;    /* general.file_type of a GGUF file whose weights are mostly of this format; 0: f32, or it has none */
     lmf_format_written written;
+    const lmf_grid *grid;     /* NULL: codes can't be chosen from outside */
 } lmf_format;
 
 /* A faster version of a format's functions for some CPU features, from <name>_cpu.c; NULL keeps the slower one. */

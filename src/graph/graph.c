@@ -431,6 +431,32 @@ const lmf_op *lmf_op_find(const lmf_ctx *ctx, const char *name)
     return NULL;
 }
 
+void lmf_graph_prune(lmf_graph *g)
+{
+    size_t bytes = (size_t)g->n_tensors * sizeof(bool);
+    bool *wanted = g->status ? NULL : lmf_alloc(g->ctx, bytes + 1);
+    int32_t kept = g->n_nodes;
+    if (!wanted) {
+        if (!g->status)
+            stick(g, LMF_NO_MEMORY(g->ctx, bytes, "a graph"));
+        return;
+    }
+    for (int32_t i = g->n_nodes - 1; i >= 0; i--) {
+        lmf_node *n = g->nodes[i];
+        bool used = false;
+        for (int j = 0; j < n->n_out; j++)
+            used |= wanted[n->out[j]->index] || n->out[j]->v.cls == LMF_OUTPUT || n->op->writes[j];
+        for (int k = 0; used && k < n->n_in; k++)
+            for (lmf_tensor *t = n->in[k]; t; t = t->base)
+                wanted[t->index] = true;
+        if (used)
+            g->nodes[--kept] = n;
+    }
+    memmove(g->nodes, g->nodes + kept, (size_t)(g->n_nodes - kept) * sizeof *g->nodes);
+    g->n_nodes -= kept;
+    lmf_free(g->ctx, wanted, bytes + 1);
+}
+
 lmf_status lmf_graph_finish(lmf_graph *g)
 {
     if (!g->status && g->n_nodes == 0)

@@ -98,6 +98,8 @@ struct lmf_graph {
 lmf_status lmf_graph_create(lmf_ctx *ctx, lmf_graph **out);
 void       lmf_graph_destroy(lmf_graph *g);                        /* NULL is fine */
 lmf_status lmf_graph_finish(lmf_graph *g);                         /* first mistake, or LMF_OK: no more nodes after */
+/* Drops the nodes that no OUTPUT hangs on and that write nothing. Before finish. */
+void       lmf_graph_prune(lmf_graph *g);
 /* A leaf: class WEIGHT, STATE or INPUT. Name is copied. */
 lmf_tensor *lmf_graph_tensor(lmf_graph *g, int cls, const char *name, uint16_t dtype, int n_dims, const int64_t *dim);
 /* A leaf with fixed contents, a dense f32 or i32 array; data is copied. An existing CONST of that name is returned;

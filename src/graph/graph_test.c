@@ -272,7 +272,31 @@ static void fused_ops_stand_or_expand(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* What no output hangs on goes; what writes stays, though nobody reads it. */
+static void prune_keeps_what_counts(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_graph *g;
+    assert_ok(ctx, lmf_graph_create(ctx, &g));
+    lmf_tensor *a = input(g, "a", 2, 3), *b = lmf_add(g, a, a), *c = lmf_add(g, b, a);
+    lmf_add(g, c, b); /* dead */
+    lmf_accumulate(g, held(g, "h", 2, 3), b, one(g));
+    lmf_add(g, lmf_add(g, a, b), c); /* dead, both */
+    lmf_graph_output(g, "c", c);
+    assert_int_equal(g->n_nodes, 6);
+    lmf_graph_prune(g);
+    assert_ok(ctx, lmf_graph_finish(g));
+    assert_int_equal(g->n_nodes, 3);
+    assert_ptr_equal(g->nodes[0], b->node);
+    assert_ptr_equal(g->nodes[1], c->node);
+    assert_string_equal(g->nodes[2]->op->name, "accumulate");
+    lmf_graph_destroy(g);
+    lmf_test_ctx_done(ctx);
+}
+
 LMF_TESTS(graph) = {
+    { "prune keeps what counts", prune_keeps_what_counts },
     { "fused ops stand or expand", fused_ops_stand_or_expand },
     { "refuses mistakes", refuses_mistakes },
     { "keeps versions", keeps_versions },

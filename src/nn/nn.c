@@ -15,7 +15,7 @@
 #include "ops/rms_norm/rms_norm.h"
 #include "ops/swiglu/swiglu.h"
 
-enum { NAME_MAX_BYTES = 160 };
+enum { NAME_MAX_BYTES = LMF_NN_NAME_BYTES };
 
 static const char *full_name(lmf_graph *g, char *text, const char *role, const char *suffix)
 {
@@ -94,12 +94,27 @@ static lmf_tensor *linear_dropped(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lm
     return (lmf_matmul)(g, u, b, y, attrs);
 }
 
+/* What a linear layer of the tapped layer reads. */
+static void note_input(lmf_graph *g, const char *role, lmf_tensor *x)
+{
+    lmf_nn_tap *tap = lmf_nn_of(g)->tap;
+    if (!tap || g->block - 1 != tap->layer || !x)
+        return;
+    if (tap->n_seen == LMF_NN_MOST_TAPS) {
+        g->status = LMF_FAIL(g->ctx, LMF_E_LIMIT, "a layer of more than %d linear layers can't be looked into", LMF_NN_MOST_TAPS);
+        return;
+    }
+    full_name(g, tap->seen[tap->n_seen].role, role, "");
+    tap->seen[tap->n_seen++].x = x;
+}
+
 static lmf_tensor *linear_onto(lmf_graph *g, lmf_tensor *x, const char *role, lmf_tensor *onto)
 {
     char name[NAME_MAX_BYTES];
     lmf_nn *nn = lmf_nn_of(g);
     const char *file = g->file;
     int line = g->line;
+    note_input(g, role, x);
     lmf_tensor *w = lmf_nn_weight(g, role, false), *bias = find_weight(g, full_name(g, name, role, "_bias"));
     lmf_tensor *a = find_weight(g, full_name(g, name, role, ".lora_a")), *b = find_weight(g, full_name(g, name, role, ".lora_b"));
     lmf_graph_at(g, file, line);
@@ -129,7 +144,7 @@ typedef struct layers { lmf_tensor *w[MOST_LAYERS], *bias[MOST_LAYERS]; bool pla
 static layers find_layers(lmf_graph *g, const char *const *role, int n)
 {
     char name[NAME_MAX_BYTES];
-    layers l = { .plain = g->between != LMF_BF16 };
+    layers l = { .plain = g->between != LMF_BF16 && !lmf_nn_of(g)->tap };
     for (int i = 0; i < n; i++) {
         l.w[i] = lmf_nn_weight(g, role[i], false);
         l.bias[i] = find_weight(g, full_name(g, name, role[i], "_bias"));
@@ -221,8 +236,25 @@ lmf_tensor *(lmf_nn_rotary_attention)(lmf_graph *g, const lmf_batch *in, lmf_qkv
     return (lmf_attention_rotary)(g, in, p.q, p.k, p.v, freq, kc, vc, (lmf_attention_rotary_attrs){ attrs, rope.n_rot, rope.scale });
 }
 
+/* Where a layer ends, the tapped one's stream is brought out, and that of the one before is replaced. */
+static lmf_tensor *cut(lmf_graph *g, lmf_tensor *t)
+{
+    lmf_nn_tap *tap = lmf_nn_of(g)->tap;
+    int layer = g->block - 1;
+    if (layer == tap->layer) {
+        lmf_graph_output(g, "stream_out", t);
+        tap->left = true;
+    }
+    if (layer != tap->layer - 1 || !t)
+        return t;
+    tap->entered = true;
+    return lmf_graph_tensor(g, LMF_INPUT, "stream", LMF_F32, t->v.n_dims, t->v.dim);
+}
+
 lmf_tensor *lmf_nn_label(lmf_graph *g, lmf_tensor *t, const char *name)
 {
     char text[NAME_MAX_BYTES];
+    if (lmf_nn_of(g)->tap && strcmp(name, "mlp_out") == 0)
+        return cut(g, t);
     return lmf_graph_label(g, t, full_name(g, text, name, ""));
 }

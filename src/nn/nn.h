@@ -27,6 +27,17 @@ typedef struct lmf_params {
     lmf_param_alias *alias; int32_t n_alias; /* further names: an A that the slices of a fused matrix share */
 } lmf_params;
 
+/* One layer of a model as a graph of its own, and what its linear layers read: for quantizers that go layer by layer. The body is built
+ * whole; the INPUT "stream" stands for all before the layer, the OUTPUT "stream_out" ends it, and lmf_graph_prune drops the rest. The
+ * builder passes "stream" as x for layer 0. A layer ends where the body labels "mlp_out". */
+enum { LMF_NN_MOST_TAPS = 32, LMF_NN_NAME_BYTES = 160 };
+typedef struct lmf_nn_tap {
+    int  layer;                  /* the number of layers: what follows the last */
+    bool entered, left;          /* set while building: both ends were found */
+    struct { char role[LMF_NN_NAME_BYTES]; lmf_tensor *x; } seen[LMF_NN_MOST_TAPS]; /* in the order of building */
+    int  n_seen;
+} lmf_nn_tap;
+
 typedef struct lmf_nn {
     const lmf_weights *weights;  /* of the model */
     const lmf_params  *params;   /* of a trainer, or NULL */
@@ -35,6 +46,7 @@ typedef struct lmf_nn {
     const lmf_weights *adapters; /* of an engine: pairs of n_slots adapters stacked, B scaled; or NULL */
     int                n_slots, slot_rank;
     int                compute;  /* 0: f32 products, 1: fast (matmul.h) */
+    lmf_nn_tap        *tap;      /* or NULL */
 } lmf_nn;
 
 static inline lmf_nn *lmf_nn_of(lmf_graph *g) { return g->user; }

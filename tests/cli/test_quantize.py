@@ -48,16 +48,41 @@ def test_rows_that_are_no_whole_blocks(lmfast, tmp_path):
     assert r.returncode == 0 and "181 of 211 matrices" in r.stderr and "became q8_0" in r.stderr and "MB to work in" in r.stderr
 
 
+def test_methods_in_order(lmfast, text, tmp_path):
+    """Compensation loses less than weighted scales, those less than plain rounding; an importance matrix does the same from a file."""
+    data = tmp_path / "data.txt"
+    data.write_text(TEXT * 18)
+    common = ["-m", MODEL, "-t", "q4_0", "--text", text, "--json", "--quiet"]
+    kl = {}
+    saved = tmp_path / "m.imatrix"
+    for method, arguments in {"rtn": [], "imatrix": ["--data", data, "--save-imatrix", saved], "gptq": ["--data", data]}.items():
+        more = [] if method == "rtn" else ["--max-tokens", 2048]
+        r = ok(lmfast("quantize", *common, "-o", tmp_path / (method + ".gguf"), "--method", method, *arguments, *more, timeout=900))
+        kl[method] = r["measured"]["mean_kl"]
+        assert r["verified"] and r["calibration_tokens"] == (0 if method == "rtn" else 2048) and r["unweighed_matrices"] == 0
+    assert kl["gptq"] < 0.7 * kl["imatrix"] and kl["imatrix"] < kl["rtn"], kl
+    again = ok(lmfast("quantize", *common, "-o", tmp_path / "again.gguf", "--method", "imatrix", "--imatrix", saved, timeout=900))
+    assert again["measured"]["mean_kl"] == kl["imatrix"]
+    assert (tmp_path / "again.gguf").read_bytes() == (tmp_path / "imatrix.gguf").read_bytes()
+
+
 @pytest.mark.parametrize("arguments, sentence", [
+    (["--method", "gptq"], "needs --data"), (["--method", "gptq", "--data", "{short}"], "at least 2048 are needed"),
+    (["--method", "gptq", "--data", "{empty}"], "has 0 tokens"), (["--data", "{short}"], "the method rtn takes no text"),
+    (["--method", "imatrix", "--imatrix", "{short}"], "short.txt"),
+    (["--method", "imatrix", "--imatrix", "{model}"], "holds no importance matrix"),
+    (["--method", "imatrix"], "needs one of --data"), (["--method", "gptq", "--imatrix", "{short}", "--data", "{short}"], "goes with"),
     (["-t", "q3_9"], "q3_9"), (["--text", "{short}"], "fewer than one window of 256"), (["--text", "{missing}"], "missing.txt"),
     (["-o", "{folder}"], "is a folder"), (["-o", "{other}", "--overwrite"], "left alone"), (["--method", "magic"], "magic")])
 def test_bad_input_is_a_sentence(lmfast, tmp_path, arguments, sentence):
     (tmp_path / "short.txt").write_text("too short")
+    (tmp_path / "empty.txt").write_text("")
     (tmp_path / "other").write_text("of somebody")
     (tmp_path / "folder").mkdir()
-    at = {k: tmp_path / v for k, v in {"short": "short.txt", "missing": "missing.txt", "folder": "folder", "other": "other"}.items()}
+    at = {k: tmp_path / v for k, v in {"short": "short.txt", "missing": "missing.txt", "folder": "folder", "other": "other",
+                                        "empty": "empty.txt"}.items()} | {"model": MODEL}
     arguments = [a.format(**at) for a in arguments]
     r = lmfast("quantize", "-m", MODEL, *([] if "-o" in arguments else ["-o", tmp_path / "out.gguf"]), "--quiet", *arguments)
     assert r.returncode in (1, 2) and sentence in r.stderr, r.stderr
     assert not (tmp_path / "out.gguf").exists() and (tmp_path / "other").read_text() == "of somebody"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "other", "short.txt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.txt", "folder", "other", "short.txt"]

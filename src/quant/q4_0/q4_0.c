@@ -44,7 +44,23 @@ static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int6
     lmf_dot_ref(load, w, x, x_stride, n_x, k, out);
 }
 
+static void set(void *block, float *scale, float *offset)
+{
+    (void)offset;
+    memset(block, 0, sizeof(lmf_q4_0));
+    lmf_half_put(((lmf_q4_0 *)block)->d, scale[0]);
+    scale[0] = lmf_half_get(((lmf_q4_0 *)block)->d);
+}
+
+static void put(void *block, const uint8_t *code)
+{
+    for (int e = 0; e < 16; e++)
+        ((lmf_q4_0 *)block)->qs[e] = (uint8_t)(code[e] | code[e + 16] << 4);
+}
+
+static const lmf_grid grid = { 16, 32, LMF_OFFSET_NONE, -8, NULL, set, put };
+
 const lmf_format lmf_format_q4_0 = { .dtype = LMF_Q4_0, .block = 32, .block_bytes = sizeof(lmf_q4_0), .flags = LMF_FORMAT_QUANT,
                                      .name = "q4_0", .n_scales = 1, .scale = { offsetof(lmf_q4_0, d) },
                                      .unpack = unpack, .pack = pack, .dot = dot,
-                                     .file_type = 2, .written = { "a scale to 32 weights", .error = 0.18, .kl = 3 } };
+                                     .file_type = 2, .written = { "a scale to 32 weights", .error = 0.18, .kl = 3 }, .grid = &grid };

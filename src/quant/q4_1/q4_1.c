@@ -45,7 +45,25 @@ static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int6
     lmf_dot_ref(load, w, x, x_stride, n_x, k, out);
 }
 
+static void set(void *block, float *scale, float *offset)
+{
+    lmf_q4_1 *p = block;
+    memset(p, 0, sizeof *p);
+    lmf_half_put(p->d, scale[0]);
+    lmf_half_put(p->m, offset[0]);
+    scale[0] = lmf_half_get(p->d), offset[0] = lmf_half_get(p->m);
+}
+
+static void put(void *block, const uint8_t *code)
+{
+    for (int e = 0; e < 16; e++)
+        ((lmf_q4_1 *)block)->qs[e] = (uint8_t)(code[e] | code[e + 16] << 4);
+}
+
+static const lmf_grid grid = { 16, 32, LMF_OFFSET_ANY, 0, NULL, set, put };
+
 const lmf_format lmf_format_q4_1 = { .dtype = LMF_Q4_1, .block = 32, .block_bytes = sizeof(lmf_q4_1), .flags = LMF_FORMAT_QUANT,
                                      .name = "q4_1", .n_scales = 2, .scale = { offsetof(lmf_q4_1, d), offsetof(lmf_q4_1, m) },
                                      .unpack = unpack, .pack = pack, .dot = dot,
-                                     .file_type = 3, .written = { "a scale and an offset to 32 weights", .error = 0.15, .kl = 2 } };
+                                     .file_type = 3, .written = { "a scale and an offset to 32 weights",
+                                                    .error = 0.15, .kl = 2 }, .grid = &grid };

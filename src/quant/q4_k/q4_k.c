@@ -100,20 +100,18 @@ static fit fit_group(const float *x, int8_t *code)
     return best;
 }
 
-static void pack_block(const float *x, lmf_q4_k *p)
+/* Scales and offsets (as -low) of the groups in 6 bits each; codes are left. */
+static void put_scales(lmf_q4_k *p, const float *scale, const float *low)
 {
-    int8_t code[8][GROUP];
-    fit f[8];
     float top_scale = 0, top_offset = 0;
-    memset(p, 0, sizeof *p);
+    memset(p->sm, 0, sizeof p->sm);
     for (int g = 0; g < 8; g++) {
-        f[g] = fit_group(x + GROUP * g, code[g]);
-        top_scale = f[g].scale > top_scale ? f[g].scale : top_scale;
-        top_offset = -f[g].low > top_offset ? -f[g].low : top_offset;
+        top_scale = scale[g] > top_scale ? scale[g] : top_scale;
+        top_offset = -low[g] > top_offset ? -low[g] : top_offset;
     }
     float per_scale = top_scale > 0 ? 63.0f / top_scale : 0, per_offset = top_offset > 0 ? 63.0f / top_offset : 0;
     for (int g = 0; g < 8; g++) {
-        int s = lmf_code_round(per_scale * f[g].scale, 0, 63), m = lmf_code_round(per_offset * -f[g].low, 0, 63);
+        int s = lmf_code_round(per_scale * scale[g], 0, 63), m = lmf_code_round(per_offset * -low[g], 0, 63);
         if (g < 4) {
             p->sm[g] = (uint8_t)s, p->sm[g + 4] = (uint8_t)m;
         } else {
@@ -124,6 +122,18 @@ static void pack_block(const float *x, lmf_q4_k *p)
     }
     lmf_half_put(p->d, top_scale / 63.0f);
     lmf_half_put(p->dmin, top_offset / 63.0f);
+}
+
+static void pack_block(const float *x, lmf_q4_k *p)
+{
+    int8_t code[8][GROUP];
+    float scale[8], low[8];
+    memset(p, 0, sizeof *p);
+    for (int g = 0; g < 8; g++) {
+        fit f = fit_group(x + GROUP * g, code[g]);
+        scale[g] = f.scale, low[g] = f.low;
+    }
+    put_scales(p, scale, low);
     for (int g = 0; g < 8; g++) {
         float d = lmf_half_get(p->d) * (float)scale_of(p, g), m = lmf_half_get(p->dmin) * (float)offset_of(p, g);
         for (int e = 0; e < GROUP; e++) {
@@ -144,7 +154,28 @@ static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int6
     lmf_dot_ref(load, w, x, x_stride, n_x, k, out);
 }
 
+static void set(void *block, float *scale, float *offset)
+{
+    lmf_q4_k *p = block;
+    memset(p, 0, sizeof *p);
+    put_scales(p, scale, offset);
+    for (int g = 0; g < 8; g++) {
+        scale[g] = lmf_half_get(p->d) * (float)scale_of(p, g);
+        offset[g] = -(lmf_half_get(p->dmin) * (float)offset_of(p, g));
+    }
+}
+
+static void put(void *block, const uint8_t *code)
+{
+    lmf_q4_k *p = block;
+    for (int g = 0; g < 8; g += 2)
+        for (int e = 0; e < GROUP; e++)
+            p->qs[16 * g + e] = (uint8_t)(code[GROUP * g + e] | code[GROUP * (g + 1) + e] << 4);
+}
+
+static const lmf_grid grid = { TOP + 1, GROUP, LMF_OFFSET_BELOW, 0, NULL, set, put };
+
 const lmf_format lmf_format_q4_k = { .dtype = LMF_Q4_K, .block = 256, .block_bytes = sizeof(lmf_q4_k), .flags = LMF_FORMAT_QUANT,
                                      .name = "q4_k", .n_scales = 2, .scale = { offsetof(lmf_q4_k, d), offsetof(lmf_q4_k, dmin) },
                                      .unpack = unpack, .pack = pack, .dot = dot,
-                                     .file_type = 14, .written = { "scales and offsets searched", .error = 0.15, .kl = 2 } };
+                                     .file_type = 14, .written = { "scales and offsets searched", .error = 0.15, .kl = 2 }, .grid = &grid };

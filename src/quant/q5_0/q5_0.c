@@ -50,7 +50,27 @@ static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int6
     lmf_dot_ref(load, w, x, x_stride, n_x, k, out);
 }
 
+static void set(void *block, float *scale, float *offset)
+{
+    (void)offset;
+    memset(block, 0, sizeof(lmf_q5_0));
+    lmf_half_put(((lmf_q5_0 *)block)->d, scale[0]);
+    scale[0] = lmf_half_get(((lmf_q5_0 *)block)->d);
+}
+
+static void put(void *block, const uint8_t *code)
+{
+    lmf_q5_0 *p = block;
+    memset(p->qh, 0, sizeof p->qh);
+    for (int e = 0; e < 32; e++)
+        p->qh[e / 8] |= (uint8_t)(code[e] >> 4 << e % 8);
+    for (int e = 0; e < 16; e++)
+        p->qs[e] = (uint8_t)((code[e] & 15) | code[e + 16] << 4);
+}
+
+static const lmf_grid grid = { 32, 32, LMF_OFFSET_NONE, -16, NULL, set, put };
+
 const lmf_format lmf_format_q5_0 = { .dtype = LMF_Q5_0, .block = 32, .block_bytes = sizeof(lmf_q5_0), .flags = LMF_FORMAT_QUANT,
                                      .name = "q5_0", .n_scales = 1, .scale = { offsetof(lmf_q5_0, d) },
                                      .unpack = unpack, .pack = pack, .dot = dot,
-                                     .file_type = 8, .written = { "a scale to 32 weights", .error = 0.08, .kl = 1 } };
+                                     .file_type = 8, .written = { "a scale to 32 weights", .error = 0.08, .kl = 1 }, .grid = &grid };

@@ -78,28 +78,49 @@ static float fit_group(const float *x, uint8_t code[GROUP])
     return scale;
 }
 
-static void pack_block(const float *x, lmf_q6_k *p)
+/* Scales of the groups in 8 bits each, that of greatest magnitude -128. False: all are nothing, and so is the block. */
+static bool put_scales(lmf_q6_k *p, const float *scale)
 {
-    float scale[16], top = 0, top_abs = 0;
-    uint8_t code[256];
-    memset(p, 0, sizeof *p);
-    for (int g = 0; g < 16; g++) {
-        scale[g] = fit_group(x + GROUP * g, code + GROUP * g);
+    float top = 0, top_abs = 0;
+    for (int g = 0; g < 16; g++)
         if (fabsf(scale[g]) > top_abs)
             top_abs = fabsf(scale[g]), top = scale[g];
-    }
     if (top_abs < NOTHING)
-        return;
+        return false;
     float steps = -128.0f / top;
     lmf_half_put(p->d, 1 / steps);
     for (int g = 0; g < 16; g++)
         p->scale[g] = (int8_t)lmf_code_round(steps * scale[g], -128, 127);
+    return true;
+}
+
+static void put(void *block, const uint8_t *code)
+{
+    lmf_q6_k *p = block;
+    memset(p->ql, 0, sizeof p->ql);
+    memset(p->qh, 0, sizeof p->qh);
+    for (int i = 0; i < 256; i++) {
+        int h = i / 128, r = i / 32 % 4, e = i % 32;
+        p->ql[64 * h + 32 * (r % 2) + e] |= (uint8_t)((code[i] & 15) << (r / 2 * 4));
+        p->qh[32 * h + e] |= (uint8_t)(code[i] >> 4 << 2 * r);
+    }
+}
+
+static void pack_block(const float *x, lmf_q6_k *p)
+{
+    float scale[16];
+    uint8_t code[256];
+    memset(p, 0, sizeof *p);
+    for (int g = 0; g < 16; g++)
+        scale[g] = fit_group(x + GROUP * g, code + GROUP * g);
+    if (!put_scales(p, scale))
+        return;
     for (int i = 0; i < 256; i++) {
         float d = lmf_half_get(p->d) * (float)p->scale[i / GROUP];
-        int q = d != 0 ? lmf_code_round(x[i] / d, -HALF, HALF - 1) + HALF : code[i], h = i / 128, r = i / 32 % 4, e = i % 32;
-        p->ql[64 * h + 32 * (r % 2) + e] |= (uint8_t)((q & 15) << (r / 2 * 4));
-        p->qh[32 * h + e] |= (uint8_t)(q >> 4 << 2 * r);
+        if (d != 0)
+            code[i] = (uint8_t)(lmf_code_round(x[i] / d, -HALF, HALF - 1) + HALF);
     }
+    put(p, code);
 }
 
 static void pack(const float *src, void *dst, int64_t n)
@@ -108,7 +129,19 @@ static void pack(const float *src, void *dst, int64_t n)
         pack_block(src + 256 * i, (lmf_q6_k *)dst + i);
 }
 
+static void set(void *block, float *scale, float *offset)
+{
+    lmf_q6_k *p = block;
+    (void)offset;
+    memset(p, 0, sizeof *p);
+    put_scales(p, scale);
+    for (int g = 0; g < 16; g++)
+        scale[g] = lmf_half_get(p->d) * (float)p->scale[g];
+}
+
+static const lmf_grid grid = { 2 * HALF, GROUP, LMF_OFFSET_NONE, -HALF, NULL, set, put };
+
 const lmf_format lmf_format_q6_k = { .dtype = LMF_Q6_K, .block = 256, .block_bytes = sizeof(lmf_q6_k), .flags = LMF_FORMAT_QUANT,
                                      .name = "q6_k", .n_scales = 1, .scale = { offsetof(lmf_q6_k, d) },
                                      .unpack = unpack, .pack = pack, .dot = dot,
-                                     .file_type = 18, .written = { "little loss", .error = 0.04, .kl = 0.05 } };
+                                     .file_type = 18, .written = { "little loss", .error = 0.04, .kl = 0.05 }, .grid = &grid };

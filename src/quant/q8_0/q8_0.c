@@ -40,7 +40,23 @@ static void dot(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int6
     lmf_dot_ref(load, w, x, x_stride, n_x, k, out);
 }
 
+static void set(void *block, float *scale, float *offset)
+{
+    (void)offset;
+    memset(block, 0, sizeof(lmf_q8_0));
+    lmf_half_put(((lmf_q8_0 *)block)->d, scale[0]);
+    scale[0] = lmf_half_get(((lmf_q8_0 *)block)->d);
+}
+
+static void put(void *block, const uint8_t *code)
+{
+    for (int e = 0; e < 32; e++)
+        ((lmf_q8_0 *)block)->qs[e] = (int8_t)(code[e] - 127);
+}
+
+static const lmf_grid grid = { 255, 32, LMF_OFFSET_NONE, -127, NULL, set, put };
+
 const lmf_format lmf_format_q8_0 = { .dtype = LMF_Q8_0, .block = 32, .block_bytes = sizeof(lmf_q8_0), .flags = LMF_FORMAT_QUANT,
                                      .name = "q8_0", .n_scales = 1, .scale = { offsetof(lmf_q8_0, d) },
                                      .unpack = unpack, .pack = pack, .dot = dot,
-                                     .file_type = 7, .written = { "hardly any loss", .error = 0.012, .kl = 0.02 } };
+                                     .file_type = 7, .written = { "hardly any loss", .error = 0.012, .kl = 0.02 }, .grid = &grid };
