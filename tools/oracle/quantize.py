@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# ci: --lmfast {build}/lmfast --model {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf --text {source}/docs/TRAINING.md
+# ci: --lmfast {build}/lmfast --model {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf --text {source}/docs/ARCHITECTURE.md
 """quantize: lmfast quantize against llama.cpp's own programs, on a real file.
 
     tools/oracle/quantize.py --lmfast build/dev/lmfast --model FILE.gguf --text FILE [--keep FOLDER]
