@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: CHUNK rows go together, so that a row of h or l is read once for all of them; what a row becomes hangs on that row alone. */
 #include "compress/solve.h"
-#include "device/gemm.h"
+#include "device/cpu/gemm.h"
 #include "quant/block.h"
 
 enum { CHUNK = 16, PANEL = 64, MOST_GROUP = 32, MOST_BLOCK = 256, MOST_CODES = 16, N_TRIES = 21, N_ROUNDS = 3 };
