@@ -4,8 +4,8 @@
 
 Inside a folder each subfolder stands alone: it sees the headers that lie directly in its parent. Rooms of text/ see each other's one
 public header (text/x/x.h). The rooms of device/ are for their own files and for rows: files of an op beside its contract and descriptor,
-and a format's unpack on a device (x.cuh). x.c of an op sees other ops, because gradients are made of them; its files of rows (x_cpu,
-x_bf16, x_cuda, x_onednn) see only their own. docs/ARCHITECTURE.md draws the folders of src/ with these tiers."""
+what is compiled once an ISA level (x_cpu.c), and a format's unpack on a device (x.cuh). x.c of an op sees other ops, because gradients are made of them; its
+files of rows (x_cpu, x_bf16, x_cuda, x_onednn) see only their own. docs/ARCHITECTURE.md draws the folders of src/ with these tiers."""
 import re
 
 import tree
@@ -41,7 +41,8 @@ def judge(path, target):
     if TIER[target[0]] > TIER[path[0]]:
         return f"{path[0]} (tier {TIER[path[0]]}) may not see {target[0]} (tier {TIER[target[0]]})"
     if target[0] == "device" and len(target) > 2 and not (path[0] == "quant" and path[-1].endswith(".cuh")):
-        if path[0] != "ops" or path[-1] in (f"{path[1]}.h", f"{path[1]}.c"):
+        by_level = target[1] == "cpu" and path[-1].endswith("_cpu.c")  # compiled once a level, as rows are: compress/solve_cpu.c
+        if not by_level and (path[0] != "ops" or path[-1] in (f"{path[1]}.h", f"{path[1]}.c")):
             return f"device/{target[1]} is for rows"
     return None
 

@@ -90,6 +90,8 @@ class Ggml:
         f.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
         f.restype = None
         f(rows.ctypes.data, out.ctypes.data, rows.size)
+        if name == "iq4_nl":  # leaves the codes of a block of nothing as those of the block before; its scale is 0
+            out.reshape(-1, size)[np.abs(rows.reshape(-1, block)).max(axis=1) < 1e-15] = 0
         return out
 
 

