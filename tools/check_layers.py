@@ -4,8 +4,9 @@
 
 Inside a folder each subfolder stands alone: it sees the headers that lie directly in its parent. Rooms of text/ see each other's one
 public header (text/x/x.h). The rooms of device/ are for their own files and for rows: files of an op beside its contract and descriptor,
-what is compiled once an ISA level (x_cpu.c), and a format's unpack on a device (x.cuh). x.c of an op sees other ops, because gradients
-are made of them; its files of rows (x_cpu, x_bf16, x_cuda, x_onednn) see only their own. docs/ARCHITECTURE.md draws the folders of src/ with these tiers."""
+what is compiled once an ISA level (x_cpu.c), and a format's unpack on a device (x.cuh). x.c of an op sees other ops, because
+gradients are made of them; its files of rows (x_cpu, x_bf16, x_cuda, x_onednn) see only their own. docs/ARCHITECTURE.md draws the
+folders of src/ with these tiers."""
 import re
 
 import tree
