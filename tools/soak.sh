@@ -11,6 +11,8 @@ for program in tools/soak/*; do
   [ -x "$program" ] || continue
   seen=$((seen + 1)) start=$SECONDS
   log=$(mktemp)
+  commit=$(git describe --always 2>/dev/null || echo unknown)
+  [ -z "$(git status --porcelain -- . ':!docs/soak' 2>/dev/null)" ] || commit=$commit-dirty # the records are in the tree, too
   "$program" "$build" </dev/null 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
   [ "$status" = 0 ] || failed=$((failed + 1))
@@ -19,7 +21,7 @@ for program in tools/soak/*; do
     echo "# soak: $name"
     echo
     echo "- date: $(date -u +%Y-%m-%d), $((SECONDS - start)) s"
-    echo "- commit: $(git describe --always --dirty 2>/dev/null || echo unknown)"
+    echo "- commit: $commit"
     echo "- machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) processors"
     echo "- status: $([ "$status" = 0 ] && echo passed || echo "failed ($status)")"
     echo
