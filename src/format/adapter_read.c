@@ -162,6 +162,60 @@ static lmf_status bad_pair(lmf_adapter *a, const char *name, const char *what)
     return LMF_FAIL(a->ctx, LMF_E_FORMAT, "%.200s: %.200s %s", a->dir, name, what);
 }
 
+/* As PEFT: a name of the list is the module's path or its end. */
+static bool names_module(const json_t *list, const char *path)
+{
+    const json_t *item;
+    size_t i, n = strlen(path);
+    json_array_foreach(list, i, item) {
+        size_t k = json_string_length(item);
+        if (k && k <= n && !strcmp(path + n - k, json_string_value(item)) && (k == n || path[n - k - 1] == '.'))
+            return true;
+    }
+    return false;
+}
+
+/* The last number between dots: the layer, by PEFT's rule. -1: none. */
+static int64_t layer_in(const char *path)
+{
+    int64_t layer = -1;
+    for (const char *p = strchr(path, '.'); p; p = strchr(p + 1, '.')) {
+        int64_t x = 0;
+        size_t n = 0;
+        for (; n < 10 && p[1 + n] >= '0' && p[1 + n] <= '9'; n++)
+            x = 10 * x + (p[1 + n] - '0');
+        layer = n && p[1 + n] == '.' ? x : layer;
+    }
+    return layer;
+}
+
+static bool holds_number(const json_t *v, int64_t x)
+{
+    const json_t *item;
+    size_t i;
+    if (json_is_integer(v))
+        return json_integer_value(v) == x;
+    json_array_foreach(v, i, item)
+        if (json_is_integer(item) && json_integer_value(item) == x)
+            return true;
+    return false;
+}
+
+/* PEFT leaves such tensors out when it loads the adapter, so they were not there when it was trained or are another's. */
+static lmf_status check_is_meant(lmf_adapter *a, const char *path)
+{
+    const json_t *target = json_object_get(a->root, "target_modules"), *layers = json_object_get(a->root, "layers_to_transform");
+    const char *why = NULL;
+    if (json_is_array(target) && json_array_size(target) && !names_module(target, path))
+        why = "is none of the target_modules";
+    else if (names_module(json_object_get(a->root, "exclude_modules"), path))
+        why = "is one of the exclude_modules";
+    else if (!is_empty(layers) && layer_in(path) >= 0 && !holds_number(layers, layer_in(path)))
+        why = "is of no layer in layers_to_transform";
+    return why ? LMF_FAIL(a->ctx, LMF_E_FORMAT, "%.200s contradicts itself: the file holds %.120s, which %s of adapter_config.json", a->dir,
+                          path, why) : LMF_OK;
+}
+
 static lmf_status read_pair(lmf_adapter *a, const lmf_st_tensor *ta, const char *path, size_t path_n, lmf_adapter_pair *p)
 {
     double r = (double)a->config.r, alpha = a->config.alpha;
@@ -169,6 +223,7 @@ static lmf_status read_pair(lmf_adapter *a, const lmf_st_tensor *ta, const char 
     p->path = lmf_arena_strndup(&a->arena, path, path_n);
     if (!name_b || !p->path)
         return LMF_NO_MEMORY(a->ctx, path_n, "an adapter");
+    LMF_TRY(check_is_meant(a, p->path));
     p->a = ta;
     p->b = lmf_safetensors_find(a->st, name_b);
     if (!p->b)

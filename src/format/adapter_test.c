@@ -102,6 +102,36 @@ static void configs(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* What PEFT would leave out when it loads the file: target_modules is q_proj. */
+static void modules_that_are_not_meant(void **state)
+{
+    (void)state;
+    static const struct { const char *path, *extra, *words; } rows[] = {
+        { "m.v_proj", "", "m.v_proj, which is none of the target_modules" }, { "m.xq_proj", "", "none of the target_modules" },
+        { "m.q_proj", ",\"exclude_modules\":[\"m.q_proj\"]", "is one of the exclude_modules" },
+        { "m.q_proj", ",\"exclude_modules\":[\"proj\"]", NULL }, { "q_proj", "", NULL },
+        { "layers.1.q_proj", ",\"layers_to_transform\":[0,2]", "is of no layer in layers_to_transform" },
+        { "layers.1.q_proj", ",\"layers_to_transform\":0", "is of no layer in layers_to_transform" },
+        { "layers.1.q_proj", ",\"layers_to_transform\":[0,1]", NULL }, { "layers.1.q_proj", ",\"layers_to_transform\":null", NULL },
+    };
+    lmf_ctx *ctx = lmf_test_ctx();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char name[64], dir[256], extra[128];
+        lmf_adapter *a;
+        const lmf_adapter_entry one = { rows[i].path, 0, 3, 4, 2, 4, numbers, numbers };
+        snprintf(name, sizeof name, "meant%zu", i);
+        snprintf(dir, sizeof dir, "%s", lmf_test_path(name));
+        snprintf(extra, sizeof extra, ",\"r\":2%s", rows[i].extra);
+        assert_ok(ctx, lmf_adapter_save(ctx, dir, &config, &one, 1));
+        put_config(ctx, dir, extra);
+        lmf_status s = lmf_adapter_open(ctx, dir, &a);
+        if ((s == LMF_OK) != !rows[i].words || (s && !strstr(lmf_error(ctx), rows[i].words)))
+            fail_msg("row %zu: %s: %s", i, lmf_status_name(s), lmf_error(ctx));
+        lmf_adapter_close(a);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
 static void tensors(void **state)
 {
     (void)state;
@@ -165,6 +195,7 @@ static void each_call_fails(void **state)
 LMF_TESTS(adapter) = {
     { "what is saved is opened", round_trip },
     { "configurations: defaults, patterns, refusals", configs },
+    { "modules that are not meant", modules_that_are_not_meant },
     { "tensors that belong to no pair", tensors },
     { "each call fails once", each_call_fails },
     { 0 },

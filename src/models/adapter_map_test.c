@@ -64,8 +64,8 @@ static const char *write_folder(lmf_ctx *ctx, const char *name, const spoiled *b
             a[i][k] = value(i, 0, k), b[i][k] = value(i, 1, k);
     }
     e[0].alpha = alpha_of_first;
-    lmf_adapter_config c = { .r = R, .alpha = 6, .base_model = "", .task_type = "", .target = (const char *const[]){ "qkv", "o" },
-        .n_targets = 2 };
+    lmf_adapter_config c = { .r = R, .alpha = 6, .base_model = "", .task_type = "", .n_targets = 3,
+        .target = (const char *const[]){ "qkv", "o", "embed" } };
     snprintf(dir, sizeof dir, "%s", lmf_test_path(name));
     assert_ok(ctx, lmf_adapter_save(ctx, dir, &c, e, N_PAIRS));
     return dir;
