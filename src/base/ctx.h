@@ -47,6 +47,7 @@ struct lmf_objective;
 struct lmf_dialect;
 struct lmf_row_format;
 struct lmf_recognizer;
+struct lmf_verifier;
 
 /* All tables are arrays ended by NULL (or a row whose first field is NULL), generated from what is on disk. */
 typedef struct lmf_tables {
@@ -61,6 +62,7 @@ typedef struct lmf_tables {
     const struct lmf_dialect *const     *dialects;
     const struct lmf_row_format *const  *row_formats;
     const struct lmf_recognizer *const  *recognizers;
+    const struct lmf_verifier *const    *verifiers;
 } lmf_tables;
 
 typedef struct lmf_ctx {

@@ -37,6 +37,9 @@ static void print_profile(const lmf_trainer *t)
 static void progress_text(const lmf_objective *o, const lmf_run_stats *r, char *text, size_t n)
 {
     size_t at = (size_t)snprintf(text, n, "loss %.4f", r->s.loss);
+    for (int i = 0; i < r->n_more && at < n; i++)
+        if (!strcmp(r->more[i].name, "reward"))
+            at += (size_t)snprintf(text + at, n - at, "  reward %.3f", r->more[i].value);
     for (int i = 0; i < lmf_objective_n_reports(o) && at < n; i++)
         if (o->reports[i].label)
             at += (size_t)snprintf(text + at, n - at, "  %s %.3f", o->reports[i].label, r->s.report[i]);
@@ -65,7 +68,7 @@ static lmf_status train_loop(lmf_cli *cli, lmf_run *r, lmf_run_stats *stats)
             break;
         progress_text(lmf_trainer_objective(lmf_run_trainer(r)), stats, detail, sizeof detail);
         lmf_progress_step(&bar, stats->s.step, detail);
-        if (!lmf_cli_interrupted() || lmf_run_is_done(r))
+        if (!lmf_cli_interrupted() || lmf_run_is_done(r) || !lmf_run_can_save(r))
             continue;
         s = lmf_run_save(r);
         if (!s)
@@ -92,6 +95,8 @@ static lmf_status report(lmf_cli *cli, const train_args *a, const lmf_run *run, 
             "memory_bytes", (json_int_t)lmf_trainer_bytes(lmf_run_trainer(run)));
         for (int i = 0; i < lmf_objective_n_reports(o); i++)
             json_object_set_new(j, o->reports[i].name, real_or_null(r->s.report[i]));
+        for (int i = 0; i < r->n_more; i++)
+            json_object_set_new(j, r->more[i].name, real_or_null(r->more[i].value));
         return lmf_cli_print_json(cli, j);
     }
     if (!cli->quiet)
@@ -115,7 +120,8 @@ static lmf_status run(lmf_cli *cli, void *args)
     if (!cli->quiet && !cli->json)
         fprintf(stderr, "%s %.2f million parameters %s %s%s; %.0f MB planned\n", is_full(a) ? "all" : "LoRA of",
                 (double)lmf_trainer_n_params(t) / 1e6, is_full(a) ? "of" : "on", lmf_plain_text(a->model, name, sizeof name),
-                lmf_trainer_between(t) == LMF_BF16 ? ", activations in bf16" : "", (double)lmf_trainer_bytes(t) / 1e6);
+                lmf_trainer_between(t) == LMF_BF16 ? ", activations in bf16" : "",
+                    (double)(lmf_trainer_bytes(t) + lmf_run_sampler_bytes(r)) / 1e6);
     lmf_status s = train_loop(cli, r, &stats);
     if (!s)
         s = lmf_run_complete(r);

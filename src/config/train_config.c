@@ -97,6 +97,16 @@ const lmf_flag lmf_train_fields[] = {
       .help = "f32: all products in f32; fast: bf16 where the processor has it" },
     { "activations", 0, LMF_FLAG_CHOICE, AT(activations), .fallback = "auto", .choices = "auto|f32|bf16",
       .help = "type of what goes between layers; auto: bf16 on a GPU with fast products, else f32. The CPU has slow references for bf16" },
+    { "reward", 0, LMF_FLAG_LIST, AT(reward),
+      .help = "of answers that are sampled: NAME, NAME:ARGUMENT, with =WEIGHT behind; several are added up (docs/TRAINING.md lists them)" },
+    { "reward-policy", 0, LMF_FLAG_CHOICE, AT(reward_policy), .fallback = "stop", .choices = "stop|skip",
+      .help = "where a reward can't be had: stop the run, or leave the prompt's answers out and count them" },
+    { "reward-timeout", 0, LMF_FLAG_DOUBLE, AT(reward_timeout), 1e-3, 86400, .fallback = "30", .unit = "seconds",
+      .help = "how long a reward from outside may take for one answer" },
+    { "max-seqs", 0, LMF_FLAG_INT, AT(max_seqs), 0, 256, .fallback = "0",
+      .help = "answers sampled at once; 0: those of a step, at most 64" },
+    { "invariant", 0, LMF_FLAG_BOOL, AT(invariant),
+      .help = "sampling gives the same bits whatever is answered at once; needs --compute f32" },
     { "profile", 0, LMF_FLAG_BOOL, AT(profile), .passing = true, .help = "print where the time went" },
     { 0 }
 };

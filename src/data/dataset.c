@@ -176,7 +176,7 @@ static bool is_empty(const lmf_samples *s, int64_t g, const lmf_chat *chat)
     int32_t size = lmf_samples_group_size(s);
     for (int64_t k = g * size; k < g * size + lmf_samples_n_trained(s); k++) {
         const lmf_sample *x = &s->items[k];
-        bool said = false;
+        bool said = x->prompt != NULL; /* no answer is wanted of it */
         for (int32_t i = 0; i < x->n && !said; i++) {
             size_t n;
             const uint8_t *p = lmf_tokenizer_piece(chat->tokenizer, x->id[i], &n);
@@ -195,6 +195,7 @@ static lmf_status load_file(lmf_dataset *d, const lmf_chat *chat, const lmf_data
     lmf_rows_opts ro = spec->rows;
     lmf_data_file *f = &d->file[i];
     ro.skip_bad = o->skip_bad;
+    ro.asks = o->samples.takes == LMF_TAKES_PROMPT;
     if (!o->given)
         LMF_TRY(lmf_rows_open_as(d->ctx, spec->path, &ro, &own));
     const lmf_rows rows = o->given ? *o->given : own;

@@ -72,6 +72,17 @@ static lmf_status rename_keys(const lmf_rows *r, json_t *row)
     return LMF_OK;
 }
 
+/* A prompt that is a list of messages, and no answer to it. */
+static lmf_status prompt_as_messages(const lmf_rows *r, json_t *row)
+{
+    json_t *prompt = json_object_get(row, "prompt");
+    if (!json_is_array(prompt) || json_object_get(row, "messages") || json_object_get(row, "completion"))
+        return LMF_OK;
+    if (json_object_set(row, "messages", prompt) || json_object_del(row, "prompt"))
+        return LMF_NO_MEMORY(r->ctx, 64, "a row");
+    return LMF_OK;
+}
+
 static lmf_status parse_row(const lmf_rows *r, const char *p, size_t n, json_t **out)
 {
     size_t n_values, depth;
@@ -87,6 +98,8 @@ static lmf_status parse_row(const lmf_rows *r, const char *p, size_t n, json_t *
     lmf_status s = json_is_object(j) ? rename_keys(r, j) : refuse(r, "not a JSON object");
     if (!s)
         s = lmf_row_convert(r->ctx, r->opts.format, j);
+    if (!s && r->opts.asks)
+        s = prompt_as_messages(r, j);
     if (!s)
         s = lmf__row_normalize(r->ctx, j);
     if (s)
@@ -143,7 +156,7 @@ lmf_status lmf__row_check_messages(const lmf_rows *r, const json_t *messages)
         answered |= !strcmp(role, "assistant");
         before = role;
     }
-    return answered ? LMF_OK : refuse(r, "no message is the assistant's: there is nothing to learn");
+    return answered || (r->opts.asks && before) ? LMF_OK : refuse(r, "no message is the assistant's: there is nothing to learn");
 }
 
 static lmf_status unknown_form(const lmf_rows *r, const json_t *row)
@@ -186,6 +199,8 @@ static lmf_status check_row(const lmf_rows *r, const json_t *row)
     if (messages)
         return lmf__row_check_messages(r, messages);
     if (json_is_string(json_object_get(row, "prompt")) && json_is_string(json_object_get(row, "completion")))
+        return LMF_OK;
+    if (r->opts.asks && json_is_string(json_object_get(row, "prompt")))
         return LMF_OK;
     if (json_is_string(json_object_get(row, "text")))
         return LMF_OK;

@@ -22,6 +22,7 @@ typedef enum lmf_file_kind { LMF_FILE_BY_NAME, LMF_FILE_JSON, LMF_FILE_CSV, LMF_
 enum { LMF_ROWS_MAX_RENAMES = 16 };
 typedef struct lmf_rows_opts {
     bool           skip_bad;     /* rows that can't be used are left out and counted */
+    bool           asks;         /* rows may end where an answer is to come: {"prompt"}, text or messages, and messages without an answer */
     lmf_file_kind  kind;
     lmf_text_split split;        /* of plain text */
     const lmf_row_format *format; /* of every row; NULL: as each row's keys tell */

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/philox.h"
 #include "data/preference.h"
+#include "format/json.h"
 
 enum { ROW_MAX_BYTES = 1 << 24, ROW_MAX_TOK = 1 << 22, EXCERPT_BYTES = 128 };
 
@@ -434,6 +435,25 @@ static lmf_status make_one(maker *m, lmf_samples *all, int64_t i, json_t *row, s
     return keep(all, m, i, !messages && json_is_string(json_object_get(row, "text")));
 }
 
+/* Messages up to the last answer, then the generation prompt; or a prompt in text. */
+static lmf_status row_prompt(const lmf_chat *chat, const json_t *row, lmf_ids *ids)
+{
+    const json_t *prompt = json_object_get(row, "prompt"), *messages = json_object_get(row, "messages");
+    lmf_chat_forms forms;
+    if (!messages)
+        return json_is_string(prompt) ? encode_plain(chat, prompt, LMF_ENCODE_DEFAULTS, ids)
+                                      : LMF_FAIL(chat->ctx, LMF_E_FORMAT, "a test row has messages, or prompt and completion");
+    size_t last = lmf_row_last_answer(row), n = json_array_size(messages);
+    json_t *vars = with_messages(row, last < n ? last : n);
+    lmf_status s = vars ? lmf_chat_find_forms(chat, &forms) : LMF_NO_MEMORY(chat->ctx, 1024, "a conversation");
+    if (!s)
+        s = lmf_chat_fit(chat, &forms, vars);
+    if (!s)
+        s = lmf_chat_encode(chat, vars, true, ids);
+    json_decref(vars);
+    return s;
+}
+
 /* The row's answer as a sample; the place of the one that is measured behind it. */
 static lmf_status make_labelled(maker *m, lmf_samples *all, int64_t i, json_t *row)
 {
@@ -526,6 +546,46 @@ static lmf_status make_pair(maker *m, lmf_samples *all, int64_t i, const json_t 
     return s;
 }
 
+/* What the row wants as its answer, in the arena; NULL: nothing. */
+static lmf_status find_reference(maker *m, lmf_samples *all, json_t *row, const char **out)
+{
+    const json_t *answer = json_object_get(row, "answer");
+    bool own = answer && !json_is_null(answer);
+    *out = NULL;
+    if (!own && lmf_row_last_answer(row) == SIZE_MAX && !json_is_string(json_object_get(row, "completion")))
+        return LMF_OK;
+    lmf_buf_truncate(&m->other, 0);
+    LMF_TRY(!own ? lmf_row_reference(m->rows, m->chat, row, &m->other)
+            : json_is_string(answer) ? lmf_buf_puts(&m->other, json_string_value(answer))
+                                     : lmf_json_text(all->ctx, answer, JSON_COMPACT | JSON_ENCODE_ANY, &m->other));
+    *out = lmf_arena_strndup(&all->arena, lmf_buf_str(&m->other), m->other.n);
+    return *out ? LMF_OK : LMF_NO_MEMORY(all->ctx, m->other.n, "a row's answer");
+}
+
+/* What is to be answered, and the row beside it. */
+static lmf_status make_prompt(maker *m, lmf_samples *all, int64_t i, json_t *row)
+{
+    lmf_prompt *p = lmf_arena_alloc(&all->arena, sizeof *p);
+    reset(m);
+    LMF_TRY(row_prompt(m->chat, row, &m->ids));
+    if (!m->ids.n)
+        return refuse(m, "the prompt is empty: there is nothing to answer");
+    if (m->ids.n > (size_t)m->opts->max_tok && m->opts->too_long != LMF_LONG_SKIP)
+        return LMF_FAIL(all->ctx, LMF_E_BUSY, "a prompt of %zu tokens, more than the %d of a sequence; --too-long skip goes on without it",
+                        m->ids.n, m->opts->max_tok);
+    if (m->ids.n > (size_t)m->opts->max_tok) {
+        all->n_skipped++;
+        return LMF_OK;
+    }
+    LMF_TRY(mark(m)); /* sizes the mask: there are no spans */
+    LMF_TRY(lmf_json_text(all->ctx, row, JSON_COMPACT, &m->text));
+    LMF_TRY(add_sample(all, m, i, m->ids.data, m->learn, m->ids.n));
+    if (!p || !(p->row = lmf_arena_strndup(&all->arena, lmf_buf_str(&m->text), m->text.n)))
+        return LMF_NO_MEMORY(all->ctx, m->text.n, "a prompt");
+    all->items[all->n - 1].prompt = p;
+    return find_reference(m, all, row, &p->reference);
+}
+
 /* The first of the forms taken that the row holds; 0: none. */
 static uint32_t form_of(const json_t *row, uint32_t takes)
 {
@@ -536,6 +596,7 @@ static uint32_t form_of(const json_t *row, uint32_t takes)
     holds |= lmf__row_is_preference(row) ? LMF_TAKES_PREFERENCE : 0;
     holds |= json_object_get(row, "label") && (completion || json_object_get(row, "messages")) ? LMF_TAKES_LABELLED : 0;
     holds |= json_is_array(json_object_get(row, "segments")) ? LMF_TAKES_SEGMENTS : 0;
+    holds |= json_is_string(json_object_get(row, "prompt")) || json_object_get(row, "messages") ? LMF_TAKES_PROMPT : 0;
     holds &= takes;
     return holds & (~holds + 1);
 }
@@ -543,9 +604,10 @@ static uint32_t form_of(const json_t *row, uint32_t takes)
 static lmf_status refuse_form(const maker *m, uint32_t takes)
 {
     static const char *const names[] = { "\"messages\"", "\"prompt\" and \"completion\"", "\"text\"", "\"chosen\" and \"rejected\"",
-                                         "\"prompt\", \"completion\" and \"label\"", "\"segments\"" };
+                                         "\"prompt\", \"completion\" and \"label\"", "\"segments\"",
+                                         "\"prompt\" or \"messages\"" };
     char text[192] = "";
-    for (int i = 0, n = 0; i < 6; i++)
+    for (int i = 0, n = 0; i < 7; i++)
         if (takes >> i & 1)
             n += snprintf(text + n, sizeof text - (size_t)n, "%s%s", n ? ", or " : "", names[i]);
     return LMF_FAIL(m->chat->ctx, LMF_E_FORMAT, "rows with %s are wanted here, and this one has nothing of the kind", text);
@@ -560,7 +622,8 @@ static lmf_status add_row(maker *m, int64_t i, lmf_samples *all, bool *too_long)
     LMF_TRY(lmf_row_get(m->rows, i, &row));
     uint32_t takes = m->opts->takes, form = form_of(row, takes);
     lmf_status s = !form ? refuse_form(m, takes) : form == LMF_TAKES_PREFERENCE ? make_pair(m, all, i, row)
-                 : form == LMF_TAKES_LABELLED ? make_labelled(m, all, i, row) : make_one(m, all, i, row, 0);
+                 : form == LMF_TAKES_LABELLED ? make_labelled(m, all, i, row)
+                 : form == LMF_TAKES_PROMPT ? make_prompt(m, all, i, row) : make_one(m, all, i, row, 0);
     json_decref(row);
     bool whole = all->group_size == 1 ? all->n > before.n : all->n - before.n == all->group_size;
     if (s || !whole) {
@@ -613,16 +676,16 @@ lmf_status lmf_samples_create_with(const lmf_rows *rows, const lmf_chat *chat, c
     uint32_t takes = opts->takes;
     maker m = { .rows = rows, .chat = chat, .opts = opts, .foreign = { .ctx = ctx }, .spare = { .ctx = ctx } };
     *out = NULL;
-    uint32_t alone = takes & (LMF_TAKES_PREFERENCE | LMF_TAKES_LABELLED);
-    if (!takes || (alone && takes != LMF_TAKES_PREFERENCE && takes != LMF_TAKES_LABELLED))
-        return LMF_FAIL(ctx, LMF_E_ARG, "pairs of answers, and answers with labels, stand alone: no other rows beside them");
+    uint32_t alone = takes & (LMF_TAKES_PREFERENCE | LMF_TAKES_LABELLED | LMF_TAKES_PROMPT);
+    if (!takes || (alone && takes != LMF_TAKES_PREFERENCE && takes != LMF_TAKES_LABELLED && takes != LMF_TAKES_PROMPT))
+        return LMF_FAIL(ctx, LMF_E_ARG, "pairs of answers, answers with labels, and prompts stand alone: no other rows beside them");
     LMF_TRY(lmf_chat_find_forms(chat, &m.forms));
     lmf_samples *all = lmf_new(ctx, lmf_samples);
     if (!all)
         return LMF_NO_MEMORY(ctx, sizeof *all, "samples");
     all->ctx = ctx;
     all->n_bad = rows->n_bad;
-    all->group_size = alone ? 2 : 1;
+    all->group_size = alone && takes != LMF_TAKES_PROMPT ? 2 : 1;
     all->n_measured = takes == LMF_TAKES_LABELLED;
     lmf_arena_init(&all->arena, ctx, (size_t)1 << 36);
     lmf_buf_init(&m.text, ctx, ROW_MAX_BYTES);
@@ -680,6 +743,9 @@ lmf_status lmf_samples_sha256(const lmf_samples *sm, lmf_ctx *ctx, char hex[65])
     }
     for (int64_t i = 0; i < sm->n && sm->n_measured; i++)
         lmf_buf_append(&ids, &sm->items[i].label, 1);
+    for (int64_t i = 0; i < sm->n; i++)
+        if (sm->items[i].prompt)
+            lmf_buf_puts(&ids, sm->items[i].prompt->row);
     if (lmf_samples_group_size(sm) > 1)
         lmf_buf_append(&ids, &sm->group_size, sizeof sm->group_size);
     lmf_status s = ids.status ? ids.status : lmf_sha256_hex(ctx, lmf_buf_str(&ids), ids.n, hex);
@@ -700,22 +766,8 @@ lmf_status lmf_row_prompt(const lmf_rows *rows, int64_t i, const lmf_chat *chat,
 {
     json_t *row;
     LMF_TRY(lmf_row_get(rows, i, &row));
-    const json_t *prompt = json_object_get(row, "prompt");
-    lmf_status s;
-    if (!json_object_get(row, "messages")) {
-        s = json_is_string(prompt) && json_is_string(json_object_get(row, "completion"))
-            ? encode_plain(chat, prompt, LMF_ENCODE_DEFAULTS, ids)
-                                   : LMF_FAIL(chat->ctx, LMF_E_FORMAT, "a test row has messages, or prompt and completion");
-    } else {
-        lmf_chat_forms forms;
-        json_t *vars = with_messages(row, lmf_row_last_answer(row));
-        s = vars ? lmf_chat_find_forms(chat, &forms) : LMF_NO_MEMORY(chat->ctx, 1024, "a conversation");
-        if (!s)
-            s = lmf_chat_fit(chat, &forms, vars);
-        if (!s)
-            s = lmf_chat_encode(chat, vars, true, ids);
-        json_decref(vars);
-    }
+    bool ok = json_object_get(row, "messages") || json_is_string(json_object_get(row, "completion"));
+    lmf_status s = ok ? row_prompt(chat, row, ids) : LMF_FAIL(chat->ctx, LMF_E_FORMAT, "a test row has messages, or prompt and completion");
     json_decref(row);
     return s ? lmf_fail_prefix(chat->ctx, s, "%s, %s %lld", rows->path, rows->unit, (long long)rows->items[i].line) : LMF_OK;
 }

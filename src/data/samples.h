@@ -16,6 +16,16 @@
 #include "data/rows.h"
 #include "text/chat/chat.h"
 
+/* Of a row that only asks (LMF_TAKES_PROMPT): the row in the one form, as JSON, and what it wants (its "answer", else its own last answer;
+ * NULL: nothing), for who judges answers to it. */
+typedef struct lmf_prompt { const char *row, *reference; } lmf_prompt;
+/* Of an answer that the model wrote itself. By token of the sample, log-probabilities of those that are learned; NULL: not wanted. */
+typedef struct lmf_sampled {
+    const float *logp, *old, *base; /* as the sampler said; by the trainer before its first step on it; under the weights of the start */
+    float        advantage;
+    float        batch_share;      /* 1 / (learned tokens of its batch, of several that make a step, times batches) */
+} lmf_sampled;
+
 typedef struct lmf_sample {
     const int32_t *id;        /* [n] */
     const uint8_t *learn;     /* [n] 1: this token counts in the loss */
@@ -24,12 +34,15 @@ typedef struct lmf_sample {
     int64_t        i_row;     /* among lmf_rows.items */
     int8_t         label;     /* 1 a good answer, -1 a bad one; 0: rows without labels */
     int32_t        i_file;    /* of a data set of several (data/dataset.h) */
+    const lmf_prompt *prompt; const lmf_sampled *sampled; /* NULL: it is neither */
 } lmf_sample;
 
 /* What a row may hold; who makes samples says which of these are taken. PREFERENCE stands alone: its groups are pairs, chosen first. So
- * does LABELLED, an answer with "label" true or false: messages, of which the last answer counts, or prompt and completion. */
+ * does LABELLED, an answer with "label" true or false: messages, of which the last answer counts, or prompt and completion; and PROMPT,
+ * what is to be answered, of which nothing is learned: a prompt, or messages up to the last answer, and the row itself beside it. */
 enum { LMF_TAKES_MESSAGES = 1, LMF_TAKES_COMPLETION = 2, LMF_TAKES_TEXT = 4, LMF_TAKES_PREFERENCE = 8, LMF_TAKES_LABELLED = 16,
-       LMF_TAKES_SEGMENTS = 32, LMF_TAKES_SINGLE = LMF_TAKES_MESSAGES | LMF_TAKES_COMPLETION | LMF_TAKES_TEXT | LMF_TAKES_SEGMENTS };
+       LMF_TAKES_SEGMENTS = 32, LMF_TAKES_PROMPT = 64,
+       LMF_TAKES_SINGLE = LMF_TAKES_MESSAGES | LMF_TAKES_COMPLETION | LMF_TAKES_TEXT | LMF_TAKES_SEGMENTS };
 
 /* SPLIT: plain text becomes several samples, one behind the other; other rows are refused. */
 typedef enum lmf_too_long { LMF_LONG_ERROR, LMF_LONG_SKIP, LMF_LONG_TRUNCATE, LMF_LONG_SPLIT } lmf_too_long;

@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* answers: whether a model's answer to a test row is right, and how likely the row's own answer is to it.
- *   valid   the answer is one JSON object and nothing else (white space around it is allowed)
- *   name    it names the right function: "intent" where the row's own answer has one, else "name"
- *   exact   with "allowed" {function: {argument: [values]}}: each argument's value is among those listed, by JSON equality; "" in a list
- *           marks an argument that may be left out; no others. Without: equal to the row's own answer
- * JSON equality: numbers by value (1 equals 1.0), strings to the byte, objects in any order, true is no number. */
+/* answers: a model's answers to test rows (verify/tool_call.h judges them), and how likely the rows' own answers are to it. */
 #ifndef LMF_EVAL_ANSWERS_H
 #define LMF_EVAL_ANSWERS_H
 #include "data/samples.h"
 #include "eval/score.h"
-
-typedef struct lmf_verdict { bool valid, name, exact; } lmf_verdict;
-bool        lmf_json_is_equal(const json_t *a, const json_t *b);
-/* row: a test row; reference: its own answer. An answer that is no JSON in both is judged by bytes for exact alone;
- * a reference with tool calls, by the JSON objects in both texts and the bytes around them. */
-lmf_verdict lmf_answer_judge(const json_t *row, const char *reference, const char *answer, size_t n);
+#include "verify/tool_call.h"
 
 typedef struct lmf_answer { char *text; size_t n; bool cut; } lmf_answer; /* in the arena; cut: max_new_tok was reached */
 typedef struct lmf_answers_opts {

@@ -27,20 +27,17 @@ static int bucket_for(const lmf_batches *b, int32_t n_tok)
     return i;
 }
 
-lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out)
+/* Groups drawn[0 .. n) of the samples. */
+static lmf_status lay(lmf_batches *b, const lmf_samples *samples, const int64_t *drawn, int n, lmf_step_plan *out)
 {
     int32_t len[LMF_MAX_STEP_ROWS], scratch[2 * LMF_MAX_STEP_ROWS];
-    int64_t drawn[LMF_MAX_STEP_ROWS], first = step % b->steps_per_epoch * b->step_rows;
     int bin[LMF_MAX_STEP_ROWS];
-    LMF_TRY(make_order(b, (uint32_t)(step / b->steps_per_epoch)));
-    int n = (int)(b->n_groups - first < b->step_rows ? b->n_groups - first : b->step_rows);
     *out = (lmf_step_plan){ .n_groups = n };
     for (int i = 0; i < n; i++) {
-        drawn[i] = b->order[first + i];
-        len[i] = lmf_samples_group_tok(b->samples, drawn[i]);
+        len[i] = lmf_samples_group_tok(samples, drawn[i]);
         out->n_tok += len[i];
         for (int32_t k = 0; k < b->n_trained; k++)
-            out->n_learn += b->samples->items[drawn[i] * b->group_size + k].n_learn;
+            out->n_learn += samples->items[drawn[i] * b->group_size + k].n_learn;
     }
     out->n_micro = lmf_pack(len, n, b->cap_tok, bin, scratch);
     if (out->n_micro < 0)
@@ -57,6 +54,25 @@ lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out)
         m->i_bucket = bucket_for(b, m->n_tok);
     }
     return LMF_OK;
+}
+
+lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out)
+{
+    int64_t drawn[LMF_MAX_STEP_ROWS], first = step % b->steps_per_epoch * b->step_rows;
+    LMF_TRY(make_order(b, (uint32_t)(step / b->steps_per_epoch)));
+    int n = (int)(b->n_groups - first < b->step_rows ? b->n_groups - first : b->step_rows);
+    for (int i = 0; i < n; i++)
+        drawn[i] = b->order[first + i];
+    return lay(b, b->samples, drawn, n, out);
+}
+
+lmf_status lmf_batches_lay(lmf_batches *b, const lmf_samples *samples, lmf_step_plan *out)
+{
+    int64_t drawn[LMF_MAX_STEP_ROWS], n = lmf_samples_n_groups(samples);
+    LMF_ASSERT(n <= b->step_rows);
+    for (int64_t i = 0; i < n; i++)
+        drawn[i] = i;
+    return lay(b, samples, drawn, (int)n, out);
 }
 
 static int by_size(const void *a, const void *b)
@@ -151,6 +167,31 @@ lmf_status lmf_batches_init(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *sam
     if (!b->order)
         return LMF_NO_MEMORY(ctx, (size_t)b->n_groups * sizeof *b->order, "the order of samples");
     return survey(b);
+}
+
+lmf_status lmf_batches_init_open(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *of, int64_t times, int32_t step_rows, int32_t longest,
+                                 int32_t micro_tok, double epochs, int64_t n_steps)
+{
+    *b = (lmf_batches){ .ctx = ctx, .samples = of, .step_rows = step_rows, .group_size = lmf_samples_group_size(of),
+                        .n_trained = lmf_samples_n_trained(of), .n_groups = lmf_samples_n_groups(of) };
+    if (step_rows < 1 || step_rows > LMF_MAX_STEP_ROWS)
+        return LMF_FAIL(ctx, LMF_E_ARG, "a step of %d rows: 1 to %d are possible (batch size times accumulation)", step_rows,
+            LMF_MAX_STEP_ROWS);
+    b->steps_per_epoch = (b->n_groups * times + step_rows - 1) / step_rows;
+    b->n_steps = n_steps ? n_steps : (int64_t)ceil(epochs * (double)b->steps_per_epoch);
+    b->cap_tok = micro_tok ? micro_tok : DEFAULT_MICRO_TOK;
+    int64_t rounded = ((int64_t)longest + ROUND_TOK - 1) / ROUND_TOK * ROUND_TOK, all = rounded * step_rows;
+    b->cap_tok = all < b->cap_tok ? (int32_t)all : b->cap_tok;
+    b->cap_tok = (int32_t)(rounded > b->cap_tok ? rounded : b->cap_tok);
+    for (int k = 1; k <= TARGET_BUCKETS; k++) { /* evenly up to the greatest */
+        int32_t size = (int32_t)(((int64_t)b->cap_tok * k / TARGET_BUCKETS + ROUND_TOK - 1) / ROUND_TOK * ROUND_TOK);
+        if (!b->n_buckets || size > b->bucket[b->n_buckets - 1])
+            b->bucket[b->n_buckets++] = size;
+    }
+    b->bucket[b->n_buckets - 1] = b->cap_tok > b->bucket[b->n_buckets - 1] ? b->cap_tok : b->bucket[b->n_buckets - 1];
+    b->max_seqs = (step_rows + 1) * b->n_trained;
+    b->order = lmf_alloc(ctx, (size_t)b->n_groups * sizeof *b->order);
+    return b->order ? LMF_OK : LMF_NO_MEMORY(ctx, (size_t)b->n_groups * sizeof *b->order, "the order of samples");
 }
 
 void lmf_batches_clear(lmf_batches *b)

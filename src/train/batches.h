@@ -36,6 +36,12 @@ typedef struct lmf_step_plan {
 /* n_steps 0: as many as the epochs take. micro_tok 0: a default. Chooses the buckets so that little is padded. */
 lmf_status lmf_batches_init(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *samples, uint64_t seed, bool shuffle, int32_t step_rows,
                             int32_t micro_tok, double epochs, int64_t n_steps);
+/* For samples that come with each step, of at most longest tokens: the sizes are chosen by these alone. of: what the epochs are of, each of
+ * them as often as times. */
+lmf_status lmf_batches_init_open(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *of, int64_t times, int32_t step_rows, int32_t longest,
+                                 int32_t micro_tok, double epochs, int64_t n_steps);
+/* All of the samples, of which there are at most step_rows, in micro-batches. */
+lmf_status lmf_batches_lay(lmf_batches *b, const lmf_samples *samples, lmf_step_plan *out);
 void       lmf_batches_clear(lmf_batches *b);
 lmf_status lmf_batches_step(lmf_batches *b, int64_t step, lmf_step_plan *out);
 

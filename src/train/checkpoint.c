@@ -123,7 +123,7 @@ lmf_status lmf_trainer_load_adapter(lmf_trainer *t, const char *dir)
         s = load_pairs(t, dir, &a, p);
     if (!s)
         s = lmf_plan_state_write(t->plan, "train.p", p, bytes);
-    if (!s && t->objective->reference) { /* the run starts from these: what was made from others goes */
+    if (!s && lmf__trainer_keeps_start(t)) { /* the run starts from these: what was made from others goes */
         lmf__trainer_drop_reference(t);
         t->start = p;
         p = NULL;
@@ -270,7 +270,7 @@ static lmf_status identity(lmf_trainer *t, json_t **out)
         json_decref(*out);
         return LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");
     }
-    if (*out && t->objective->reference) {
+    if (*out && lmf__trainer_keeps_start(t)) {
         lmf_status s = hash_start(t, start_sha);
         if (!s && json_object_set_new(*out, "start", json_string(start_sha)))
             s = LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");

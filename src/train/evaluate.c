@@ -42,8 +42,9 @@ static lmf_status score_pack(lmf_trainer *t, const lmf_laid *laid, const range *
     return lmf_plan_wait(t->plan, p->i_graph);
 }
 
-/* Sums over each sample's learned tokens, in the order of the range, to logp[0], logp[step] ... */
-static lmf_status score_range(lmf_trainer *t, const lmf_laid *laid, const range *r, float *logp, int64_t step)
+/* Sums over each sample's learned tokens, in the order of the range, to logp[0], logp[step] ...; or, tok not NULL, of each token to its
+ * sample's own array. */
+static lmf_status score_range(lmf_trainer *t, const lmf_laid *laid, const range *r, float *logp, int64_t step, float *const *tok)
 {
     pack p;
     int32_t size = lmf_samples_group_size(laid->samples);
@@ -53,10 +54,13 @@ static lmf_status score_range(lmf_trainer *t, const lmf_laid *laid, const range 
         for (int64_t k = 0; k < p.n * r->of.n; k++) {
             const lmf_sample *s = &laid->samples->items[p.group[k / r->of.n] * size + r->of.first + k % r->of.n];
             double sum = 0;
-            for (int32_t j = 0; j < s->n; j++)
-                sum += (double)*token++;
-            *logp = (float)sum;
-            logp += step;
+            for (int32_t j = 0; j < s->n; j++, token++) {
+                sum += (double)*token;
+                if (tok && j + 1 < s->n)
+                    tok[s - laid->samples->items][j + 1] = *token;
+            }
+            if (!tok)
+                *logp = (float)sum, logp += step;
         }
     }
     return LMF_OK;
@@ -69,7 +73,7 @@ lmf_status lmf__trainer_measure(lmf_trainer *t, const lmf_laid *laid, const int6
     if (!of.n)
         return LMF_OK;
     float *reference = room + n * of.n;
-    LMF_TRY(score_range(t, laid, &r, room, 1));
+    LMF_TRY(score_range(t, laid, &r, room, 1, NULL));
     for (int64_t k = 0; k < n * of.n; k++) {
         int64_t g = group ? group[k / of.n] : k / of.n;
         reference[k] = laid->reference ? laid->reference[g * t->batches.group_size + of.first + k % of.n] : 0;
@@ -96,7 +100,7 @@ void lmf__trainer_drop_reference(lmf_trainer *t)
 }
 
 /* Of every sample, at its place. */
-static lmf_status score_all(lmf_trainer *t, const lmf_samples *samples, float *logp)
+static lmf_status score_all(lmf_trainer *t, const lmf_samples *samples, float *logp, float *const *tok)
 {
     int64_t n = lmf_samples_n_groups(samples);
     int32_t size = lmf_samples_group_size(samples);
@@ -104,13 +108,13 @@ static lmf_status score_all(lmf_trainer *t, const lmf_samples *samples, float *l
     lmf_laid laid = { samples, &totals, NULL };
     for (int32_t k = 0; k < size; k++) { /* one member after the other: a measured one may be longer than the trained ones together */
         range r = { NULL, n, { k, 1 } };
-        LMF_TRY(score_range(t, &laid, &r, logp + k, size));
+        LMF_TRY(score_range(t, &laid, &r, logp ? logp + k : NULL, size, tok));
     }
     return LMF_OK;
 }
 
 /* With the parameters of the start in place of today's, which are put back. */
-static lmf_status score_start(lmf_trainer *t, const lmf_samples *samples, float *logp)
+static lmf_status score_start(lmf_trainer *t, const lmf_samples *samples, float *logp, float *const *tok)
 {
     size_t n = (size_t)t->params.n_total, bytes = 2 * n * sizeof(float);
     float *now = lmf_alloc(t->ctx, bytes), *start = now + n;
@@ -124,7 +128,7 @@ static lmf_status score_start(lmf_trainer *t, const lmf_samples *samples, float 
     if (!s)
         s = lmf_plan_state_write(t->plan, "train.p", start, bytes / 2);
     if (!s) {
-        s = score_all(t, samples, logp);
+        s = score_all(t, samples, logp, tok);
         lmf_status back = lmf_plan_state_write(t->plan, "train.p", now, bytes / 2);
         s = s ? s : back;
     }
@@ -143,7 +147,7 @@ static lmf_status make_reference(lmf_trainer *t, const lmf_samples *samples, lmf
     float *logp = lmf_alloc(t->ctx, bytes);
     if (!logp)
         return LMF_NO_MEMORY(t->ctx, bytes, "the reference's log-probabilities");
-    lmf_status s = score_start(t, samples, logp);
+    lmf_status s = score_start(t, samples, logp, NULL);
     if (s) {
         lmf_free(t->ctx, logp, bytes);
         return s;
@@ -158,6 +162,11 @@ lmf_status lmf__trainer_reference(lmf_trainer *t)
     return !t->objective->reference || t->reference.logp ? LMF_OK : make_reference(t, t->batches.samples, &t->reference);
 }
 
+lmf_status lmf_trainer_logp(lmf_trainer *t, const lmf_samples *samples, bool start, float *const *logp)
+{
+    return start ? score_start(t, samples, NULL, logp) : score_all(t, samples, NULL, logp);
+}
+
 /* ---- evaluation ---- */
 lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *loss)
 {
@@ -167,6 +176,9 @@ lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *
 static lmf_status check_samples(const lmf_trainer *t, const lmf_samples *samples)
 {
     int32_t size = lmf_samples_group_size(samples);
+    if (t->objective->sampling)
+        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "the objective \"%s\" learns from answers that are sampled: rows have no loss under it",
+                        t->objective->name);
     if (size != t->batches.group_size || lmf_samples_n_trained(samples) != t->batches.n_trained)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "evaluation samples in groups of %d, where those trained on are in groups of %d", size,
                         t->batches.group_size);

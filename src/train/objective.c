@@ -13,8 +13,8 @@ static lmf_status check(lmf_ctx *ctx, const lmf_objective *o)
         if (n == LMF_MAX_OBJECTIVE_INPUTS || i->per > LMF_PER_STEP || !i->value || (i->dtype != LMF_F32 && i->dtype != LMF_I32))
             return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" has an input \"%s\" that nothing fills", o->name, i->name);
     bool labelled = o->takes == LMF_TAKES_LABELLED, two = labelled || o->takes == LMF_TAKES_PREFERENCE;
-    if (o->group_size != (two ? 2 : 1) || o->n_measured != labelled || !o->measure != !labelled ||
-        lmf_objective_n_reports(o) > LMF_MAX_REPORTS)
+    if (!o->sampling != (o->takes != LMF_TAKES_PROMPT) || o->group_size != (two ? 2 : 1) || o->n_measured != labelled ||
+        !o->measure != !labelled || lmf_objective_n_reports(o) > LMF_MAX_REPORTS)
         return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" wants groups that its rows don't give, or reports too much", o->name);
     return LMF_OK;
 }

@@ -82,6 +82,19 @@ typedef struct lmf_objective_report {
 
 typedef struct lmf_teacher_in { lmf_tensor *x, *w; float scale; } lmf_teacher_in; /* hidden states [T, E] and head of another model */
 typedef struct lmf_labels_in { lmf_tensor *id, *logp, *rest; float temperature; } lmf_labels_in; /* of labels kept: head_topk.h */
+
+/* How an objective whose rows are prompts (LMF_TAKES_PROMPT) wants them answered; its samples then have lmf_sample.sampled. */
+typedef enum lmf_scale_rewards { LMF_SCALE_GROUP, LMF_SCALE_BATCH, LMF_SCALE_NONE } lmf_scale_rewards;
+typedef struct lmf_sampling {
+    int32_t n_answers, max_tok;  /* to a prompt; of an answer */
+    int32_t n_iterations;        /* optimizer steps on the same answers */
+    int32_t top_k;
+    float   temperature, top_p, min_p; /* as lmf_gen_opts has them */
+    lmf_scale_rewards scale;     /* what advantages are divided by */
+    bool    mask_truncated;      /* answers that did not end are not learned */
+    bool    old, base;           /* lmf_sampled.old, lmf_sampled.base are wanted */
+} lmf_sampling;
+
 typedef struct lmf_loss_in { /* what a graph is made from */
     const lmf_head_spec *head;
     lmf_tensor  *x;          /* [T, D] hidden states */
@@ -104,6 +117,8 @@ typedef struct lmf_objective {
     const lmf_objective_option *options; size_t opts_bytes; /* NULL, 0: none */
     const lmf_objective_input *inputs;
     bool        teacher;         /* a second model, frozen, reads the same rows, or has read them: lmf_train_opts.teacher, labels */
+    /* By its options. NULL: rows that are no prompts */
+    void        (*sampling)(const void *opts, lmf_sampling *out);
     bool        reference;       /* log-probabilities under the weights that the run started from are wanted */
     const lmf_objective_report *reports; /* NULL: none */
     /* Adds the scalar output "loss" and those that the reports name; returns the loss. */

@@ -36,6 +36,9 @@ struct lmf_run {
     lmf_learning learning;
     lmf_faults faults;
     lmf_trainer *t;
+    lmf_rollout *rollout;             /* NULL: the objective learns from rows */
+    lmf_rollout_number more[LMF_MAX_ROLLOUT_NUMBERS]; int n_more;
+    bool samples_failed, save_due;
     lmf_train_stats s;
     int log;                          /* metrics.jsonl, open for appending; -1: not yet */
     bool log_failed, log_goes_on, config_saved, failed, complete, guarded, events_failed;
@@ -379,7 +382,7 @@ static lmf_status add_events(const lmf_run *r, const char *line)
 /* eval: loss, then what the objective reports; or NULL. What can't be logged is told once; the run is worth more than its log. */
 static void log_line(lmf_run *r, double seconds, const double *eval)
 {
-    char line[4096], loss[32] = "null";
+    char line[8192], loss[32] = "null";
     const lmf_train_stats *s = &r->s;
     const lmf_objective *o = lmf_trainer_objective(r->t);
     if (isfinite(s->loss))
@@ -388,6 +391,8 @@ static void log_line(lmf_run *r, double seconds, const double *eval)
                                  "\"grad_norm\": %.6g, \"tokens\": %lld, \"seconds\": %.3f", (long long)s->step, s->epoch, loss, s->lr,
                                  isfinite(s->grad_norm) ? s->grad_norm : -1, (long long)s->total_tok, seconds);
     at = log_reports(line, sizeof line, at, o, "", s->report);
+    for (int i = 0; i < r->n_more; i++)
+        at = log_number(line, sizeof line, at, "", r->more[i].name, r->more[i].value);
     if (eval) {
         at += (size_t)snprintf(line + at, sizeof line - at, isfinite(*eval) ? ", \"eval_loss\": %.6f" : ", \"eval_loss\": null", *eval);
         at = log_reports(line, sizeof line, at, o, "eval_", eval + 1);
@@ -409,6 +414,32 @@ static void log_line(lmf_run *r, double seconds, const double *eval)
     if (r->a->tensorboard && !r->events_failed && add_events(r, line)) {
         note(r, true, "no more events for TensorBoard: %s", lmf_error(r->ctx));
         r->events_failed = true;
+    }
+}
+
+/* The answers of this step, to look at. */
+static void log_samples(lmf_run *r)
+{
+    char path[4200];
+    lmf_buf lines;
+    if (r->log < 0 || r->samples_failed)
+        return;
+    snprintf(path, sizeof path, "%s/" LMF_RUN_SAMPLES, r->dir);
+    lmf_buf_init(&lines, r->ctx, (size_t)1 << 30);
+    lmf_status s = lmf_rollout_lines(r->rollout, r->s.step, &lines);
+    if (!s && lmf_output_stat(path) == LMF_OUTPUT_NONE) {
+        s = lmf_file_write(r->ctx, path, lmf_buf_str(&lines), lines.n);
+    } else if (!s) {
+        int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_APPEND);
+        if (fd < 0 || !append(fd, lmf_buf_str(&lines)))
+            s = LMF_FAIL(r->ctx, LMF_E_IO, "can't write to %s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+    }
+    lmf_buf_clear(&lines);
+    if (s) {
+        note(r, true, "no more samples are kept: %s", lmf_error(r->ctx));
+        r->samples_failed = true;
     }
 }
 
@@ -486,6 +517,8 @@ static lmf_status begin(lmf_run *r)
     LMF_TRY(lmf_path_join(r->ctx, path, sizeof path, r->dir, "metrics.jsonl"));
     if (r->resumes) {
         LMF_TRY(trim_log(r->ctx, path, r->s.step));
+        LMF_TRY(lmf_path_join(r->ctx, events, sizeof events, r->dir, LMF_RUN_SAMPLES));
+        LMF_TRY(trim_log(r->ctx, events, r->s.step));
         LMF_TRY(lmf_path_join(r->ctx, events, sizeof events, r->dir, LMF_EVENTS_NAME));
         if (lmf_output_stat(events) == LMF_OUTPUT_FILE)
             LMF_TRY(lmf_path_unlink(r->ctx, events)); /* made anew with the next line */
@@ -507,6 +540,40 @@ static lmf_status open_data(lmf_run *r, uint32_t takes)
     return lmf__run_data_guard(r->a, r->m, r->data, r->dev, &r->listener);
 }
 
+static lmf_status open_rollout(lmf_run *r)
+{
+    const lmf_train_config *a = r->a;
+    lmf_rollout_opts o = { .reward = a->reward.item, .n_rewards = (int)a->reward.n, .timeout_s = a->reward_timeout,
+        .skip = !strcmp(a->reward_policy, "skip"), .invariant = a->invariant, .compute = !a->invariant && strcmp(a->compute, "f32") != 0,
+        .rank = (int32_t)a->lora_r, .max_seqs = (int32_t)a->max_seqs, .seed = (uint64_t)a->seed, .shuffle = a->shuffle,
+        .device = r->o.device, .note = r->o.note, .user = r->o.user };
+    lmf_status s = lmf_rollout_create(r->ctx, r->t, r->m, r->train, &o, &r->rollout);
+    return s == LMF_E_ARG ? lmf_fail_prefix(r->ctx, s, "--reward") : s;
+}
+
+/* What an objective that samples has no use for, and others have none for. */
+static lmf_status check_sampling(const lmf_run *r, const lmf_objective *o)
+{
+    const lmf_train_config *a = r->a;
+    if (!o->sampling && a->reward.n)
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "--reward: the objective %s learns from rows, and samples nothing", o->name);
+    if (!o->sampling)
+        return LMF_OK;
+    if (!a->reward.n)
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "the objective %s needs --reward: what makes an answer a good one, such as tool_call or number",
+                        o->name);
+    if (is_full(r))
+        return LMF_FAIL(r->ctx, LMF_E_UNSUPPORTED,
+            "--method full: the objective %s samples with the adapter that it trains; it trains LoRA",
+                        o->name);
+    if (a->eval_data.n || a->val_set_size > 0)
+        return LMF_FAIL(r->ctx, LMF_E_UNSUPPORTED, "--eval-data and --val-set-size: the objective %s has no loss on rows; lmfast eval "
+                        "--adapter measures its answers", o->name);
+    if (a->invariant && strcmp(a->compute, "f32"))
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "--invariant goes with --compute f32: fast products hang on how many rows there are");
+    return LMF_OK;
+}
+
 static lmf_status create(lmf_run *r)
 {
     const lmf_objective *objective;
@@ -519,6 +586,7 @@ static lmf_status create(lmf_run *r)
     LMF_TRY(lmf_objective_find(r->ctx, r->a->objective, &objective));
     LMF_TRY(lmf__objective_values(r->ctx, objective, r->a->objective_value, values, &o.n_objective_values));
     o.objective_values = values;
+    LMF_TRY(check_sampling(r, objective));
     if (!r->o.no_folder)
         LMF_TRY(check_output(r));
     LMF_TRY(open_teacher(r, objective));
@@ -528,10 +596,12 @@ static lmf_status create(lmf_run *r)
     LMF_TRY(open_data(r, objective->takes));
     o.eval_tok = r->dev ? lmf_samples_longest_group(r->dev) : 0;
     LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->train, &o, &r->t));
+    if (objective->sampling)
+        LMF_TRY(open_rollout(r));
     LMF_TRY(begin(r));
     if (by_default)
         tell_passes(r);
-    r->guarded = strcmp(r->a->guards, "off") != 0;
+    r->guarded = strcmp(r->a->guards, "off") != 0 && !r->rollout;
     if (r->guarded)
         LMF_TRY(lmf_learning_start(r->t, &r->learning));
     r->start = now_seconds();
@@ -567,6 +637,7 @@ void lmf_run_destroy(lmf_run *r)
         return;
     lmf_ctx *ctx = r->ctx;
     close_output(r, r->failed || !r->complete);
+    lmf_rollout_destroy(r->rollout);
     lmf_trainer_destroy(r->t);
     lmf_dataset_close(r->data);
     lmf_dataset_close(r->eval_data);
@@ -594,7 +665,8 @@ static lmf_status checkpoint(lmf_run *r, bool stop)
 lmf_status lmf_run_step(lmf_run *r, lmf_run_stats *out)
 {
     const lmf_train_config *a = r->a;
-    LMF_TRY(lmf_trainer_step(r->t, &r->s));
+    LMF_TRY(r->rollout ? lmf_rollout_step(r->rollout, &r->s) : lmf_trainer_step(r->t, &r->s));
+    r->n_more = r->rollout ? lmf_rollout_numbers(r->rollout, r->more) : 0;
     if (r->guarded) {
         LMF_TRY(lmf_learning_step(r->t, &r->s, &r->learning, &r->faults));
         LMF_TRY(r->faults.n ? lmf__run_faults_tell(r->ctx, a->guards, &r->faults, &r->listener) : LMF_OK);
@@ -607,8 +679,13 @@ lmf_status lmf_run_step(lmf_run *r, lmf_run_stats *out)
         LMF_TRY(lmf_trainer_eval_report(r->t, r->dev, r->eval, r->eval + 1));
     if (!r->o.no_folder && (r->s.step % a->logging_steps == 0 || last || evaluated))
         log_line(r, seconds, evaluated ? r->eval : NULL);
-    if (!r->o.no_folder && a->save_steps && r->s.step % a->save_steps == 0 && !last)
+    if (!r->o.no_folder && r->rollout && (r->s.step % a->logging_steps == 0 || last))
+        log_samples(r);
+    r->save_due |= a->save_steps && r->s.step % a->save_steps == 0;
+    if (!r->o.no_folder && r->save_due && !last && lmf_run_can_save(r)) {
+        r->save_due = false;
         LMF_TRY(checkpoint(r, false));
+    }
     if (out)
         lmf_run_get_stats(r, out);
     if (out && evaluated)
@@ -623,7 +700,12 @@ void lmf_run_get_stats(const lmf_run *r, lmf_run_stats *out)
 {
     *out = (lmf_run_stats){ .s = r->s, .first_loss = r->first_loss, .run_tok = r->s.total_tok - r->start_tok };
     out->seconds = now_seconds() - r->start;
+    out->n_more = r->n_more;
+    memcpy(out->more, r->more, sizeof out->more);
 }
+
+bool lmf_run_can_save(const lmf_run *r) { return !r->rollout || lmf_rollout_is_whole(r->rollout); }
+size_t lmf_run_sampler_bytes(const lmf_run *r) { return r->rollout ? lmf_rollout_bytes(r->rollout) : 0; }
 
 /* All weights, opened again and compared before the folder has its name. */
 static lmf_status write_model(lmf_run *r)

@@ -17,6 +17,7 @@
 #include "data/samples.h"
 #include "models/model.h"
 #include "train/objective.h"
+#include "train/rollout.h"
 #include "train/trainer.h"
 
 typedef struct lmf_run lmf_run;
@@ -46,6 +47,7 @@ typedef struct lmf_run_stats {
     double  first_loss, seconds;     /* since create */
     int64_t run_tok;                 /* tokens of this process's steps; s.total_tok has those before a resume too */
     bool    evaluated; double eval_loss; /* by this step */
+    int     n_more; lmf_rollout_number more[LMF_MAX_ROLLOUT_NUMBERS]; /* of the answers that were sampled */
 } lmf_run_stats;
 
 lmf_status lmf_run_create(lmf_ctx *ctx, const lmf_run_opts *opts, lmf_run **out);
@@ -55,10 +57,13 @@ void       lmf_run_destroy(lmf_run *r);
 lmf_status lmf_run_step(lmf_run *r, lmf_run_stats *out);
 bool       lmf_run_is_done(const lmf_run *r);
 void       lmf_run_get_stats(const lmf_run *r, lmf_run_stats *out);
+/* False while answers that were sampled are to be learned from again: a checkpoint waits for the end of that. */
+bool       lmf_run_can_save(const lmf_run *r);
 /* A checkpoint now, to go on from with --resume: the run is stopped. */
 lmf_status lmf_run_save(lmf_run *r);
 /* The adapter into the folder, or with --method full the model. LMF_E_LIMIT: no step had finite gradients. */
 lmf_status lmf_run_complete(lmf_run *r);
+size_t             lmf_run_sampler_bytes(const lmf_run *r); /* memory of what samples, beside the trainer's; 0: nothing does */
 lmf_trainer       *lmf_run_trainer(const lmf_run *r);
 const lmf_samples *lmf_run_samples(const lmf_run *r);
 const lmf_samples *lmf_run_eval_samples(const lmf_run *r); /* NULL: none */

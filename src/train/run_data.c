@@ -50,8 +50,11 @@ static void tell_file(const lmf_dataset *d, int i, const lmf_train_config *c, co
         snprintf(form, sizeof form, " (%s)", f->form);
     if (f->weight != 1)
         snprintf(weight, sizeof weight, ", %g times an epoch", f->weight);
-    lmf__run_tell(l, false, "%s: %lld rows%s%s, %lld tokens, %lld of them learned", name, (long long)f->n_groups, form, weight,
-                  (long long)f->n_tok, (long long)f->n_learn);
+    if (s->n && s->items[0].prompt)
+        lmf__run_tell(l, false, "%s: %lld prompts%s%s, %lld tokens", name, (long long)f->n_groups, form, weight, (long long)f->n_tok);
+    else
+        lmf__run_tell(l, false, "%s: %lld rows%s%s, %lld tokens, %lld of them learned", name, (long long)f->n_groups, form, weight,
+                      (long long)f->n_tok, (long long)f->n_learn);
     if (s->n_measured)
         lmf__run_tell(l, false, "%s: %lld good answers, %lld bad ones", name, (long long)s->n_label[1], (long long)s->n_label[0]);
     if (s->n_bad)

@@ -15,8 +15,9 @@
 static const char receipt_name[] = "lmfast_train.json", log_name[] = "metrics.jsonl";
 static const char config_name[] = "lmfast_config.yaml", model_name[] = LMF_RUN_MODEL, model_receipt[] = "lmfast_export.json";
 
-static const char *const adapter_names[] = { "README.md", "adapter_model.safetensors", "adapter_config.json", NULL }; /* the order of placing */
-static const char *const run_names[] = { receipt_name, log_name, config_name, LMF_EVENTS_NAME, "README.md", "adapter_model.safetensors",
+static const char *const adapter_names[] = { "README.md", "adapter_model.safetensors", "adapter_config.json",
+    NULL }; /* the order of placing */
+static const char *const run_names[] = { receipt_name, log_name, config_name, LMF_EVENTS_NAME, LMF_RUN_SAMPLES, "README.md", "adapter_model.safetensors",
     "adapter_config.json", NULL };
 
 static bool is_adapter_name(const char *name)
@@ -61,6 +62,30 @@ static lmf_status check_log(lmf_ctx *ctx, const char *path)
             ours = ours && (json_is_number(value) || json_is_null(value));
         json_decref(line);
         at = (size_t)(end - text) + 1;
+    }
+    lmf_free(ctx, text, n + 1);
+    return ours ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "%s holds lines that no training run wrote; it is left alone", path);
+}
+
+/* Every whole line is an answer as we write them. */
+static lmf_status check_samples(lmf_ctx *ctx, const char *path)
+{
+    static const char *const keys[] = { "step", "line", "answer", "reward", "rewards", "advantage", "tokens", "ended", NULL };
+    char *text;
+    size_t n;
+    if (lmf_output_stat(path) != LMF_OUTPUT_FILE)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s that no training run wrote; it is left alone", path,
+                        lmf_output_word(lmf_output_stat(path)));
+    LMF_TRY(lmf_file_read(ctx, path, (size_t)1 << 32, &text, &n));
+    bool ours = n > 0;
+    for (size_t at = 0, len; ours && at < n; at += len + 1) {
+        const char *end = memchr(text + at, '\n', n - at);
+        len = end ? (size_t)(end - text) - at : n - at;
+        json_t *line = end ? json_loadb(text + at, len, JSON_ALLOW_NUL, NULL) : NULL;
+        for (const char *const *k = keys; end && ours && *k; k++)
+            ours = json_object_get(line, *k) != NULL;
+        ours = ours && (end || strncmp(text + at, "{\"step\":", len < 8 ? len : 8) == 0); /* cut short by a kill */
+        json_decref(line);
     }
     lmf_free(ctx, text, n + 1);
     return ours ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "%s holds lines that no training run wrote; it is left alone", path);
@@ -163,6 +188,8 @@ static lmf_status look_at(lmf_ctx *ctx, const char *dir, const char *name, const
         return out->log = true, check_log(ctx, path);
     if (strcmp(name, config_name) == 0)
         return out->config = true, damaged_is_fine ? LMF_OK : check_config(ctx, path);
+    if (strcmp(name, LMF_RUN_SAMPLES) == 0)
+        return check_samples(ctx, path);
     if (strcmp(name, LMF_EVENTS_NAME) == 0)
         return check_events(ctx, path);
     if (strcmp(name, model_name) == 0)

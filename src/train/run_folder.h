@@ -11,6 +11,7 @@
 #define LMF_TRAIN_RUN_FOLDER_H
 #include "train/trainer.h"
 
+#define LMF_RUN_SAMPLES "samples.jsonl" /* of a run that samples: answers and their rewards */
 #define LMF_RUN_MODEL "model"       /* the folder of a run that trained all weights: an export, with its receipt */
 
 typedef struct lmf_run_contents {

@@ -270,6 +270,8 @@ static lmf_status open_objective(lmf_trainer *t, const lmf_samples *samples)
         return LMF_FAIL(t->ctx, LMF_E_ARG, o->teacher ?
                         "the objective \"%s\" learns from no teacher: leave --teacher out, or take distill" :
                         "the objective \"%s\" learns from a teacher: name one with --teacher or --teacher-labels", t->objective->name);
+    if (t->objective->sampling)
+        t->objective->sampling(t->objective_opts, &t->sampling);
     if (lmf_samples_group_size(samples) != t->objective->group_size || samples->n_measured != t->objective->n_measured)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "the objective \"%s\" takes samples in groups of %d, these are in groups of %d%s",
                         t->objective->name, t->objective->group_size, lmf_samples_group_size(samples),
@@ -294,6 +296,20 @@ static lmf_status set_warmup(lmf_trainer *t)
     return LMF_OK;
 }
 
+static lmf_status open_batches(lmf_trainer *t, const lmf_samples *samples)
+{
+    const lmf_train_opts *o = &t->opts;
+    const lmf_sampling *s = &t->sampling;
+    int32_t rows = o->batch_size * o->grad_accum;
+    if (!t->objective->sampling)
+        return lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, rows, o->micro_tok, o->epochs, o->max_steps);
+    if (rows % s->n_answers)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "a step of %d answers does not hold whole groups of %d; make the batch size times the "
+                        "accumulation a multiple of the answers to a prompt (num-generations)", rows, s->n_answers);
+    return lmf_batches_init_open(&t->batches, t->ctx, samples, (int64_t)s->n_answers * s->n_iterations, rows, samples->longest + s->max_tok,
+                                 o->micro_tok, o->epochs, o->max_steps);
+}
+
 static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_samples *samples)
 {
     const lmf_train_opts *o = &t->opts;
@@ -307,7 +323,7 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
         LMF_TRY(lmf__trainer_open_teacher(t, samples));
     if (o->labels)
         LMF_TRY(lmf__trainer_open_labels(t, samples));
-    LMF_TRY(lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, o->batch_size * o->grad_accum, o->micro_tok, o->epochs, o->max_steps));
+    LMF_TRY(open_batches(t, samples));
     size_t n_measured = (size_t)t->batches.step_rows * (size_t)t->objective->n_measured;
     if (n_measured && !(t->measured = lmf_arena_array(&t->arena, 2 * n_measured, sizeof *t->measured)))
         return LMF_NO_MEMORY(t->ctx, 2 * n_measured * sizeof *t->measured, "log-probabilities");
@@ -448,13 +464,12 @@ void lmf_trainer_stats(const lmf_trainer *t, lmf_train_stats *s)
 }
 
 /* A bad row may be passed over; weights that give nothing finite would stay so for ever. */
-static lmf_status refuse_bad(lmf_trainer *t, double loss, double norm)
+static lmf_status refuse_bad(lmf_trainer *t, const lmf_samples *samples, double loss, double norm)
 {
     char lines[128];
     size_t at = 0;
     for (int i = 0; i < t->now.n_groups && at + 32 < sizeof lines; i++)
-        at += (size_t)snprintf(lines + at, sizeof lines - at, "%s%lld", i ? ", " : "",
-                               (long long)t->batches.samples->items[t->now.group[i] * t->batches.group_size].line);
+        at += (size_t)snprintf(lines + at, sizeof lines - at, "%s%lld", i ? ", " : "", (long long)samples->items[t->now.group[i] * t->batches.group_size].line);
     return LMF_FAIL(t->ctx, LMF_E_LIMIT, "step %lld: for %d steps in a row the gradients were not finite (loss %g, norm %g; data lines %s%s). They changed nothing: "
                     "the weights are those of step %lld. Look at these rows, or start again with a lower learning rate", (long long)t->step, t->n_bad, loss, norm, lines,
                     at + 32 < sizeof lines ? "" : " ...", (long long)t->step - t->n_bad);
@@ -474,28 +489,34 @@ static lmf_status take_micro(lmf_trainer *t, int k, double *loss, double *report
     return LMF_OK;
 }
 
-lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
+/* Nothing to learn from: the gradients are 0, whatever an earlier step left. */
+static lmf_status clear_gradients(lmf_trainer *t)
+{
+    size_t bytes = (size_t)t->params.n_total * sizeof(float);
+    float *zero = lmf_alloc(t->ctx, bytes);
+    if (!zero)
+        return LMF_NO_MEMORY(t->ctx, bytes, "gradients");
+    lmf_status s = lmf_plan_state_write(t->plan, "train.g", zero, bytes);
+    lmf_free(t->ctx, zero, bytes);
+    return s;
+}
+
+/* The step that t->now holds. */
+static lmf_status run_step(lmf_trainer *t, const lmf_laid *laid, lmf_train_stats *out)
 {
     lmf_batches *b = &t->batches;
     double loss = 0, report[LMF_MAX_REPORTS] = { 0 };
     const int64_t *group = t->now.group;
     int n_slots = lmf_plan_n_slots(t->plan);
-    if (lmf_trainer_is_done(t))
-        return LMF_FAIL(t->ctx, LMF_E_ARG, "all %lld steps are done", (long long)b->n_steps);
-    LMF_TRY(lmf__trainer_reference(t));
-    LMF_TRY(lmf_batches_step(b, t->step, &t->now));
-    lmf_totals totals = lmf_totals_of(b->samples, group, t->now.n_groups);
-    totals.progress = (double)t->step / (double)b->n_steps;
-    lmf_laid laid = { b->samples, &totals, t->reference.logp };
-    LMF_TRY(lmf__trainer_measure(t, &laid, group, t->now.n_groups, &totals, t->measured));
+    LMF_TRY(t->now.n_micro ? LMF_OK : clear_gradients(t));
     for (int k = 0; k < t->now.n_micro; k++) {
         const lmf_micro *m = &t->now.micro[k];
         if (k >= n_slots)
             LMF_TRY(take_micro(t, k - n_slots, &loss, report));
         LMF_TRY(lmf_plan_take_slot(t->plan, k % n_slots));
-        lmf__trainer_fill(t, m->i_bucket, b->bucket[m->i_bucket], &laid, group, m->n_groups, (lmf_members){ 0, b->n_trained });
+        lmf__trainer_fill(t, m->i_bucket, b->bucket[m->i_bucket], laid, group, m->n_groups, (lmf_members){ 0, b->n_trained });
         if (t->opts.labels)
-            LMF_TRY(lmf__trainer_fill_labels(t, m->i_bucket, &laid, group, m->n_groups));
+            LMF_TRY(lmf__trainer_fill_labels(t, m->i_bucket, laid, group, m->n_groups));
         *(float *)lmf_plan_io(t->plan, m->i_bucket, "keep") = k > 0;
         LMF_TRY(lmf_plan_run(t->plan, m->i_bucket));
         group += m->n_groups;
@@ -517,9 +538,37 @@ lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
     *out = (lmf_train_stats){ .step = t->step, .n_steps = b->n_steps, .epoch = (double)t->step / (double)b->steps_per_epoch, .loss = loss, .lr = lr,
                               .grad_norm = (double)norm, .n_tok = t->now.n_tok, .n_learn = t->now.n_learn, .total_tok = t->total_tok, .n_skipped = t->n_skipped };
     memcpy(out->report, report, sizeof report);
-    return t->n_bad < MAX_BAD_STEPS ? LMF_OK : refuse_bad(t, loss, (double)norm);
+    return t->n_bad < MAX_BAD_STEPS ? LMF_OK : refuse_bad(t, laid->samples, loss, (double)norm);
 }
 
+lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
+{
+    lmf_batches *b = &t->batches;
+    if (lmf_trainer_is_done(t))
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "all %lld steps are done", (long long)b->n_steps);
+    if (t->objective->sampling)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "the objective \"%s\" learns from answers that are sampled: lmfast reason", t->objective->name);
+    LMF_TRY(lmf__trainer_reference(t));
+    LMF_TRY(lmf_batches_step(b, t->step, &t->now));
+    lmf_totals totals = lmf_totals_of(b->samples, t->now.group, t->now.n_groups);
+    totals.progress = (double)t->step / (double)b->n_steps;
+    lmf_laid laid = { b->samples, &totals, t->reference.logp };
+    LMF_TRY(lmf__trainer_measure(t, &laid, t->now.group, t->now.n_groups, &totals, t->measured));
+    return run_step(t, &laid, out);
+}
+
+lmf_status lmf_trainer_step_on(lmf_trainer *t, const lmf_samples *answers, const lmf_totals *totals, lmf_train_stats *out)
+{
+    if (lmf_trainer_is_done(t))
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "all %lld steps are done", (long long)t->batches.n_steps);
+    if (!t->objective->sampling || lmf_samples_n_groups(answers) > t->batches.step_rows || answers->longest > t->batches.cap_tok)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "a step on %lld answers of up to %d tokens: this trainer takes %d of %d, where its objective "
+                        "samples", (long long)answers->n, answers->longest, t->batches.step_rows, t->batches.cap_tok);
+    LMF_TRY(lmf_batches_lay(&t->batches, answers, &t->now));
+    return run_step(t, &(lmf_laid){ answers, totals, NULL }, out);
+}
+
+const lmf_sampling *lmf_trainer_sampling(const lmf_trainer *t) { return t->objective->sampling ? &t->sampling : NULL; }
 const lmf_objective *lmf_trainer_objective(const lmf_trainer *t) { return t->objective; }
 const lmf_memory *lmf_trainer_memory(const lmf_trainer *t) { return lmf_plan_memory(t->plan); }
 size_t lmf_trainer_bytes(const lmf_trainer *t) { return lmf_plan_bytes(t->plan); }
@@ -528,6 +577,8 @@ const lmf_weights *lmf_trainer_weights(const lmf_trainer *t) { return t->live; }
 float lmf_trainer_lora_scale(const lmf_trainer *t) { return t->nn.lora_scale; }
 int lmf_trainer_between(const lmf_trainer *t) { return t->opts.between; }
 lmf_device *lmf_trainer_device(const lmf_trainer *t) { return t->dev; }
+int32_t lmf_trainer_batch_size(const lmf_trainer *t) { return t->opts.batch_size; }
+int32_t lmf_trainer_step_rows(const lmf_trainer *t) { return t->batches.step_rows; }
 int lmf_trainer_n_buckets(const lmf_trainer *t) { return t->batches.n_buckets; }
 int64_t lmf_trainer_n_params(const lmf_trainer *t) { return t->params.n_total; }
 

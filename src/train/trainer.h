@@ -21,7 +21,7 @@
 #include "train/schedule.h"
 
 typedef struct lmf_trainer lmf_trainer;
-struct lmf_objective;                /* train/objective.h */
+struct lmf_objective; struct lmf_sampling; struct lmf_totals; /* train/objective.h */
 enum { LMF_WARMUP_SHARE = -1, LMF_WARMUP_MOST = 50 };
 
 typedef struct lmf_objective_value { const char *name; double value; } lmf_objective_value;
@@ -87,6 +87,13 @@ lmf_status lmf_trainer_create(lmf_ctx *ctx, const char *device, lmf_model *model
 void       lmf_trainer_destroy(lmf_trainer *t);
 /* A step whose gradients are not finite changes nothing and is counted; the third in a row is LMF_E_LIMIT, with its rows. */
 lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *stats);
+/* Objectives whose rows are prompts: the samples of create are these, and each step is given the answers to some of them, at most
+ * batch_size times grad_accum; of none, the gradients are 0. totals: of all that the loss is a mean of, answers left out of the step
+ * included. step is not for them, and eval neither. */
+const struct lmf_sampling *lmf_trainer_sampling(const lmf_trainer *t); /* NULL: not such an objective */
+lmf_status lmf_trainer_step_on(lmf_trainer *t, const lmf_samples *answers, const struct lmf_totals *totals, lmf_train_stats *stats);
+/* Log-probabilities of the learned tokens of samples i to logp[i] [n], by token, with the weights as they are, or those of the start. */
+lmf_status lmf_trainer_logp(lmf_trainer *t, const lmf_samples *samples, bool start, float *const *logp);
 bool       lmf_trainer_is_done(const lmf_trainer *t);
 void       lmf_trainer_stats(const lmf_trainer *t, lmf_train_stats *stats); /* counters; loss, lr and norm are 0 */
 /* The objective's loss on these samples with the weights as they are: the mean negative log-probability of the learned tokens, or what
@@ -128,6 +135,8 @@ const lmf_weights *lmf_trainer_weights(const lmf_trainer *t);
 float      lmf_trainer_lora_scale(const lmf_trainer *t);
 int        lmf_trainer_between(const lmf_trainer *t);       /* LMF_F32 or LMF_BF16: what was chosen */
 lmf_device *lmf_trainer_device(const lmf_trainer *t);      /* for an engine that shares the base: lmf_engine_opts.shared_device */
+int32_t    lmf_trainer_batch_size(const lmf_trainer *t);    /* rows a batch */
+int32_t    lmf_trainer_step_rows(const lmf_trainer *t);     /* rows an optimizer step */
 int        lmf_trainer_n_buckets(const lmf_trainer *t);
 int64_t    lmf_trainer_n_params(const lmf_trainer *t);      /* trainable */
 /* Gradient of a parameter after the last step, by name, before clipping: for oracles. n floats. */

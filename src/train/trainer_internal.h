@@ -22,6 +22,7 @@ struct lmf_trainer {
     lmf_train_opts  opts;
     const lmf_objective *objective;
     void           *objective_opts;
+    lmf_sampling    sampling;        /* where objective->sampling is there */
     lmf_reference   reference, eval_reference; /* of the samples trained on, and of those evaluated last */
     float          *measured;        /* room for a step's samples that are only measured */
     float          *start;           /* the parameters that an adapter was loaded into; NULL: the initial ones, or no reference is wanted */
@@ -57,6 +58,8 @@ int64_t    lmf__trainer_eval_size(const lmf_trainer *t, int i_bucket); /* tokens
 void       lmf__trainer_init_params(const lmf_trainer *t, float *p);
 /* The reference of the samples trained on, made when it is not there. */
 lmf_status lmf__trainer_reference(lmf_trainer *t);
+/* Whether the parameters of the start are looked at again. */
+static inline bool lmf__trainer_keeps_start(const lmf_trainer *t) { return t->objective->reference || t->sampling.base; }
 void       lmf__trainer_drop_reference(lmf_trainer *t);                /* all that was made, and the start */
 
 /* The teacher's names in a graph begin with this. Refuses one that reads other tokens, or shorter rows than the samples'. */

@@ -153,7 +153,7 @@ def test_help_of_align(lmfast):
     flags = {f["name"]: f for f in json.loads(lmfast("help", "align", "--json").stdout)["flags"]}
     assert flags["method"]["default"] == "orpo" and "sft" not in flags["method"]["choices"].split("|") and "objective" not in flags
     assert set(flags["method"]["choices"].split("|")) >= {"orpo", "dpo", "ipo", "simpo", "cpo", "kto"}
-    assert flags["loss-type"]["choices"] == "sigmoid|hinge|robust" and flags["nll-on-prompt"]["kind"] == "bool"
+    assert flags["loss-type"]["choices"].startswith("sigmoid|hinge|robust") and flags["nll-on-prompt"]["kind"] == "bool"
     assert {f["name"] for f in json.loads(lmfast("help", "train", "--json").stdout)["flags"]} - set(flags) == {"objective"}
 
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "eval/answers.h"
+#include "verify/tool_call.h"
 #include <string.h>
 #include "test.h"
 
@@ -15,10 +15,14 @@ static void equality(void **state)
 {
     (void)state;
     static const struct { const char *a, *b; bool same; } rows[] = {
-        { "1", "1.0", true }, { "1", "1.5", false }, { "0.1", "1e-1", true }, { "9007199254740993", "9007199254740992", false }, { "1", "true", false }, { "0", "false", false },
-        { "null", "null", true }, { "true", "true", true }, { "\"a\"", "\"a\"", true }, { "\"a\"", "\"A\"", false }, { "\"a\\u0000b\"", "\"a\\u0000c\"", false }, { "\"1\"", "1", false },
-        { "[1, 2]", "[1.0, 2]", true }, { "[1, 2]", "[2, 1]", false }, { "[1]", "[1, 1]", false }, { "{\"a\": 1, \"b\": []}", "{\"b\": [], \"a\": 1.0}", true },
-        { "{\"a\": 1}", "{\"a\": 1, \"b\": 1}", false }, { "{\"a\": 1}", "{\"b\": 1}", false }, { "{}", "[]", false }, { "{\"a\": {\"b\": [null]}}", "{\"a\": {\"b\": [null]}}", true } };
+        { "1", "1.0", true }, { "1", "1.5", false }, { "0.1", "1e-1", true }, { "9007199254740993", "9007199254740992", false },
+        { "1", "true", false }, { "0", "false", false },
+        { "null", "null", true }, { "true", "true", true }, { "\"a\"", "\"a\"", true }, { "\"a\"", "\"A\"", false },
+        { "\"a\\u0000b\"", "\"a\\u0000c\"", false }, { "\"1\"", "1", false },
+        { "[1, 2]", "[1.0, 2]", true }, { "[1, 2]", "[2, 1]", false }, { "[1]", "[1, 1]", false },
+        { "{\"a\": 1, \"b\": []}", "{\"b\": [], \"a\": 1.0}", true },
+        { "{\"a\": 1}", "{\"a\": 1, \"b\": 1}", false }, { "{\"a\": 1}", "{\"b\": 1}", false }, { "{}", "[]", false },
+        { "{\"a\": {\"b\": [null]}}", "{\"a\": {\"b\": [null]}}", true } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         json_t *a = parse(rows[i].a), *b = parse(rows[i].b);
         if (lmf_json_is_equal(a, b) != rows[i].same || lmf_json_is_equal(b, a) != rows[i].same)
@@ -32,7 +36,8 @@ static void verdicts(void **state)
 {
     (void)state;
     static const char allowed[] = "{\"allowed\": {\"f\": {\"x\": [4], \"y\": [\"\", \"a\", 2.5], \"z\": [[1, 2], null]}}}";
-    static const char call[] = "{\"name\": \"f\", \"arguments\": {\"x\": 4, \"z\": null}}", home[] = "{\"intent\": \"On\", \"name\": \"fan\"}", plain[] = "{\"name\": \"g\", \"k\": 1}";
+    static const char call[] = "{\"name\": \"f\", \"arguments\": {\"x\": 4, \"z\": null}}", home[] = "{\"intent\": \"On\", "
+        "\"name\": \"fan\"}", plain[] = "{\"name\": \"g\", \"k\": 1}";
     static const struct { const char *row, *reference, *answer; int valid, name, exact; } rows[] = {
         { allowed, call, "{\"name\": \"f\", \"arguments\": {\"x\": 4.0, \"z\": [1, 2]}}", 1, 1, 1 },
         { allowed, call, " \n{\"name\": \"f\", \"arguments\": {\"z\": null, \"y\": 2.5, \"x\": 4}}\n", 1, 1, 1 },
@@ -44,8 +49,10 @@ static void verdicts(void **state)
         { allowed, call, "{\"name\": \"h\", \"arguments\": {\"x\": 4, \"z\": null}}", 1, 0, 0 },
         { allowed, call, "{\"arguments\": {}}", 1, 0, 0 },
         { allowed, call, "{\"name\": \"f\", \"arguments\": {\"x\": 4, \"z\": null}} and more", 0, 0, 0 },
-        { allowed, call, "```json\n{}\n```", 0, 0, 0 }, { allowed, call, "[1]", 0, 0, 0 }, { allowed, call, "", 0, 0, 0 }, { allowed, call, "{\"name\": \"f\"", 0, 0, 0 },
-        { "{}", home, "{\"name\": \"fan\", \"intent\": \"On\"}", 1, 1, 1 }, { "{}", home, "{\"intent\": \"On\"}", 1, 1, 0 }, { "{}", home, "{\"intent\": \"Off\", \"name\": \"fan\"}", 1, 0, 0 },
+        { allowed, call, "```json\n{}\n```", 0, 0, 0 }, { allowed, call, "[1]", 0, 0, 0 }, { allowed, call, "", 0, 0, 0 },
+        { allowed, call, "{\"name\": \"f\"", 0, 0, 0 },
+        { "{}", home, "{\"name\": \"fan\", \"intent\": \"On\"}", 1, 1, 1 }, { "{}", home, "{\"intent\": \"On\"}", 1, 1, 0 },
+        { "{}", home, "{\"intent\": \"Off\", \"name\": \"fan\"}", 1, 0, 0 },
         { "{}", plain, "{\"k\": 1.0, \"name\": \"g\"}", 1, 1, 1 }, { "{}", plain, "{\"name\": \"g\"}", 1, 1, 0 },
         { "{}", "yes", "yes", 0, 0, 1 }, { "{}", "yes", "yes ", 0, 0, 0 } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -83,4 +90,4 @@ static void verdicts_of_calls(void **state)
     json_decref(j);
 }
 
-LMF_TESTS(answers) = { { "verdicts of tool calls", verdicts_of_calls }, { "JSON equality", equality }, { "verdicts", verdicts }, { 0 } };
+LMF_TESTS(tool_call) = { { "verdicts of tool calls", verdicts_of_calls }, { "JSON equality", equality }, { "verdicts", verdicts }, { 0 } };

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verify/verify.h"
+#include <math.h>
+#include <string.h>
+#include "test.h"
+
+typedef struct scored { const char *spec, *row, *reference, *answer; double score; int n_tok; } scored;
+
+static void check_all(const scored *rows, size_t n)
+{
+    lmf_ctx *ctx = lmf_test_ctx();
+    for (size_t i = 0; i < n; i++) {
+        lmf_rewards *r;
+        double score = NAN, total;
+        json_t *row = json_loads(rows[i].row ? rows[i].row : "{}", 0, NULL);
+        assert_non_null(row);
+        assert_ok(ctx, lmf_rewards_open(ctx, &rows[i].spec, 1, NULL, &r));
+        lmf_verify_in in = { .row = row, .reference = rows[i].reference, .text = rows[i].answer, .n = strlen(rows[i].answer),
+                             .n_tok = rows[i].n_tok };
+        assert_ok(ctx, lmf_rewards_score(r, &in, &score, &total));
+        if (score != rows[i].score)
+            fail_msg("%s: \"%s\" for \"%s\" gets %g, not %g", rows[i].spec, rows[i].answer,
+                rows[i].reference ? rows[i].reference : "nothing",
+                     score, rows[i].score);
+        lmf_rewards_close(r);
+        json_decref(row);
+    }
+    lmf_test_ctx_done(ctx);
+}
+#define CHECK(rows) check_all(rows, sizeof(rows) / sizeof *(rows))
+
+static void numbers(void **state)
+{
+    (void)state;
+    static const scored rows[] = {
+        { "number", NULL, "7", "7", 1 }, { "number", NULL, "7", "The answer is 7.", 1 }, { "number", NULL, "7", "7 apples, no: 8", 0 },
+        { "number", NULL, "7", "", 0 }, { "number", NULL, "7", "seven", 0 }, { "number", NULL, "-7", "it is -7", 1 },
+        { "number", NULL, "7", "10-7", 1 }, { "number", NULL, "-7", "10-7", 0 }, { "number", NULL, "-7", "(3)-7", 0 },
+        { "number", NULL, "1234.5", "$1,234.50", 1 }, { "number", NULL, "3", "1, 2, 3", 1 }, { "number", NULL, "1234", "12,34", 0 },
+        { "number", NULL, "0.1", ".1", 1 }, { "number", NULL, "1e3", "1000", 1 }, { "number", NULL, "1000", "1E+3", 1 },
+        { "number", NULL, "He has 3, then 5.\n#### 8", "2 + 6\n#### 8 apples of 10", 1 }, { "number", NULL, "8", "#### 9 #### 8", 1 },
+        { "number", NULL, "8", "so \\boxed{8}, of 12", 1 }, { "number", NULL, "12", "so \\boxed{8}, of 12", 0 },
+        { "number", NULL, "2", "2.", 1 }, { "number", NULL, "9007199254740993", "9007199254740992", 1 },
+        { "number", NULL, "1", "1111111111111111111111111111111111111111111111111111111111111111111111111111111111", 0 },
+    };
+    CHECK(rows);
+}
+
+static void texts(void **state)
+{
+    (void)state;
+    static const scored rows[] = {
+        { "exact", NULL, "Paris", " paris.\n", 1 }, { "exact", NULL, "New  York", "new york", 1 },
+        { "exact", NULL, "New York", "newyork", 0 },
+        { "exact", NULL, "a", "ab", 0 }, { "exact", NULL, "ab", "a", 0 }, { "exact", NULL, "", "", 1 }, { "exact", NULL, "3.5", "35", 0 },
+        { "regex:^[0-9]+$", NULL, NULL, "42", 1 }, { "regex:^[0-9]+$", NULL, NULL, "42.", 0 }, { "regex:a|b", NULL, NULL, "cb", 1 },
+        { "regex:x=1=1", NULL, NULL, "x=1", 1 }, { "regex:a=b", NULL, NULL, "a=b", 1 },
+        { "format", NULL, NULL, "<think>hm</think> 7", 1 }, { "format", NULL, NULL, " <think></think>7", 1 },
+        { "format", NULL, NULL, "<think>hm</think> \n", 0 }, { "format", NULL, NULL, "<think>hm 7", 0 }, { "format", NULL, NULL, "7", 0 },
+        { "format", NULL, NULL, "so <think>hm</think> 7", 0 }, { "format", NULL, NULL, "<think><think>hm</think> 7", 0 },
+        { "format", NULL, NULL, "<think>hm</think></think> 7", 0 },
+    };
+    CHECK(rows);
+}
+
+static void lengths(void **state)
+{
+    (void)state;
+    static const scored rows[] = {
+        { "length:10,4", NULL, NULL, "", 0, 0 }, { "length:10,4", NULL, NULL, "", 0, 6 }, { "length:10,4", NULL, NULL, "", -0.25, 7 },
+        { "length:10,4", NULL, NULL, "", -1, 10 }, { "length:10,4", NULL, NULL, "", -1, 99 }, { "length:10", NULL, NULL, "", 0, 10 },
+        { "length:10", NULL, NULL, "", -1, 11 },
+    };
+    CHECK(rows);
+}
+
+#define ALLOWED "{\"allowed\": {\"f\": {\"a\": [1], \"b\": [2, \"\"]}}}"
+static void calls(void **state)
+{
+    (void)state;
+    static const scored rows[] = {
+        { "tool_call", ALLOWED, NULL, "{\"name\": \"f\", \"arguments\": {\"a\": 1}}", 1 },
+        { "tool_call", ALLOWED, NULL, "{\"name\": \"f\", \"arguments\": {\"a\": 2}}", 0 },
+        { "tool_call:exact", ALLOWED, NULL, "{\"name\": \"f\", \"arguments\": {\"a\": 2}}", 0 },
+        { "tool_call:name", ALLOWED, NULL, "{\"name\": \"f\", \"arguments\": {\"a\": 2}}", 1 },
+        { "tool_call:name", ALLOWED, NULL, "{\"name\": \"g\"}", 0 }, { "tool_call:valid", ALLOWED, NULL, "{\"name\": \"g\"}", 1 },
+        { "tool_call:valid", ALLOWED, NULL, "call f", 0 }, { "tool_call", NULL, "{\"name\": \"f\"}", "{\"name\":\"f\"}", 1 },
+    };
+    CHECK(rows);
+}
+
+static void sums(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_rewards *r;
+    double score[3], total;
+    json_t *row = json_object();
+    assert_ok(ctx, lmf_rewards_open(ctx, (const char *[]){ "number=2", "exact", "length:3=0.5" }, 3, NULL, &r));
+    assert_string_equal(r->item[0].text, "number");
+    lmf_verify_in in = { .row = row, .reference = "5", .text = "so 5", .n = 4, .n_tok = 4 };
+    assert_ok(ctx, lmf_rewards_score(r, &in, score, &total));
+    assert_true(score[0] == 1 && score[1] == 0 && score[2] == -1 && total == 1.5);
+    in.reference = NULL; /* a score that can't be had is no zero */
+    assert_refused(ctx, LMF_E_FORMAT, "the reward number: the row's answer is no number", lmf_rewards_score(r, &in, score, &total));
+    lmf_rewards_close(r);
+    json_decref(row);
+    lmf_test_ctx_done(ctx);
+}
+
+static void refused(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    static const struct { const char *spec, *words; } bad[] = {
+        { "nmber", "there is no verifier \"nmber\"; there are: exact, format" },
+        { "number=much", "the weight \"much\", which is no number" },
+        { "number=nan", "no number" }, { "number:3", "takes no argument" }, { "regex", "needs an argument" },
+        { "regex:", "needs an argument" },
+        { "regex:(", "can't be read" }, { "regex:(a)\\1", "without back references" }, { "length:4,5", "SOFT at most MOST" },
+        { "length:x", "MOST,SOFT" }, { "length:4,", "MOST,SOFT" }, { "tool_call:all", "exact, name and valid" },
+        { "", "there is no verifier \"\"" },
+    };
+    lmf_rewards *r;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_refused(ctx, LMF_E_ARG, bad[i].words, lmf_rewards_open(ctx, &bad[i].spec, 1, NULL, &r));
+    assert_refused(ctx, LMF_E_ARG, "given twice", lmf_rewards_open(ctx, (const char *[]){ "number", "number=2" }, 2, NULL, &r));
+    assert_refused(ctx, LMF_E_ARG, "0 rewards", lmf_rewards_open(ctx, NULL, 0, NULL, &r));
+    lmf_test_ctx_done(ctx);
+}
+
+static double given;
+static lmf_status give(lmf_ctx *ctx, void *state, const lmf_verify_in *in, double *score)
+{
+    (void)ctx, (void)state, (void)in;
+    return *score = given, LMF_OK;
+}
+
+static void not_finite(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_verifier v = { .name = "given", .score = give };
+    lmf_rewards r = { .ctx = ctx, .n = 1, .item = { { &v, "given", 1, NULL } } };
+    double score, total;
+    static const double values[] = { NAN, INFINITY, -INFINITY };
+    for (int i = 0; i < 3; i++) {
+        given = values[i];
+        assert_refused(ctx, LMF_E_FORMAT, "which is not finite", lmf_rewards_score(&r, &(lmf_verify_in){ 0 }, &score, &total));
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+static lmf_status open_three(lmf_ctx *ctx, void *user)
+{
+    lmf_rewards *r = NULL;
+    (void)user;
+    lmf_status s = lmf_rewards_open(ctx, (const char *[]){ "number", "regex:a", "length:4" }, 3, NULL, &r);
+    lmf_rewards_close(r);
+    return s;
+}
+static void each_call_fails(void **state)
+{
+    (void)state;
+    assert_true(lmf_test_fail_each_call(open_three, NULL) >= 4);
+}
+
+LMF_TESTS(verify) = {
+    { "numbers", numbers }, { "texts", texts }, { "lengths", lengths }, { "calls", calls }, { "several are added up", sums },
+    { "what can't be read is refused", refused }, { "not finite", not_finite }, { "each call fails once", each_call_fails }, { 0 }
+};
