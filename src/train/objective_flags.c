@@ -107,6 +107,11 @@ int lmf__objective_flags(lmf_arena *a, const lmf_tables *tables, size_t at_objec
                             .kind = f->choices ? LMF_FLAG_CHOICE : f->kind == LMF_FIELD_BOOL ? LMF_FLAG_BOOL : LMF_FLAG_DOUBLE,
                             .lo = f->lo, .hi = f->hi, .fallback = defaults_text(a, tables, f), .help = help_text(a, tables, f->name),
                             .choices = f->choices ? all_choices(a, tables, f->name) : NULL };
+        for (const lmf_objective *const *o = tables->objectives; *o; o++) { /* the widest; each objective looks at its own */
+            const lmf_objective_option *of = find_option(*o, f->name);
+            flag->lo = of && of->lo < flag->lo ? of->lo : flag->lo;
+            flag->hi = of && of->hi > flag->hi ? of->hi : flag->hi;
+        }
         if (flag->kind != LMF_FLAG_DOUBLE)
             flag->lo = flag->hi = 0;
         if (!flag->fallback || !flag->help || (f->choices && !flag->choices))
