@@ -131,6 +131,9 @@ lmf_status lmf__objective_values(lmf_ctx *ctx, const lmf_objective *o, const lmf
             continue;
         if (!f)
             return LMF_FAIL(ctx, LMF_E_ARG, "--%s is no option of the objective %s", options[i]->name, o->name);
+        if (f->kind != LMF_FIELD_BOOL && !f->choices && !(values[i].number >= f->lo && values[i].number <= f->hi))
+            return LMF_FAIL(ctx, LMF_E_ARG, "--%s is %.9g, but must be from %.12g to %.12g for the objective %s", f->name, values[i].number,
+                            f->lo, f->hi, o->name);
         lmf_objective_value *v = &out[(*n)++];
         *v = (lmf_objective_value){ f->name, f->choices ? 0 : values[i].number };
         if (f->choices && !lmf_objective_option_parse(f, values[i].choice, &v->value))

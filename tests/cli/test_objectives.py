@@ -182,7 +182,7 @@ def test_flags_are_in_help(lmfast):
 
 
 @pytest.mark.parametrize("more, data, code, words", [
-    (["--objective", "dpo", "--beta", "0"], PAIRS, 2, "--beta is 0, but must be from 1e-06"),
+    (["--objective", "dpo", "--beta", "0"], PAIRS, 1, "--beta is 0, but must be from 1e-06"),
     (["--beta", "0.1"], ROWS, 1, "--beta is no option of the objective sft"),
     (["--nll-on-prompt", "--objective", "dpo"], PAIRS, 1, "--nll-on-prompt is no option of the objective dpo"),
     (["--objective", "cpo", "--loss-type", "robust"], PAIRS, 1,
