@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/command.h"
+#include "config/train_config.h"
 #include "train/objective_flags.h"
 #include "infer/engine.h"
 #include "train/objective.h"
+#include "train/rollout.h"
 #include "train/trainer.h"
 
 typedef struct plan_args {
@@ -13,6 +15,7 @@ typedef struct plan_args {
     int64_t     rows, max_steps, batch_size, grad_accum, lora_r, seq_len, micro_tok, seed, context, max_seqs;
     double      epochs;
     bool        recompute, shuffle, serve;
+    lmf_late    objective_value[LMF_MAX_OBJECTIVE_FLAGS];
 } plan_args;
 
 #define AT(member) offsetof(plan_args, member)
@@ -47,7 +50,7 @@ static const lmf_flag flags[] = {
 
 static int more_flags(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int n)
 {
-    return lmf__objective_flags(a, tables, AT(objective), SIZE_MAX, out, n);
+    return lmf__objective_flags(a, tables, AT(objective), AT(objective_value), out, n);
 }
 
 enum { N_LARGEST = 8, MAX_GROUPS = 256 };
@@ -221,22 +224,36 @@ static lmf_status load_samples(lmf_cli *cli, const plan_args *a, const lmf_model
         return even_samples(cli, a->rows, o, longest, out);
     lmf_too_long policy = !strcmp(a->too_long, "skip") ? LMF_LONG_SKIP :
                           !strcmp(a->too_long, "truncate") ? LMF_LONG_TRUNCATE : LMF_LONG_ERROR;
-    lmf_status s = lmf_rows_open(cli->ctx, a->data, &rows);
+    lmf_status s = lmf_rows_open_as(cli->ctx, a->data, &(lmf_rows_opts){ .asks = o->takes == LMF_TAKES_PROMPT }, &rows);
     if (!s)
         s = lmf_samples_create_of(&rows, &m->chat, o->takes, longest, policy, out);
     lmf_rows_close(&rows);
     return s ? lmf_fail_prefix(cli->ctx, s, "--data") : LMF_OK;
 }
 
-static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m, estimate *out)
+/* The engine that answers the prompts, as train/rollout.c makes it. */
+static void beside(const lmf_trainer *t, const lmf_samples *prompts, plan_args *engine)
+{
+    const lmf_sampling *s = lmf_trainer_sampling(t);
+    if (!s)
+        return;
+    engine->serve = true;
+    engine->context = prompts->longest + s->max_tok;
+    engine->max_seqs = lmf_trainer_step_rows(t) < LMF_ROLLOUT_SEQS ? lmf_trainer_step_rows(t) : LMF_ROLLOUT_SEQS;
+}
+
+static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m, plan_args *engine, estimate *out)
 {
     lmf_samples *samples = NULL;
     lmf_trainer *t = NULL;
     lmf_train_stats st;
     lmf_train_opts o = lmf_train_opts_default();
     const lmf_objective *objective;
+    lmf_objective_value values[LMF_MAX_OBJECTIVE_FLAGS];
     LMF_TRY(lmf_objective_find(cli->ctx, a->objective, &objective));
     o.objective = a->objective;
+    LMF_TRY(lmf__objective_values(cli->ctx, objective, a->objective_value, values, &o.n_objective_values));
+    o.objective_values = values;
     if (!a->data == !a->rows)
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "give one of --data ROWS.jsonl and --rows N (with --seq-len), or --serve");
     o.lora_r = (int32_t)a->lora_r;
@@ -258,6 +275,7 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m, est
         s = lmf_trainer_create(cli->ctx, cli->device, m, samples, &o, &t);
     if (!s) {
         lmf_trainer_stats(t, &st);
+        beside(t, samples, engine);
         *out = (estimate){ "train", *lmf_trainer_memory(t), NULL, peak_json(cli->ctx, lmf_trainer_plan(t), 2 * lmf_trainer_n_buckets(t) + 1) };
         out->more = json_pack("{s:I, s:I, s:I, s:I, s:I}", "trainable_parameters", (json_int_t)lmf_trainer_n_params(t), "host_copy_bytes",
                               (json_int_t)lmf_trainer_n_params(t) * 4, "steps", (json_int_t)st.n_steps, "rows",
@@ -302,10 +320,11 @@ static lmf_status run(lmf_cli *cli, void *args)
     lmf_model *m;
     LMF_TRY(lmf_model_open(cli->ctx, a->model, &m));
     bool trains = !a->serve || a->data || a->rows;
-    lmf_status s = trains ? plan_train(cli, a, m, &train) : LMF_OK;
-    if (!s && a->serve)
-        s = plan_serve(cli, a, m, trains, &serve);
-    if (!s && trains && a->serve)
+    plan_args own = *a; /* an objective that samples has an engine beside its trainer, whose size it says */
+    lmf_status s = trains ? plan_train(cli, a, m, &own, &train) : LMF_OK;
+    if (!s && own.serve)
+        s = plan_serve(cli, &own, m, trains, &serve);
+    if (!s && trains && own.serve)
         s = join(cli, &train, &serve);
     if (!s)
         s = print_plan(cli, trains ? &train : &serve);

@@ -92,7 +92,8 @@ static lmf_status report(lmf_cli *cli, const train_args *a, const lmf_run *run, 
             "bad_rows", (json_int_t)samples->n_bad, "answers_without_end", (json_int_t)samples->n_endless, "turns_not_learned",
                 (json_int_t)samples->n_unlearned,
             "rows_skipped", (json_int_t)samples->n_skipped, "rows_truncated", (json_int_t)samples->n_truncated, "steps_skipped", (json_int_t)r->s.n_skipped,
-            "memory_bytes", (json_int_t)lmf_trainer_bytes(lmf_run_trainer(run)));
+            "memory_bytes",
+            (json_int_t)(lmf_trainer_bytes(lmf_run_trainer(run)) + lmf_run_sampler_bytes(run)));
         for (int i = 0; i < lmf_objective_n_reports(o); i++)
             json_object_set_new(j, o->reports[i].name, real_or_null(r->s.report[i]));
         for (int i = 0; i < r->n_more; i++)

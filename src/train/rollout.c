@@ -12,7 +12,7 @@
 #include "train/objective.h"
 #include "verify/verify.h"
 
-enum { MOST_SEQS = 64, STREAM_ANSWERS = 0x6a05, MAX_ARENA = 1 << 30 };
+enum { STREAM_ANSWERS = 0x6a05, MAX_ARENA = 1 << 30 };
 
 typedef struct answer {
     lmf_session *s;
@@ -503,7 +503,7 @@ static lmf_status open_engine(lmf_rollout *r)
         return LMF_FAIL(r->ctx, LMF_E_LIMIT, "a prompt of %d tokens and an answer of %d are more than the model's context of %lld; give a "
                         "lower --max-completion-length, or --seq-len with --too-long skip", r->prompts->longest, r->sampling->max_tok,
                         (long long)most);
-    int32_t seqs = r->n < MOST_SEQS ? r->n : MOST_SEQS;
+    int32_t seqs = r->n < LMF_ROLLOUT_SEQS ? r->n : LMF_ROLLOUT_SEQS;
     r->o.max_seqs = r->o.max_seqs > 0 ? r->o.max_seqs : seqs;
     e.device = r->o.device, e.shared_device = lmf_trainer_device(r->t);
     e.max_seqs = r->o.max_seqs, e.context = (int32_t)context, e.compute = r->o.compute, e.need_invariant = r->o.invariant;
@@ -565,5 +565,6 @@ void lmf_rollout_destroy(lmf_rollout *r)
 size_t lmf_rollout_bytes(const lmf_rollout *r)
 {
     const lmf_memory *m = lmf_engine_memory(r->engine);
-    return m->state + m->io + m->step;
+    size_t base = lmf_trainer_memory(r->t)->mapped, places = m->mapped > base ? m->mapped - base : 0; /* for the adapter, on a host */
+    return m->state + m->io + m->step + places;
 }

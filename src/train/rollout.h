@@ -17,6 +17,7 @@
 #include "train/trainer.h"
 
 typedef struct lmf_rollout lmf_rollout;
+enum { LMF_ROLLOUT_SEQS = 64 }; /* answers written at once, where nobody says how many */
 
 typedef struct lmf_rollout_opts {
     const char *const *reward; int n_rewards;  /* verify/verify.h */
@@ -25,7 +26,7 @@ typedef struct lmf_rollout_opts {
     bool     invariant;          /* the sampler's bits do not depend on what it answers at once; needs compute 0 */
     int      compute;
     int32_t  rank;               /* of the adapter */
-    int32_t  max_seqs;           /* answers written at once; 0: those of a step, at most 64 */
+    int32_t  max_seqs;           /* answers written at once; 0: those of a step, at most LMF_ROLLOUT_SEQS */
     uint64_t seed;
     bool     shuffle;
     const char *device;

@@ -216,7 +216,8 @@ static bool fits(judge *j, const json_t *schema, const json_t *v, int depth)
         return json_is_true(schema);
     if (!json_is_object(schema))
         return refuse(j, LMF_E_FORMAT, "has in a place of a schema no object, true or false:", "value");
-    json_object_foreach((json_t *)(uintptr_t)schema, name, k) { /* each is looked at: one that is not understood is said whatever the others */
+    /* each is looked at: one that is not understood is said whatever the others */
+    json_object_foreach((json_t *)(uintptr_t)schema, name, k) {
         const keyword *w = find_keyword(name);
         if (!w)
             return refuse(j, LMF_E_UNSUPPORTED, "has a keyword that is not understood:", name);
@@ -275,4 +276,5 @@ static void close_schema(lmf_ctx *ctx, void *state)
 }
 
 const lmf_verifier lmf_verifier_json_schema = { .name = "json_schema", .summary = "1 where the answer is JSON that the schema allows",
-    .argument = "a file with the schema; without one it is the row's \"schema\"", .open = open_schema, .close = close_schema, .score = score };
+    .argument = "a file with the schema; without one it is the row's \"schema\"", .open = open_schema,
+    .close = close_schema, .score = score };

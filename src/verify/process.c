@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A program of the user's that judges: it gets a line of JSON for each answer, {"answer", "reference", "row", "tokens"}, and writes one line
- * back, {"score": 0.5} or the number alone. It is started by the shell with the first answer and lives as long as the run.
+/* A program of the user's that judges: it gets a line of JSON for each answer, {"answer", "reference", "row", "tokens"}, and writes one
+ * line back, {"score": 0.5} or the number alone. It is started by the shell with the first answer and lives as long as the run.
  * Rule: lines and answers to them go in turn; a program that was late, died, or wrote what is no score is ended, and the next answer starts
  * it anew, so that no line is taken for the answer to another. */
 #include <errno.h>
@@ -105,7 +105,8 @@ static lmf_status gone(lmf_ctx *ctx, process *p)
     p->pid = 0;
     if (got > 0 && WIFSIGNALED(status))
         return LMF_FAIL(ctx, LMF_E_IO, "\"%.200s\" ended by signal %d and gave no score", p->command, WTERMSIG(status));
-    return LMF_FAIL(ctx, LMF_E_IO, "\"%.200s\" ended with status %d and gave no score", p->command, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    return LMF_FAIL(ctx, LMF_E_IO, "\"%.200s\" ended with status %d and gave no score", p->command,
+        WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
 static lmf_status exchange(lmf_ctx *ctx, process *p, const char *line, size_t n)

@@ -89,6 +89,94 @@ static void calls(void **state)
     CHECK(rows);
 }
 
+#define PERSON "{\"schema\": {\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\", " \
+    "\"minLength\": 1, \"maxLength\": 2}, " \
+    "\"age\": {\"type\": [\"integer\", \"null\"], \"minimum\": 0}}, \"required\": [\"name\"], \"additionalProperties\": false}}"
+#define LIST "{\"schema\": {\"$ref\": \"#/$defs/tree\", \"$defs\": {\"tree\": {\"type\": \"array\", \"maxItems\": 2, " \
+    "\"items\": {\"$ref\": \"#/$defs/tree\"}}}}}"
+#define PARTS "{\"schema\": \"{\\\"oneOf\\\": [{\\\"type\\\": \\\"integer\\\"}, {\\\"multipleOf\\\": 2.5}], " \
+    "\\\"not\\\": {\\\"enum\\\": [3]}}\"}"
+static void schemas(void **state)
+{
+    (void)state;
+    static const scored rows[] = {
+        { "json_schema", PERSON, NULL, "{\"name\": \"\xc3\xa4\xc3\xa4\", \"age\": 3}", 1 },
+        { "json_schema", PERSON, NULL, " {\"name\": \"ab\"}\n", 1 },
+        { "json_schema", PERSON, NULL, "{\"name\": \"abc\"}", 0 }, { "json_schema", PERSON, NULL, "{\"name\": \"\"}", 0 },
+        { "json_schema", PERSON, NULL, "{\"age\": 3}", 0 }, { "json_schema", PERSON, NULL, "{\"name\": \"a\", \"age\": -1}", 0 },
+        { "json_schema", PERSON, NULL, "{\"name\": \"a\", \"age\": 1.5}", 0 },
+        { "json_schema", PERSON, NULL, "{\"name\": \"a\", \"age\": null}", 1 },
+        { "json_schema", PERSON, NULL, "{\"name\": \"a\", \"age\": 2.0}", 1 },
+        { "json_schema", PERSON, NULL, "{\"name\": \"a\", \"x\": 1}", 0 },
+        { "json_schema", PERSON, NULL, "{\"name\": \"a\"", 0 }, { "json_schema", PERSON, NULL, "{\"name\": \"a\"} {}", 0 },
+        { "json_schema", PERSON, NULL, "", 0 }, { "json_schema", LIST, NULL, "[[], [[]]]", 1 },
+        { "json_schema", LIST, NULL, "[[], [1]]", 0 },
+        { "json_schema", LIST, NULL, "[[], [[], [], []]]", 0 }, { "json_schema", PARTS, NULL, "4", 1 },
+        { "json_schema", PARTS, NULL, "7.5", 1 },
+        { "json_schema", PARTS, NULL, "5", 0 }, { "json_schema", PARTS, NULL, "3", 0 }, { "json_schema", PARTS, NULL, "0.5", 0 },
+        { "json_schema", "{\"schema\": false}", NULL, "1", 0 }, { "json_schema", "{\"schema\": true}", NULL, "1", 1 },
+    };
+    CHECK(rows);
+    static const struct { const char *row, *words; lmf_status s; } bad[] = {
+        { "{}", "the row has no \"schema\"", LMF_E_FORMAT }, { "{\"schema\": 3}", "no object, true or false", LMF_E_FORMAT },
+        { "{\"schema\": {\"patern\": \"a\"}}", "a keyword that is not understood: \"patern\"", LMF_E_UNSUPPORTED },
+        { "{\"schema\": {\"$ref\": \"x.json\"}}", "leads elsewhere", LMF_E_UNSUPPORTED },
+        { "{\"schema\": {\"$ref\": \"#/no\"}}", "what is not there", LMF_E_FORMAT },
+        { "{\"schema\": {\"$ref\": \"#\"}}", "deeper than is followed", LMF_E_LIMIT },
+    };
+    lmf_ctx *ctx = lmf_test_ctx();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        lmf_rewards *r;
+        double score, total;
+        json_t *row = json_loads(bad[i].row, 0, NULL);
+        assert_ok(ctx, lmf_rewards_open(ctx, (const char *[]){ "json_schema" }, 1, NULL, &r));
+        assert_refused(ctx, bad[i].s, bad[i].words,
+                       lmf_rewards_score(r, &(lmf_verify_in){ .row = row, .text = "not json", .n = 8 }, &score, &total));
+        lmf_rewards_close(r);
+        json_decref(row);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+/* What a program does wrong is said, and the next answer finds it started anew. */
+static void programs(void **state)
+{
+    (void)state;
+    static const struct { const char *spec, *words; lmf_status s; } bad[] = {
+        { "process:exit 3", "ended with status 3", LMF_E_IO }, { "process:kill -9 $$", "ended by signal 9", LMF_E_IO },
+        { "process:read x; echo hello", "wrote no score", LMF_E_FORMAT },
+        { "process:read x; echo '{\"score\": \"1\"}'; read y", "wrote no score", LMF_E_FORMAT },
+        { "process:read x; printf '1\\n2\\n'", "more than one line", LMF_E_FORMAT },
+        { "process:sleep 30", "not answered within 0.2 seconds", LMF_E_IO },
+        { "process:read x; echo 1e999; read y", "wrote no score", LMF_E_FORMAT },
+        { "process:read x; yes | tr -d '\\n'", "bytes for one answer", LMF_E_LIMIT },
+    };
+    lmf_ctx *ctx = lmf_test_ctx();
+    json_t *row = json_pack("{s:i}", "k", 7);
+    lmf_verify_in in = { .row = row, .reference = "r", .text = "an \"answer\"\n", .n = 12, .n_tok = 3 };
+    lmf_rewards *r;
+    double score, total;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_ok(ctx, lmf_rewards_open(ctx, &bad[i].spec, 1, &(lmf_verify_opts){ strstr(bad[i].spec, "sleep") ? 0.2 : 60 }, &r));
+        for (int again = 0; again < 2; again++)
+            assert_refused(ctx, bad[i].s, bad[i].words, lmf_rewards_score(r, &in, &score, &total));
+        lmf_rewards_close(r);
+    }
+    /* each line is what was asked; the second answer goes to the same process */
+    const char *good = "process:n=0; while read -r line; do n=$((n + 1)); case $line in *'\"answer\":\"an \\\"answer\\\"\\n\""
+                       ",\"reference\":\"r\","
+                       "\"row\":{\"k\":7},"
+                       "\"tokens\":3}') echo \"{\\\"score\\\": $n}\";; *) echo no;; esac; done";
+    assert_ok(ctx, lmf_rewards_open(ctx, &good, 1, &(lmf_verify_opts){ 60 }, &r));
+    for (int k = 1; k <= 3; k++) {
+        assert_ok(ctx, lmf_rewards_score(r, &in, &score, &total));
+        assert_true(score == k);
+    }
+    lmf_rewards_close(r);
+    json_decref(row);
+    lmf_test_ctx_done(ctx);
+}
+
 static void sums(void **state)
 {
     (void)state;
@@ -166,6 +254,7 @@ static void each_call_fails(void **state)
 }
 
 LMF_TESTS(verify) = {
-    { "numbers", numbers }, { "texts", texts }, { "lengths", lengths }, { "calls", calls }, { "several are added up", sums },
+    { "numbers", numbers }, { "texts", texts }, { "lengths", lengths }, { "calls", calls },
+    { "schemas", schemas }, { "programs", programs }, { "several are added up", sums },
     { "what can't be read is refused", refused }, { "not finite", not_finite }, { "each call fails once", each_call_fails }, { 0 }
 };

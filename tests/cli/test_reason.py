@@ -104,6 +104,16 @@ def test_cut_and_resumed(lmfast, model, prompts, tmp_path, more):
         assert all(a["reward"] == b["reward"] for a, b in zip(lines[::2], lines[1::2]))
 
 
+def test_plan_knows(lmfast, model, prompts, tmp_path):
+    """What the run takes, its sampler included, and that of other lengths and numbers of answers."""
+    plan = lambda *more: json.loads(lmfast("plan", "-m", model, "-d", prompts, "--objective", "grpo", "--num-generations", "4", "-b", "8",
+                                           "--max-steps", "1", "--lora-r", "4", "--compute", "f32", "--json", *more).stdout)
+    r = lmfast(*args(model, prompts, tmp_path / "o", "--json", steps=1))
+    want = plan("--max-completion-length", "8")
+    assert json.loads(r.stdout)["memory_bytes"] == want["memory_bytes"], r.stderr
+    assert want["serve_bytes"] > 0 and plan("--max-completion-length", "64")["memory_bytes"] > want["memory_bytes"]
+
+
 def test_resume_refuses_other_prompts(lmfast, model, prompts, tmp_path):
     other = tmp_path / "other.jsonl"
     other.write_text(prompts.read_text().replace('"answer": 3', '"answer": 4'))
@@ -112,6 +122,31 @@ def test_resume_refuses_other_prompts(lmfast, model, prompts, tmp_path):
     (out / "adapter_model.safetensors").unlink()
     r = lmfast(*args(model, other, out, "--resume", "last"))
     assert r.returncode == 1 and "other training data" in r.stderr, r.stderr
+
+
+JUDGE = """import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    assert set(asked) == {"answer", "reference", "row", "tokens"} and str(asked["row"]["answer"]) == asked["reference"]
+    print(json.dumps({"score": len(asked["answer"] or "") / 8}), flush=True)
+"""
+
+
+def test_a_program_judges(lmfast, model, prompts, tmp_path):
+    judge, late = tmp_path / "judge.py", tmp_path / "late"
+    judge.write_text(JUDGE)
+    r = lmfast(*args(model, prompts, tmp_path / "a", steps=3, reward=[f"process:{sys.executable} {judge}"]))
+    assert r.returncode == 0, r.stderr
+    kept = [json.loads(line) for line in (tmp_path / "a" / "samples.jsonl").open()]
+    assert len({k["reward"] for k in kept}) > 2 and all(k["reward"] == len(k["answer"] or "") / 8 for k in kept)
+    late.write_text(f"read line; if [ -e {tmp_path}/once ]; then echo 1; exec cat >/dev/null; fi; touch {tmp_path}/once; exit 5")
+    r = lmfast(*args(model, prompts, tmp_path / "b", steps=3, reward=[f"process:sh {late}"]))
+    assert r.returncode == 1 and "ended with status 5 and gave no score" in r.stderr and not (tmp_path / "b" / "samples.jsonl").exists()
+    (tmp_path / "once").unlink()
+    r = lmfast(*args(model, prompts, tmp_path / "c", "--reward-policy", "skip", "--reward-timeout", "0.5", steps=1,
+        reward=[f"process:sh {late}"]))
+    assert r.returncode == 1 and "not answered within 0.5 seconds" in r.stderr and "no group of the step could be graded" in r.stderr
+    assert "a group is left out" in r.stderr and "ended with status 5" in r.stderr
 
 
 @pytest.mark.parametrize("flags, words", [
