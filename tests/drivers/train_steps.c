@@ -2,13 +2,15 @@
 /* train_steps KEY=VALUE ...: training step by step, for oracles. Keys: model, data, eval (rows), eval_at ("0,10,20"), steps, full, r,
  * alpha, dropout, targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle,
  * fast, recompute, threads, teacher, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1
- * under Hugging Face names), save (adapter).
+ * under Hugging Face names), save (adapter); accum, answers (tools/golden/grpo.py): one step on these.
  * Prints JSON lines: {"sample", "line", "ids", "learn"} for all samples and, for the rows of eval, {"eval_sample", ...}; then
  * {"step", "loss", "grad_norm", "lr", "n_learn", "micro", "samples"} (of a group its number), with what the objective reports, a step and
  * {"eval_step", "eval_loss"} at eval_at. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../harness/policy_case.h"
+#include "format/json.h"
 #include "format/safetensors.h"
 #include "registry/registry.h"
 #include "train/params.h"
@@ -41,7 +43,7 @@ static lmf_train_opts options(const args *a)
     o.lora_dropout = number(a, "dropout", 0);
     o.target_modules = get(a, "targets", "all-linear");
     o.batch_size = (int32_t)number(a, "batch", 4);
-    o.grad_accum = 1;
+    o.grad_accum = (int32_t)number(a, "accum", 1);
     o.micro_tok = (int32_t)number(a, "micro", 0);
     o.max_steps = (int64_t)number(a, "steps", 10);
     o.lr = number(a, "lr", 1e-3);
@@ -181,6 +183,21 @@ static void print_step(const lmf_trainer *t, const lmf_train_stats *st)
     fflush(stdout);
 }
 
+static lmf_status step_on_answers(lmf_trainer *t, const args *a, lmf_train_stats *st)
+{
+    json_t *root;
+    lmf_arena arena;
+    lmf_samples answers = { .ctx = t->ctx };
+    lmf_totals totals;
+    LMF_TRY(lmf_json_load(t->ctx, get(a, "answers", ""), 1 << 24, LMF_JSON_SMALL, &root));
+    lmf_arena_init(&arena, t->ctx, 1 << 26);
+    bool ok = lmf_policy_samples(&arena, json_object_get(root, "answers"), t->opts.batch_size, &answers, &totals);
+    lmf_status s = ok ? lmf_trainer_step_on(t, &answers, &totals, st) : LMF_NO_MEMORY(t->ctx, 1024, "answers");
+    lmf_arena_clear(&arena);
+    json_decref(root);
+    return s;
+}
+
 static lmf_status run(lmf_ctx *ctx, const args *a, lmf_model *m)
 {
     lmf_samples *train = NULL, *dev = NULL;
@@ -213,7 +230,7 @@ static lmf_status run(lmf_ctx *ctx, const args *a, lmf_model *m)
         LMF_TRY_TO(done, lmf_trainer_load_adapter(t, get(a, "init", "")));
     LMF_TRY_TO(done, evaluate(t, a, dev, 0));
     while (!lmf_trainer_is_done(t)) {
-        LMF_TRY_TO(done, lmf_trainer_step(t, &st));
+        LMF_TRY_TO(done, get(a, "answers", NULL) ? step_on_answers(t, a, &st) : lmf_trainer_step(t, &st));
         print_step(t, &st);
         if (st.step == 1 && get(a, "grads", NULL))
             LMF_TRY_TO(done, save_gradients(t, get(a, "grads", "")));
