@@ -189,12 +189,25 @@ static lmf_status sample(lmf_rollout *r, int64_t generation)
 }
 
 /* ---- grading ---- */
+/* Bytes that are no UTF-8, as of a character that was cut, become U+FFFD: who judges is given text. */
+static lmf_status put_text(const lmf_buf *bytes, lmf_buf *out)
+{
+    for (size_t i = 0, k; i < bytes->n; i += k ? k : 1) {
+        k = bytes->data[i] ? lmf_utf8_length(bytes->data + i, bytes->n - i) : 1;
+        lmf_buf_append(out, k ? bytes->data + i : "\xef\xbf\xbd", k ? k : 3);
+    }
+    return out->status;
+}
+
 static lmf_status decode(lmf_rollout *r, answer *a)
 {
-    lmf_buf text;
-    lmf_buf_init(&text, r->ctx, 1 << 26);
+    lmf_buf bytes, text;
+    lmf_buf_init(&bytes, r->ctx, 1 << 26);
+    lmf_buf_init(&text, r->ctx, 1 << 28);
     size_t n = (size_t)(a->ended && a->n ? a->n - 1 : a->n);
-    lmf_status s = lmf_tokenizer_decode(r->model->tokenizer, a->id, n, LMF_DECODE_SKIP_SPECIAL, &text);
+    lmf_status s = lmf_tokenizer_decode(r->model->tokenizer, a->id, n, LMF_DECODE_SKIP_SPECIAL, &bytes);
+    s = s ? s : put_text(&bytes, &text);
+    lmf_buf_clear(&bytes);
     a->n_text = text.n;
     if (!s && !(a->text = lmf_arena_strndup(&r->arena, lmf_buf_str(&text), text.n)))
         s = LMF_NO_MEMORY(r->ctx, text.n, "an answer");
@@ -473,7 +486,7 @@ int lmf_rollout_numbers(const lmf_rollout *r, lmf_rollout_number *out)
 
 static json_t *answer_json(const lmf_rollout *r, const answer *a, int64_t step)
 {
-    json_t *rewards = json_object(), *text = json_stringn(a->text, a->n_text); /* NULL: not UTF-8 */
+    json_t *rewards = json_object(), *text = json_stringn(a->text, a->n_text);
     for (int k = 0; rewards && k < r->rewards->n && !a->out; k++)
         json_object_set_new(rewards, r->rewards->item[k].text, json_real(a->score[k]));
     return json_pack("{s:I, s:I, s:o?, s:o?, s:o, s:f, s:i, s:b}", "step", (json_int_t)step, "line", (json_int_t)a->prompt->line,

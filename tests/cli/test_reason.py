@@ -69,7 +69,7 @@ def test_reward_rises(lmfast, model, prompts, tmp_path):
         mine = [k for k in kept if k["step"] == step]
         for group in (mine[i:i + 4] for i in range(0, 16, 4)):
             assert len({k["line"] for k in group}) == 1
-            assert all(k["reward"] == 2 * any(c in k["answer"] for c in "abcde") for k in group if k["answer"] is not None)
+            assert all(k["reward"] == 2 * any(c in k["answer"] for c in "abcde") for k in group)
             rewards = [k["reward"] for k in group]
             mean, std = sum(rewards) / 4, (sum((x - sum(rewards) / 4) ** 2 for x in rewards) / 3) ** 0.5
             assert [k["advantage"] for k in group] == pytest.approx([(x - mean) / (std + 1e-4) for x in rewards], abs=1e-4)
@@ -128,7 +128,7 @@ JUDGE = """import json, sys
 for line in sys.stdin:
     asked = json.loads(line)
     assert set(asked) == {"answer", "reference", "row", "tokens"} and str(asked["row"]["answer"]) == asked["reference"]
-    print(json.dumps({"score": len(asked["answer"] or "") / 8}), flush=True)
+    print(json.dumps({"score": len(asked["answer"]) / 8}), flush=True)
 """
 
 
@@ -138,7 +138,7 @@ def test_a_program_judges(lmfast, model, prompts, tmp_path):
     r = lmfast(*args(model, prompts, tmp_path / "a", steps=3, reward=[f"process:{sys.executable} {judge}"]))
     assert r.returncode == 0, r.stderr
     kept = [json.loads(line) for line in (tmp_path / "a" / "samples.jsonl").open()]
-    assert len({k["reward"] for k in kept}) > 2 and all(k["reward"] == len(k["answer"] or "") / 8 for k in kept)
+    assert len({k["reward"] for k in kept}) > 2 and all(k["reward"] == len(k["answer"]) / 8 for k in kept)
     late.write_text(f"read line; if [ -e {tmp_path}/once ]; then echo 1; exec cat >/dev/null; fi; touch {tmp_path}/once; exit 5")
     r = lmfast(*args(model, prompts, tmp_path / "b", steps=3, reward=[f"process:sh {late}"]))
     assert r.returncode == 1 and "ended with status 5 and gave no score" in r.stderr and not (tmp_path / "b" / "samples.jsonl").exists()
