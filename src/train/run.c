@@ -245,7 +245,7 @@ static lmf_status trim_log(lmf_ctx *ctx, const char *path, int64_t step)
     for (size_t at = 0, len; at < n; at += len) {
         const char *end = memchr(text + at, '\n', n - at);
         len = end ? (size_t)(end - text) - at + 1 : n - at;
-        json_t *line = end ? json_loadb(text + at, len, 0, NULL) : NULL;
+        json_t *line = end ? json_loadb(text + at, len, JSON_ALLOW_NUL, NULL) : NULL;
         const json_t *of = json_object_get(line, "step");
         if (json_is_integer(of) && json_integer_value(of) <= step) {
             memmove(text + kept, text + at, len);
