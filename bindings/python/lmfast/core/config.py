@@ -7,7 +7,7 @@ values are checked when they are assigned, too.
     SLMTrainer(SLMConfig(model_name="SmolLM2.gguf"), config).train("rows.jsonl")"""
 from __future__ import annotations
 
-from typing import Any, Literal, Optional
+from typing import Any, Literal, Optional, Union
 
 from .._absent import Absent
 
@@ -38,7 +38,8 @@ class _Config(pydantic.BaseModel):
 
 def _field(p: dict[str, Any]) -> Any:
     """(type, pydantic.Field) of a property of the schema."""
-    kind: Any = Literal[tuple(p["enum"])] if "enum" in p else _TYPES[p["type"]]
+    several = isinstance(p["type"], list)  # a list of texts, or one text
+    kind: Any = Literal[tuple(p["enum"])] if "enum" in p else Union[str, list[str]] if several else _TYPES[p["type"]]
     bounds = {"ge": p["minimum"], "le": p["maximum"]} if "minimum" in p else {}
     default = p.get("default")
     return (kind if default is not None else Optional[kind], pydantic.Field(default, description=p.get("description"), **bounds))
