@@ -114,6 +114,8 @@ int lmf__objective_flags(lmf_arena *a, const lmf_tables *tables, size_t at_objec
         }
         if (flag->kind != LMF_FLAG_DOUBLE)
             flag->lo = flag->hi = 0;
+        if (flag->kind == LMF_FLAG_BOOL && !strcmp(f->fallback, "true") && !(flag->no_help = lmf_arena_printf(a, "not so: %s", flag->help)))
+            return -1;
         if (!flag->fallback || !flag->help || (f->choices && !flag->choices))
             return -1;
     }
