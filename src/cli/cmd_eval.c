@@ -10,7 +10,7 @@
 typedef struct eval_args {
     const char *model, *adapter, *data, *text, *answers, *compute, *chat_template, *control, *bad_rows;
     int64_t     context, max_tok, max_new_tok, batch_size;
-    bool        overwrite;
+    bool        overwrite, load_in_4bit;
 } eval_args;
 
 #define AT(member) offsetof(eval_args, member)
@@ -21,6 +21,7 @@ static const lmf_flag flags[] = {
     { "data", 'd', LMF_FLAG_STRING, AT(data), .hub = LMF_HUB_DATA,
       .help = "test rows, JSON Lines or an array, also gzip; - is standard input: answers are made and judged" },
     LMF_BAD_ROWS_FLAG(AT(bad_rows)),
+    LMF_IN_4BIT_FLAG(AT(load_in_4bit)),
     LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
     LMF_CONTROL_FLAG(AT(control)),
     { "answers", 0, LMF_FLAG_STRING, AT(answers), .help = "with --data: file for the answers, one JSON object a row" },
@@ -250,7 +251,7 @@ static lmf_status run(lmf_cli *cli, void *args)
     if (a->text && a->answers)
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "--answers goes with --data: a text has none");
     LMF_TRY(check_answers(cli, a));
-    lmf_status s = lmf_model_open(cli->ctx, a->model, &m);
+    lmf_status s = lmf__conversation_open_model(cli, a->model, a->load_in_4bit, &m);
     if (!s)
         s = lmf__conversation_use_template(cli, m, a->chat_template);
     if (!s) {

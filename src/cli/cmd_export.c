@@ -7,7 +7,7 @@
 
 typedef struct export_args {
     const char *model, *adapter, *output, *format, *quant, *chat_template;
-    bool        overwrite, verify;
+    bool        overwrite, verify, load_in_4bit;
 } export_args;
 
 #define AT(member) offsetof(export_args, member)
@@ -20,6 +20,7 @@ static const lmf_flag flags[] = {
     { "overwrite", 0, LMF_FLAG_BOOL, AT(overwrite), .help = "replace what an earlier export wrote, and nothing else" },
     { "verify", 0, LMF_FLAG_BOOL, AT(verify), .fallback = "true", .help = "open what was written and compare it with the model",
       .no_help = "don't open what was written and compare it with the model" },
+    LMF_IN_4BIT_FLAG(AT(load_in_4bit)),
     LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
     { 0 }
 };
@@ -78,7 +79,7 @@ static lmf_status run(lmf_cli *cli, void *args)
     lmf_progress bar;
     lmf_export_report report;
     double start = lmf_cli_seconds();
-    LMF_TRY(lmf_model_open(cli->ctx, a->model, &m));
+    LMF_TRY(lmf__conversation_open_model(cli, a->model, a->load_in_4bit, &m));
     lmf_export_opts o = lmf_export_opts_default();
     o.format = strcmp(a->format, "hf") ? LMF_EXPORT_GGUF : LMF_EXPORT_HF;
     o.adapter = a->adapter;

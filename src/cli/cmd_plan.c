@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/command.h"
+#include "cli/conversation.h"
 #include "config/train_config.h"
 #include "train/objective_flags.h"
 #include "infer/engine.h"
@@ -14,7 +15,7 @@ typedef struct plan_args {
     const char *model, *data, *target_modules, *too_long, *compute, *activations, *adapter, *objective, *teacher;
     int64_t     rows, max_steps, batch_size, grad_accum, lora_r, seq_len, micro_tok, seed, context, max_seqs;
     double      epochs;
-    bool        recompute, shuffle, serve;
+    bool        recompute, shuffle, serve, load_in_4bit;
     lmf_late    objective_value[LMF_MAX_OBJECTIVE_FLAGS];
 } plan_args;
 
@@ -34,6 +35,7 @@ static const lmf_flag flags[] = {
     { "recompute", 0, LMF_FLAG_BOOL, AT(recompute), .help = "compute inner results again in the backward pass" },
     { "max-steps", 0, LMF_FLAG_INT, AT(max_steps), 0, 1e9, .fallback = "0", .help = "optimizer steps; 0: by --epochs, or 500" },
     { "epochs", 0, LMF_FLAG_DOUBLE, AT(epochs), 0, 1e6, .fallback = "0", .help = "passes over the data, instead of --max-steps" },
+    LMF_IN_4BIT_FLAG(AT(load_in_4bit)),
     { "lora-r", 0, LMF_FLAG_INT, AT(lora_r), 1, 4096, .fallback = "16", .help = "LoRA rank" },
     { "target-modules", 0, LMF_FLAG_STRING, AT(target_modules), .fallback = "all-linear", .help = "modules to adapt: q_proj,v_proj,..." },
     { "seed", 0, LMF_FLAG_INT, AT(seed), 0, 9e15, .fallback = "42", .help = "of the order of rows, which decides how they are packed" },
@@ -318,7 +320,7 @@ static lmf_status run(lmf_cli *cli, void *args)
     const plan_args *a = args;
     estimate train = { 0 }, serve = { 0 };
     lmf_model *m;
-    LMF_TRY(lmf_model_open(cli->ctx, a->model, &m));
+    LMF_TRY(lmf__conversation_open_model(cli, a->model, a->load_in_4bit, &m));
     bool trains = !a->serve || a->data || a->rows;
     plan_args own = *a; /* an objective that samples has an engine beside its trainer, whose size it says */
     lmf_status s = trains ? plan_train(cli, a, m, &own, &train) : LMF_OK;

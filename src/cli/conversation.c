@@ -9,6 +9,20 @@ lmf_status lmf__conversation_use_template(lmf_cli *cli, lmf_model *m, const char
     return s ? lmf_fail_prefix(cli->ctx, s, "--chat-template") : LMF_OK;
 }
 
+lmf_status lmf__conversation_open_model(lmf_cli *cli, const char *path, bool in_4bit, lmf_model **out)
+{
+    lmf_in_4bit sum = { 0 };
+    LMF_TRY(lmf_model_open(cli->ctx, path, out));
+    lmf_status s = in_4bit ? lmf_model_to_4bit(*out, &sum) : LMF_OK;
+    if (!s && in_4bit && !sum.n_params)
+        s = LMF_FAIL(cli->ctx, LMF_E_ARG, "--load-in-4bit: %s has no matrix of floats with rows of a multiple of 64", path);
+    if (s) {
+        lmf_model_close(*out);
+        *out = NULL;
+    }
+    return s;
+}
+
 bool lmf__conversation_skips(const char *bad_rows) { return !strcmp(bad_rows, "skip"); }
 
 lmf_status lmf__conversation_hint(lmf_cli *cli, lmf_status s, const char *bad_rows)

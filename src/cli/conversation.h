@@ -10,6 +10,9 @@
 #define LMF_CHAT_TEMPLATE_FLAG(at) \
     { "chat-template", 0, LMF_FLAG_STRING, at, \
       .help = "file with the chat template to use instead of the model's own; - is standard input" }
+#define LMF_IN_4BIT_FLAG(at) \
+    { "load-in-4bit", 0, LMF_FLAG_BOOL, at, \
+      .help = "make NF4 of the layers' matrices first, as train --load-in-4bit true does: what its adapters were trained on" }
 #define LMF_CONTROL_FLAG(at) \
     { "control-tokens", 0, LMF_FLAG_CHOICE, at, .fallback = "auto", .choices = "auto|everywhere|nowhere", \
       .help = "where spelled control tokens are such; auto: in plain text and in answers, not in what users and tools say" }
@@ -17,6 +20,8 @@
     { "bad-rows", 0, LMF_FLAG_CHOICE, at, .fallback = "error", .choices = "error|skip", \
       .help = "rows that can't be used; skip: leave them out and say how many" }
 
+/* in_4bit: with NF4 in place of floats, as a run has them. */
+lmf_status  lmf__conversation_open_model(lmf_cli *cli, const char *path, bool in_4bit, lmf_model **out);
 /* Replaces the model's template by the file's; path NULL: nothing. */
 lmf_status  lmf__conversation_use_template(lmf_cli *cli, lmf_model *m, const char *path);
 bool        lmf__conversation_skips(const char *bad_rows);

@@ -197,7 +197,9 @@ static void refused_settings(void **state)
         { "compute: fats\n", "compute is \"fats\", but must be one of auto|f32|fast; did you mean fast?" },
         { "save_strategy: step\n", "save_strategy: step is known, but not supported" }, /* the beginning of a word is not the word */
         { "optimizer: lion_8bit\n", "optimizer: lion_8bit is known, but not supported: " },
-        { "load_in_4bit: true\n", "load_in_4bit: true is known, but not supported: weights are trained on as the file has them" },
+        { "load_in_4bit: maybe\n", "load_in_4bit is \"maybe\", but must be one of auto|true|false" },
+        { "load_in_8bit: true\n", "load_in_8bit: true is known, but not supported: weights are trained on as the file has them" },
+        { "bnb_4bit_quant_type: fp4\n", "bnb_4bit_quant_type: fp4 is known, but not supported: load_in_4bit is nf4" },
         { "deepspeed: zero3.json\n", "deepspeed: zero3.json is known, but not supported: a run is one process" },
         { "fsdp_config: {fsdp_offload_params: true}\n", "fsdp_config.fsdp_offload_params: true is known, but not supported" },
         { "chat_template: chatml\n", "chat_template: chatml is known, but not supported: no template is known by name" },

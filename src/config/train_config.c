@@ -38,6 +38,10 @@ const lmf_flag lmf_train_fields[] = {
       .help =
           "what is trained: LoRA pairs beside the weights, or all weights; full takes 16 bytes a weight, and writes a Hugging Face folder "
           "OUTPUT/model" },
+    { "load-in-4bit", 0, LMF_FLAG_CHOICE, AT(load_in_4bit), .fallback = "auto", .choices = "auto|true|false",
+      .help = "keep a base of floats in NF4 with double quantization while LoRA pairs are trained (QLoRA): auto: where model and plan "
+          "would "
+              "take more than half of memory; 4 bits cost tiny models accuracy" },
     { "save-type", 0, LMF_FLAG_CHOICE, AT(save_type), .fallback = "auto", .choices = "auto|f32|bf16|f16",
       .help = "of --method full: the type in OUTPUT/model; auto: f32 where the model has it, else bf16" },
     { "max-steps", 0, LMF_FLAG_INT, AT(max_steps), 0, 1e9, .fallback = "0", .unit = "steps",
@@ -58,7 +62,11 @@ const lmf_flag lmf_train_fields[] = {
       .help = "steps over which the learning rate rises; -1: --warmup-ratio, or 5 % of the run, at most 50" },
     { "warmup-ratio", 0, LMF_FLAG_DOUBLE, AT(warmup_ratio), 0, 1, .late = true,
       .help = "the same as a share of the run, instead of --warmup-steps" },
-    { "weight-decay", 0, LMF_FLAG_DOUBLE, AT(weight_decay), 0, 1, .fallback = "0.01", .help = "AdamW's" },
+    { "optimizer", 0, LMF_FLAG_CHOICE, AT(optimizer), .fallback = "adamw", .choices = "adamw|adamw_8bit|sgd",
+      .help = "adamw; adamw_8bit: its moments in 8 bits, a quarter of their memory; sgd: gradient descent with --momentum" },
+    { "momentum", 0, LMF_FLAG_DOUBLE, AT(momentum), 0, 0.999999, .fallback = "0.9", .help = "of --optimizer sgd" },
+    { "weight-decay", 0, LMF_FLAG_DOUBLE, AT(weight_decay), 0, 1, .fallback = "0.01",
+      .help = "share of the weights that goes, times the learning rate; norms and biases keep theirs" },
     { "adam-beta1", 0, LMF_FLAG_DOUBLE, AT(beta1), 0, 0.999999, .fallback = "0.9", .help = "AdamW's memory of gradients" },
     { "adam-beta2", 0, LMF_FLAG_DOUBLE, AT(beta2), 0, 0.999999, .fallback = "0.999", .help = "AdamW's memory of their squares" },
     { "adam-epsilon", 0, LMF_FLAG_DOUBLE, AT(eps), 1e-30, 1, .fallback = "1e-8", .help = "AdamW's least divisor" },
@@ -85,8 +93,9 @@ const lmf_flag lmf_train_fields[] = {
     { "save-steps", 0, LMF_FLAG_INT, AT(save_steps), 0, 1e9, .fallback = "100", .unit = "steps",
       .help = "steps between checkpoints; 0: none" },
     { "save-total-limit", 0, LMF_FLAG_INT, AT(save_total_limit), 1, 1e6, .fallback = "3", .help = "checkpoints kept" },
-    { "resume", 0, LMF_FLAG_CHOICE, AT(resume), .fallback = "no", .choices = "no|last|auto", .passing = true,
-      .help = "last: from the newest checkpoint in --output; auto: if there is one" },
+    { "resume", 0, LMF_FLAG_STRING, AT(resume), .fallback = "no", .passing = true,
+      .help = "last: from the newest checkpoint in --output; auto: if there is one; PATH: from that checkpoint, or the newest in that "
+          "folder" },
     { "overwrite", 0, LMF_FLAG_BOOL, AT(overwrite), .passing = true, .help = "replace an earlier run in --output, and nothing else" },
     { "seed", 0, LMF_FLAG_INT, AT(seed), 0, 9e15, .fallback = "42", .help = "of order and initial weights" },
     { "shuffle", 0, LMF_FLAG_BOOL, AT(shuffle), .fallback = "true", .help = "shuffle rows each epoch",

@@ -13,11 +13,12 @@ typedef struct lmf_train_config {
     const char *config;
     lmf_texts   set, data, eval_data, reward;
     const char *model, *train_on, *output, *target_modules, *scheduler, *too_long, *resume, *compute, *activations, *init_adapter, *method,
-        *chat_template, *control, *save_type, *guards, *bad_rows, *objective, *teacher, *teacher_labels, *reward_policy;
+        *chat_template, *control, *save_type, *guards, *bad_rows, *objective, *teacher, *teacher_labels, *reward_policy,
+        *load_in_4bit, *optimizer;
     int64_t max_steps, batch_size, grad_accum, lora_r, warmup_steps, seq_len, seed, save_steps, save_total_limit, logging_steps, eval_steps,
         micro_tok, clock_unix, max_seqs;
     double  lr, epochs, lora_alpha, lora_dropout, weight_decay, min_lr_ratio,
-            max_grad_norm, warmup_ratio, decay_ratio, beta1, beta2, eps, val_set_size, reward_timeout;
+            max_grad_norm, momentum, warmup_ratio, decay_ratio, beta1, beta2, eps, val_set_size, reward_timeout;
     bool    rslora, recompute, shuffle, overwrite, profile, drop_duplicates, drop_empty, tensorboard, invariant;
     lmf_late objective_value[LMF_MAX_OBJECTIVE_FLAGS]; /* NaN, NULL where not given */
 } lmf_train_config;

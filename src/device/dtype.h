@@ -10,7 +10,8 @@
 #include "base/ctx.h"
 
 enum { LMF_F32 = 0, LMF_F16 = 1, LMF_Q4_0 = 2, LMF_Q4_1 = 3, LMF_Q8_0 = 8,
-       LMF_I8 = 24, LMF_I16 = 25, LMF_I32 = 26, LMF_I64 = 27, LMF_F64 = 28, LMF_BF16 = 30, LMF_U64 = 200 };
+       LMF_I8 = 24, LMF_I16 = 25, LMF_I32 = 26, LMF_I64 = 27, LMF_F64 = 28, LMF_BF16 = 30, LMF_U64 = 200,
+       LMF_NF4 = 201 };
 
 /* Activations quantized for integer dots: 32 values a block, q = round(x / d), |q| <= 127. */
 typedef struct lmf_act {
@@ -50,7 +51,8 @@ typedef struct lmf_format {
     uint32_t    block_bytes;
     uint32_t    flags;        /* LMF_FORMAT_* */
     const char *name;         /* "q4_1": GGUF's name in lower case */
-    uint8_t     n_scales, scale[2]; /* block formats: where in a block the f16 lie that all its values hang on */
+    uint8_t     n_scales, scale[2]; /* block formats: where in a block the f16, or upper halves of f32, lie that all its values hang on */
+    uint16_t    scale_mask;   /* their exponent's bits; 0: those of f16 */
     /* n elements, a multiple of block. Exact: the defined value of each element. Integers have none. */
     void (*unpack)(const void *src, float *dst, int64_t n);
     /* Nearest by the format's own reference rule (the one of llama.cpp's quantizer). NULL: read only. */

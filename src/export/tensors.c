@@ -56,6 +56,8 @@ static lmf_status choose_format(lmf_exporter *x, lmf_out_tensor *t, bool *fell)
     if (x->opts->format == LMF_EXPORT_HF && (t->fmt->flags & LMF_FORMAT_QUANT))
         return LMF_FAIL(x->ctx, LMF_E_ARG, "a Hugging Face folder holds f32, f16 or bf16, not %s: give --quant f16, or --format gguf",
                         t->fmt->name);
+    if (x->opts->format == LMF_EXPORT_GGUF && t->fmt->dtype == LMF_NF4)
+        return LMF_FAIL(x->ctx, LMF_E_ARG, "GGUF has no type nf4, in which the weights are: give --quant q8_0, q4_0 or another type");
     if (width % t->fmt->block == 0)
         return LMF_OK;
     *fell = true;

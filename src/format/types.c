@@ -68,8 +68,9 @@ bool lmf_scales_are_finite(const lmf_format *f, const void *data, size_t bytes)
 {
     const uint8_t *p = data;
     uint64_t bad = 0;
+    uint16_t mask = f->scale_mask ? f->scale_mask : 0x7c00;
     for (size_t n = f->n_scales ? bytes / f->block_bytes : 0; n; n--, p += f->block_bytes)
         for (int i = 0; i < f->n_scales; i++)
-            bad |= (lmf_le16(p + f->scale[i]) & 0x7c00) == 0x7c00;
+            bad |= (lmf_le16(p + f->scale[i]) & mask) == mask;
     return !bad;
 }

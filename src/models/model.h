@@ -38,6 +38,7 @@ typedef struct lmf_model {
     const char      *pre_tokenizer_json, *normalizer_json; /* of tokenizer.json, to write them again; NULL: none, or from GGUF */
     int64_t          n_params;         /* elements of all weights, tied ones once */
     uint8_t         *taken;            /* one a stored tensor, while opening: it has a role */
+    struct lmf_source *packed;         /* NULL, or one a stored tensor: what it is unpacked; with a name alone: read with another (nf4.c) */
 } lmf_model;
 
 lmf_status lmf_model_open(lmf_ctx *ctx, const char *path, lmf_model **out);
@@ -49,6 +50,11 @@ static inline const lmf_config_base *lmf_model_config(const lmf_model *m) { retu
 const lmf_weight_row *lmf_model_row(const lmf_model *m, const char *role, int *layer);
 /* The head's weight and scale. Its role is the one whose bytes it shares where it is tied: one weight, whoever uses it. */
 lmf_head_spec lmf_model_head(const lmf_model *m);
+/* The matrices of all layers that may have a LoRA pair, in nf4 with double quantization, as bitsandbytes makes them of a model that is
+ * loaded in 4 bits; embeddings and head stay. Before anything else uses the model. n_left: matrices that stay, since they are quantized
+ * already (n_quantized) or their rows are no multiple of 64. */
+typedef struct lmf_in_4bit { int64_t n_params, n_left, n_quantized; size_t bytes, bytes_before; } lmf_in_4bit;
+lmf_status lmf_model_to_4bit(lmf_model *m, lmf_in_4bit *sum);
 /* pattern with {l} and {arch} filled in. Refuses what does not fit. */
 lmf_status lmf_model_name(lmf_ctx *ctx, const char *pattern, int layer, const char *arch, char *text, size_t n);
 /* Tests: an architecture with a configuration and formula weights, no file. weights is taken. */
@@ -81,6 +87,7 @@ lmf_status lmf__model_map_weights(lmf_model *m, bool gguf, lmf_source_find find)
 lmf_status lmf__model_open_gguf(lmf_model *m);
 lmf_status lmf__model_open_hf(lmf_model *m);
 lmf_status lmf__model_read_hf_vocab(lmf_model *m);
+lmf_status lmf__model_unpack_nf4(lmf_model *m);  /* bitsandbytes' matrices in 4 bits, into m->packed */
 /* What the file holds beyond what was read, and that could change the result, is refused by name (unread.c). */
 lmf_status lmf__model_check_gguf_keys(lmf_model *m, const char *arch);
 lmf_status lmf__model_check_hf_keys(lmf_model *m, const struct json_t *root);

@@ -88,6 +88,11 @@ static bool find_tensor(const lmf_model *m, const char *name, lmf_source *out)
     const lmf_st_tensor *t = lmf_safetensors_find(m->st, name);
     if (!t)
         return false;
+    const lmf_source *unpacked = m->packed ? &m->packed[t - lmf_safetensors_at(m->st, 0)] : NULL;
+    if (unpacked && unpacked->data) {
+        *out = *unpacked;
+        return true;
+    }
     *out = (lmf_source){ .name = t->name, .n_dims = t->n_dims, .dtype = t->dtype, .data = t->data, .bytes = t->bytes,
                           .number = (size_t)(t - lmf_safetensors_at(m->st, 0)) };
     memcpy(out->dim, t->dim, sizeof out->dim);
@@ -110,6 +115,7 @@ lmf_status lmf__model_open_hf(lmf_model *m)
     lmf_hf_config_close(&c);
     LMF_TRY(s);
     LMF_TRY(lmf_safetensors_open_model(m->ctx, m->path, &m->st));
+    LMF_TRY(lmf__model_unpack_nf4(m));
     LMF_TRY(lmf__model_map_weights(m, false, find_tensor));
     LMF_TRY(lmf__model_read_hf_vocab(m));
     size_t n = strlen(m->path);

@@ -153,8 +153,16 @@ static lmf_status refuse_json(lmf_model *m, const char *key, const json_t *v)
 static lmf_status check_quantized(lmf_model *m, const json_t *v)
 {
     const char *method = json_string_value(json_object_get(v, "quant_method"));
+    const char *type = json_string_value(json_object_get(v, "bnb_4bit_quant_type"));
+    if (method && !strcmp(method, "bitsandbytes") && json_is_true(json_object_get(v, "load_in_4bit"))) {
+        if (type && !strcmp(type, "nf4"))
+            return LMF_OK;
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "config.json: quantization_config says 4 bits of the type %.20s; nf4 is read",
+                        type ? type : "fp4, the default");
+    }
     return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED,
-                    "config.json: quantization_config says that the weights are packed by %.40s; folders in f32, f16 or bf16 are read, and GGUF files in many block formats",
+                    "config.json: quantization_config says that the weights are packed by %.40s; folders in f32, f16, bf16 or "
+                        "bitsandbytes' nf4 are read, and GGUF files in many block formats",
                     method ? method : "a method that is not named");
 }
 
@@ -217,8 +225,10 @@ lmf_status lmf__model_check_hf_keys(lmf_model *m, const struct json_t *root)
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)root, key, v) {
         bool rope = strcmp(key, "rope_parameters") == 0 || strcmp(key, "rope_scaling") == 0 || strcmp(key, "rope_theta") == 0;
-        if (strcmp(key, "quantization_config") == 0 && !says_nothing(v))
-            return check_quantized(m, v);
+        if (strcmp(key, "quantization_config") == 0 && !says_nothing(v)) {
+            LMF_TRY(check_quantized(m, v));
+            continue;
+        }
         if (key[0] == '_' || rope || is_read(m->arch, key) || in_list(hf_any, key) || in_list(m->arch->harmless, key))
             continue;
         if (is_untrue(key, v))
@@ -278,7 +288,7 @@ lmf_status lmf__model_check_tensors(lmf_model *m, bool gguf)
     size_t n = gguf ? lmf_gguf_n_tensors(m->gguf) : lmf_safetensors_n(m->st), n_left = 0;
     for (size_t i = 0; i < n; i++) {
         const char *name = gguf ? lmf_gguf_tensor_at(m->gguf, i)->name : lmf_safetensors_at(m->st, i)->name;
-        if (m->taken[i] || is_buffer(name))
+        if (m->taken[i] || is_buffer(name) || (m->packed && m->packed[i].name && !m->packed[i].data))
             continue;
         first = first ? first : name;
         n_left++;

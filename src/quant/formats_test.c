@@ -247,7 +247,9 @@ static bool all_finite(const lmf_format *f, const uint8_t *p, int64_t n)
 /* Values are finite exactly where the listed scales are, whatever the other bytes: each scale of each block counts, and nothing else. */
 static void scales_decide(const lmf_format *f)
 {
-    static const uint16_t bad[] = { 0x7c00, 0xfc00, 0x7e00, 0x7c01, 0xffff }, good[] = { 0x7bff, 0xfbff, 0, 0x8000, 1 };
+    static const uint16_t bad_f16[] = { 0x7c00, 0xfc00, 0x7e00, 0x7c01, 0xffff }, good_f16[] = { 0x7bff, 0xfbff, 0, 0x8000, 1 };
+    static const uint16_t bad_f32[] = { 0x7f80, 0xff80, 0x7fc0, 0x7f81, 0xffff }, good_f32[] = { 0x7f7f, 0xff7f, 0, 0x8000, 1 };
+    const uint16_t *bad = f->scale_mask ? bad_f32 : bad_f16, *good = f->scale_mask ? good_f32 : good_f16; /* upper halves of f32 */
     enum { BLOCKS = 5 };
     int64_t n = (int64_t)f->block * BLOCKS;
     size_t bytes = lmf_format_bytes(f, n);

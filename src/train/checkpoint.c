@@ -231,7 +231,8 @@ static lmf_status hash_start(lmf_trainer *t, char hex[65])
 /* Settings that a resumed run must share, each under the name that people know it by. NULL: no memory. */
 static json_t *options_json(const lmf_trainer *t)
 {
-    static const char *const schedules[] = { "linear", "cosine", "constant", "wsd" };
+    static const char *const schedules[] = { "linear", "cosine", "constant", "wsd" }, *const optimizers[] = { "adamw", "adamw_8bit",
+        "sgd" };
     char own[1024], seed[24];
     const lmf_train_opts *o = &t->opts;
     lmf_objective_text(t->objective, t->objective_opts, own, sizeof own);
@@ -245,8 +246,13 @@ static json_t *options_json(const lmf_trainer *t)
         "max-grad-norm", o->max_grad_norm, "shuffle", o->shuffle);
     json_t *lora = o->full ? json_object() : json_pack("{s:I, s:f, s:f, s:b, s:s}", "lora-r", (json_int_t)o->lora_r,
         "lora-alpha", o->lora_alpha, "lora-dropout", o->lora_dropout, "rslora", o->use_rslora, "target-modules", o->target_modules);
-    bool ok = root && more && lora && !json_object_update(root, more) && !json_object_update(root, lora);
-    json_decref(more), json_decref(lora);
+    json_t *optimizer = json_pack("{s:s, s:f}", "optimizer", optimizers[o->optimizer], "momentum",
+                                  o->optimizer == LMF_OPTIMIZER_SGD ? o->momentum : 0);
+    json_t *base = o->full ? json_object() : json_pack("{s:s}", "load-in-4bit", lmf_weights_find(t->model->weights,
+                                                       t->modules.items[0].part[0].role)->v.dtype == LMF_NF4 ? "true" : "false");
+    bool ok = root && more && lora && optimizer && base && !json_object_update(root, optimizer) && !json_object_update(root, base)
+        && !json_object_update(root, more) && !json_object_update(root, lora);
+    json_decref(more), json_decref(lora), json_decref(optimizer), json_decref(base);
     if (!ok) {
         json_decref(root);
         return NULL;
@@ -506,8 +512,9 @@ static const char *value_text(const json_t *v, char *text, size_t n)
     return text;
 }
 
-/* Names the first option that differs, of both runs. */
-static lmf_status check_options(lmf_trainer *t, const char *path, const json_t *theirs, json_t *ours)
+/* Names the first option that differs, of both runs. A longer run may go on with a shorter one: its steps and its warm-up differ, and so
+ * may the plan, which is made for the batches that there are. */
+static lmf_status check_options(lmf_trainer *t, const char *path, const json_t *theirs, json_t *ours, int64_t *shorter)
 {
     char a[256], b[256];
     const char *key;
@@ -515,9 +522,12 @@ static lmf_status check_options(lmf_trainer *t, const char *path, const json_t *
     if (!json_is_object(theirs))
         return LMF_FAIL(t->ctx, LMF_E_ARG, "%s was made by a version that kept no list of its options: going on from it is not possible",
                         path);
+    int64_t before = json_integer_value(json_object_get(theirs, "steps"));
+    *shorter = before > 0 && before < t->batches.n_steps ? before : 0;
     json_object_foreach(ours, key, v) {
         const json_t *w = json_object_get(theirs, key);
-        if (!json_equal(v, w))
+        bool may_differ = *shorter && (!strcmp(key, "steps") || !strcmp(key, "warmup-steps"));
+        if (!may_differ && !json_equal(v, w))
             return LMF_FAIL(t->ctx, LMF_E_ARG, "%s was made with other options, %s %s instead of %s: going on from it would not "
                             "give the same run", path, key, value_text(w, a, sizeof a), value_text(v, b, sizeof b));
     }
@@ -537,13 +547,15 @@ static lmf_status check_identity(lmf_trainer *t, const char *path, const json_t 
     };
     json_t *ours;
     LMF_TRY(identity(t, &ours));
-    lmf_status s = check_options(t, path, json_object_get(theirs, "options"), json_object_get(ours, "options"));
+    int64_t shorter = 0;
+    lmf_status s = check_options(t, path, json_object_get(theirs, "options"), json_object_get(ours, "options"), &shorter);
     for (size_t i = 0; !s && i < sizeof parts / sizeof *parts; i++) {
         const char *a = json_string_value(json_object_get(theirs, parts[i].key)), *b = json_string_value(json_object_get(ours, parts[i].key));
-        if ((a || b) && (!a || !b || strcmp(a, b)))
+        if ((a || b) && (!a || !b || strcmp(a, b)) && !(shorter && !strcmp(parts[i].key, "plan")))
             s = LMF_FAIL(t->ctx, LMF_E_ARG, "%s was made with %s: going on from it would not give the same run", path, parts[i].what);
     }
     json_decref(ours);
+    t->was_steps = s ? 0 : shorter;
     return s;
 }
 
@@ -571,27 +583,51 @@ static lmf_status load(lmf_trainer *t, const char *path)
     return s;
 }
 
+static bool is_checkpoint(lmf_ctx *ctx, const char *path)
+{
+    char manifest[4096];
+    return !lmf_path_join(ctx, manifest, sizeof manifest, path, "MANIFEST.json") && lmf_output_stat(manifest) == LMF_OUTPUT_FILE;
+}
+
+static lmf_status read_clock(lmf_ctx *ctx, const char *path, int64_t *clock_unix, bool *found)
+{
+    char file[4096];
+    json_t *root;
+    LMF_TRY(lmf_path_join(ctx, file, sizeof file, path, "trainer_state.json"));
+    LMF_TRY(lmf_json_load(ctx, file, MAX_JSON_BYTES, LMF_JSON_SMALL, &root));
+    *found = json_is_integer(json_object_get(root, "clock_unix"));
+    if (*found)
+        *clock_unix = json_integer_value(json_object_get(root, "clock_unix"));
+    json_decref(root);
+    return LMF_OK;
+}
+
 lmf_status lmf_checkpoint_clock(lmf_ctx *ctx, const char *dir, int64_t *clock_unix, bool *found)
 {
-    char path[4096], file[4096];
-    json_t *root;
+    char path[4096];
     *found = false;
+    if (is_checkpoint(ctx, dir)) {
+        LMF_TRY(verify(ctx, dir));
+        return read_clock(ctx, dir, clock_unix, found);
+    }
     for (int64_t n = lmf_checkpoint_newest(dir); n >= 0; n = newest_below(dir, n)) {
         LMF_TRY(checkpoint_path(ctx, dir, n, path, sizeof path));
         lmf_status s = verify(ctx, path);
         if (s == LMF_E_MEMORY)
             return s;
-        if (s)
-            continue;
-        LMF_TRY(lmf_path_join(ctx, file, sizeof file, path, "trainer_state.json"));
-        LMF_TRY(lmf_json_load(ctx, file, MAX_JSON_BYTES, LMF_JSON_SMALL, &root));
-        *found = json_is_integer(json_object_get(root, "clock_unix"));
-        if (*found)
-            *clock_unix = json_integer_value(json_object_get(root, "clock_unix"));
-        json_decref(root);
-        return LMF_OK;
+        if (!s)
+            return read_clock(ctx, path, clock_unix, found);
     }
     return LMF_OK;
+}
+
+lmf_status lmf_trainer_resume_from(lmf_trainer *t, const char *path, int *skipped)
+{
+    *skipped = 0;
+    if (!is_checkpoint(t->ctx, path))
+        return lmf_trainer_resume(t, path, skipped);
+    LMF_TRY(verify(t->ctx, path));
+    return load(t, path);
 }
 
 lmf_status lmf_trainer_resume(lmf_trainer *t, const char *dir, int *skipped)

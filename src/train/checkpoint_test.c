@@ -261,8 +261,11 @@ static void another_run_is_refused(void **state)
     o.lr *= 2;
     resume_refused(model, &o, dir, "was made with other options, lr 0.01 instead of 0.02");
     o = small_opts();
-    o.max_steps++;
-    resume_refused(model, &o, dir, "was made with other options, steps 6 instead of 7");
+    o.max_steps--;
+    resume_refused(model, &o, dir, "was made with other options, steps 6 instead of 5");
+    o = small_opts();
+    o.optimizer = LMF_OPTIMIZER_SGD;
+    resume_refused(model, &o, dir, "was made with other options");
     o = small_opts();
     o.lora_dropout = 0.1;
     resume_refused(model, &o, dir, "was made with other options, lora-dropout 0 instead of 0.1");

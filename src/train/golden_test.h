@@ -76,12 +76,15 @@ static inline lmf_train_opts lmf_test_recipe_opts(const json_t *recipe, bool ful
     opts.full = full;
     opts.lora_r = (int32_t)lmf_test_number(recipe, "r");
     opts.lora_alpha = lmf_test_number(recipe, "alpha");
+    if (json_object_get(recipe, "optimizer"))
+        opts.optimizer = (lmf_optimizer)lmf_train_optimizer(json_string_value(json_object_get(recipe, "optimizer")));
+    opts.momentum = lmf_test_number(recipe, "momentum");
     opts.lora_dropout = lmf_test_number(recipe, "dropout");
     opts.seed = opts.lora_dropout > 0 ? (uint64_t)lmf_test_number(recipe, "dropout_seed") : opts.seed;
     opts.batch_size = (int32_t)lmf_test_number(o, "batch");
     opts.grad_accum = 1;
     opts.max_steps = (int64_t)lmf_test_number(o, "steps");
-    opts.lr = lmf_test_number(o, "lr");
+    opts.lr = lmf_test_number(json_object_get(recipe, "lr") ? recipe : o, "lr");
     opts.beta1 = lmf_test_number(o, "beta1");
     opts.beta2 = lmf_test_number(o, "beta2");
     opts.eps = lmf_test_number(o, "eps");

@@ -2,12 +2,16 @@
 /* What every method and optimizer promises, a row a method: equal bits for any number of workers, with recomputation, resumed at any step;
  * packing changes no loss; and each differs from plain LoRA with AdamW. And what belongs to one alone. */
 #include "ops/dropout/dropout.h"
+#include "train/run_4bit.h"
 #include "train/train_test.h"
 
 static void drops(lmf_train_opts *o) { o->lora_dropout = 0.3; }
 
+static void descends(lmf_train_opts *o) { o->optimizer = LMF_OPTIMIZER_SGD, o->lr = 0.5; }
+static void codes(lmf_train_opts *o) { o->optimizer = LMF_OPTIMIZER_ADAMW_8BIT; }
+
 static const struct method { const char *name; void (*set)(lmf_train_opts *o); } methods[] = {
-    { "dropout", drops },
+    { "dropout", drops }, { "sgd", descends }, { "adamw_8bit", codes },
 };
 enum { N_METHODS = sizeof methods / sizeof *methods };
 
@@ -172,6 +176,39 @@ static void dropout_refusals(void **state)
     refused(LMF_E_ARG, "it is there for activations in f32", o);
 }
 
+/* Moments in 8 bits: 2 bytes and a 32nd a weight instead of 8; SGD has one of the two. */
+static void states_take_less(void **state)
+{
+    (void)state;
+    size_t bytes[3];
+    int64_t n = 0;
+    for (int i = 0; i < 3; i++) {
+        lmf_train_opts o = small_opts();
+        o.optimizer = (lmf_optimizer)i;
+        fixture f = setup(&o);
+        bytes[i] = lmf_trainer_memory(f.t)->state;
+        n = lmf_trainer_n_params(f.t);
+        teardown(&f);
+    }
+    assert_true(bytes[LMF_OPTIMIZER_ADAMW] - bytes[LMF_OPTIMIZER_SGD] >= 4 * (size_t)n - 256);
+    assert_true(bytes[LMF_OPTIMIZER_ADAMW] - bytes[LMF_OPTIMIZER_ADAMW_8BIT] >= 5 * (size_t)n);
+    assert_int_equal(lmf_train_optimizer("sgd"), LMF_OPTIMIZER_SGD);
+    assert_int_equal(lmf_train_optimizer("lion"), -1);
+    lmf_train_opts o = small_opts();
+    o.momentum = 1;
+    refused(LMF_E_ARG, "momentum is from 0 to below 1", o);
+}
+
+static void when_4bit(void **state)
+{
+    (void)state;
+    const uint64_t gb = 1000000000;
+    assert_true(lmf__run_wants_4bit(6 * gb, 9 * gb, 16 * gb));
+    assert_false(lmf__run_wants_4bit(6 * gb, 8 * gb, 16 * gb));
+    assert_false(lmf__run_wants_4bit(gb / 4, 9 * gb, 16 * gb)); /* it is the activations */
+}
+
 LMF_TESTS(methods) = { { "same bits", same_bits }, { "resumed at any step: the same bits", resumed }, { "packing changes no loss", packed },
                        { "dropout: what is drawn", draws }, { "dropout: evaluation has none", evaluation_drops_nothing },
-                       { "dropout: refusals", dropout_refusals }, { 0 } };
+                       { "dropout: refusals", dropout_refusals }, { "states take less", states_take_less },
+                       { "when a base is kept in 4 bits", when_4bit }, { 0 } };

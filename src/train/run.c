@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "base/output.h"
@@ -18,6 +19,7 @@
 #include "observe/events.h"
 #include "train/labels.h"
 #include "train/objective_flags.h"
+#include "train/run_4bit.h"
 #include "train/run_data.h"
 #include "train/run_folder.h"
 
@@ -109,6 +111,8 @@ static lmf_train_opts options(const lmf_train_config *a)
     o.min_lr_ratio = a->min_lr_ratio;
     o.warmup_steps = a->warmup_steps;
     o.warmup_ratio = isnan(a->warmup_ratio) ? 0 : a->warmup_ratio;
+    o.optimizer = (lmf_optimizer)lmf_train_optimizer(a->optimizer);
+    o.momentum = a->momentum;
     o.beta1 = a->beta1, o.beta2 = a->beta2, o.eps = a->eps;
     o.weight_decay = a->weight_decay;
     o.max_grad_norm = a->max_grad_norm;
@@ -121,18 +125,32 @@ static lmf_train_opts options(const lmf_train_config *a)
     return o;
 }
 
+/* --resume is none of its words, but where to go on from. */
+static const char *resume_path(const lmf_train_config *a)
+{
+    return strcmp(a->resume, "no") && strcmp(a->resume, "last") && strcmp(a->resume, "auto") ? a->resume : NULL;
+}
+
+static lmf_status refuse_resume(const lmf_run *r)
+{
+    return LMF_FAIL(r->ctx, LMF_E_NOT_FOUND, "--resume %s: there is no such folder; no, last, auto and a checkpoint's folder are possible",
+                    r->a->resume);
+}
+
 /* What of an existing folder this run may use, and how. */
 static lmf_status check_contents(lmf_run *r)
 {
     lmf_run_contents c;
     const lmf_train_config *a = r->a;
     bool wants_resume = strcmp(a->resume, "no") != 0;
+    if (resume_path(a) && lmf_output_stat(a->resume) != LMF_OUTPUT_DIR)
+        return refuse_resume(r);
     lmf_status s = lmf_run_scan(r->ctx, r->output, wants_resume, &c);
     if (s)
         return lmf_fail_prefix(r->ctx, s, "--output");
     if (!c.n_checkpoints && !strcmp(a->resume, "last"))
         return LMF_FAIL(r->ctx, LMF_E_NOT_FOUND, "--output %s holds no checkpoint to resume from", r->output);
-    r->resumes = wants_resume && c.n_checkpoints;
+    r->resumes = resume_path(a) || (wants_resume && c.n_checkpoints);
     if (r->resumes)
         return LMF_OK; /* what others put beside the run stays there */
     if (c.stranger[0])
@@ -158,6 +176,10 @@ static lmf_status check_output(lmf_run *r)
     lmf_output_kind kind = lmf_output_stat(r->output);
     if (kind == LMF_OUTPUT_NONE) {
         r->made = true;
+        if (resume_path(r->a))
+            r->resumes = true;
+        if (resume_path(r->a) && lmf_output_stat(r->a->resume) != LMF_OUTPUT_DIR)
+            return refuse_resume(r);
         return strcmp(r->a->resume, "last") ? LMF_OK : LMF_FAIL(r->ctx, LMF_E_NOT_FOUND,
                                                                 "--output %s is not there: no checkpoint to resume from", r->output);
     }
@@ -460,7 +482,7 @@ static lmf_status open_model(lmf_run *r)
         r->m->chat.now_unix = a->clock_unix ? a->clock_unix : lmf_chat_now();
     }
     if (strcmp(a->resume, "no") && !r->o.no_folder)
-        LMF_TRY(lmf_checkpoint_clock(r->ctx, a->output, &r->m->chat.now_unix, &found));
+        LMF_TRY(lmf_checkpoint_clock(r->ctx, resume_path(a) ? a->resume : a->output, &r->m->chat.now_unix, &found));
     a->clock_unix = r->m->chat.now_unix;
     return LMF_OK;
 }
@@ -504,10 +526,15 @@ static lmf_status begin(lmf_run *r)
     if (r->a->init_adapter)
         LMF_TRY(lmf_trainer_load_adapter(r->t, r->a->init_adapter));
     if (r->resumes)
-        LMF_TRY(lmf_trainer_resume(r->t, r->output, &skipped));
+        LMF_TRY(lmf_trainer_resume_from(r->t, resume_path(r->a) ? r->a->resume : r->output, &skipped));
     if (skipped)
         note(r, true, "%d damaged checkpoints were passed over", skipped);
     lmf_trainer_stats(r->t, &r->s);
+    if (lmf_trainer_was_shorter(r->t))
+        note(r, false, "the run was of %lld steps and goes on from step %lld to %lld: the schedule is that of all %lld, so the learning "
+            "rate is "
+             "%.3g now", (long long)lmf_trainer_was_shorter(r->t), (long long)r->s.step, (long long)r->s.n_steps, (long long)r->s.n_steps,
+             lmf_trainer_lr(r->t, r->s.step));
     r->start_tok = r->s.total_tok;
     if (lmf_trainer_is_done(r->t))
         return LMF_FAIL(r->ctx, LMF_E_ARG, "the run in %s is complete: all %lld steps are done", r->a->output, (long long)r->s.n_steps);
@@ -595,6 +622,7 @@ static lmf_status create(lmf_run *r)
     o.teacher = r->teacher, o.labels = r->labels;
     LMF_TRY(open_data(r, objective->takes));
     o.eval_tok = r->dev ? lmf_samples_longest_group(r->dev) : 0;
+    LMF_TRY(lmf__run_4bit(r->ctx, r->a, r->m, r->o.model != NULL, r->o.device ? r->o.device : "cpu", r->train, &o, &r->listener));
     LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->train, &o, &r->t));
     if (objective->sampling)
         LMF_TRY(open_rollout(r));
@@ -662,6 +690,15 @@ static lmf_status checkpoint(lmf_run *r, bool stop)
     return stop ? s : LMF_OK;
 }
 
+/* Who touches a file `save` in the folder wants a checkpoint now. It goes; one with something in it is not meant, and stays. */
+static bool is_asked_to_save(lmf_run *r)
+{
+    char path[4200];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/save", r->output);
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0 && unlink(path) == 0;
+}
+
 lmf_status lmf_run_step(lmf_run *r, lmf_run_stats *out)
 {
     const lmf_train_config *a = r->a;
@@ -682,6 +719,8 @@ lmf_status lmf_run_step(lmf_run *r, lmf_run_stats *out)
     if (!r->o.no_folder && r->rollout && (r->s.step % a->logging_steps == 0 || last))
         log_samples(r);
     r->save_due |= a->save_steps && r->s.step % a->save_steps == 0;
+    if (!r->o.no_folder && !last)
+        r->save_due |= is_asked_to_save(r);
     if (!r->o.no_folder && r->save_due && !last && lmf_run_can_save(r)) {
         r->save_due = false;
         LMF_TRY(checkpoint(r, false));

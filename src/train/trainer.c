@@ -6,7 +6,9 @@
 #include <string.h>
 #include "ops/accumulate/accumulate.h"
 #include "ops/adamw/adamw.h"
+#include "ops/adamw_8bit/adamw_8bit.h"
 #include "ops/grad_norm/grad_norm.h"
+#include "ops/sgd/sgd.h"
 #include "train/objective.h"
 #include "train/params.h"
 #include "train/trainer_internal.h"
@@ -19,8 +21,18 @@ lmf_train_opts lmf_train_opts_default(void)
 {
     return (lmf_train_opts){ .struct_bytes = sizeof(lmf_train_opts), .objective = "sft", .lora_r = 16, .lora_alpha = 32, .target_modules = "all-linear",
         .batch_size = 4, .grad_accum = 4, .epochs = 1, .lr = 2e-4, .schedule = LMF_SCHEDULE_LINEAR, .warmup_steps = LMF_WARMUP_SHARE,
-        .decay_ratio = 0.2, .weight_decay = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1, .seed = 42, .compute = 1,
+        .decay_ratio = 0.2, .momentum = 0.9, .weight_decay = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .max_grad_norm = 1,
+        .seed = 42, .compute = 1,
         .between = LMF_ANY, .shuffle = true };
+}
+
+int lmf_train_optimizer(const char *name)
+{
+    static const char *const names[] = { "adamw", "adamw_8bit", "sgd" };
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(name, names[i]))
+            return i;
+    return -1;
 }
 
 int lmf_train_between(const char *name)
@@ -122,28 +134,51 @@ static lmf_status build_eval(lmf_trainer *t, lmf_graph *g, int64_t T)
     return lmf_graph_finish(g);
 }
 
+/* What an optimizer keeps, a flat STATE each: bytes of the parameters' type, or scales, two a block. */
+enum { MAX_KEPT = 5 };
+static const struct kept { int n; const char *name[MAX_KEPT]; uint16_t dtype[MAX_KEPT]; int hyper; } kept[] = {
+    [LMF_OPTIMIZER_ADAMW] = { 4, { "train.p", "train.m", "train.v", "train.g" }, { LMF_F32, LMF_F32, LMF_F32, LMF_F32 }, LMF_ADAMW_HYPER },
+    [LMF_OPTIMIZER_ADAMW_8BIT] = { 5, { "train.p", "train.m", "train.v", "train.g", "train.s" }, { LMF_F32, LMF_I8, LMF_I8, LMF_F32,
+        LMF_F32 },
+                                   LMF_ADAMW_8BIT_HYPER },
+    [LMF_OPTIMIZER_SGD] = { 3, { "train.p", "train.m", "train.g" }, { LMF_F32, LMF_F32, LMF_F32 }, LMF_SGD_HYPER },
+};
+enum { SCALES = 4 }; /* of adamw_8bit alone */
+static int64_t n_scales(int64_t count) { return 2 * ((count + LMF_ADAMW_8BIT_BLOCK - 1) / LMF_ADAMW_8BIT_BLOCK); }
+
+static void add_update(lmf_trainer *t, lmf_graph *g, lmf_tensor *const *part, lmf_tensor *norm, lmf_tensor *h)
+{
+    switch (t->opts.optimizer) {
+    case LMF_OPTIMIZER_ADAMW_8BIT: lmf_adamw_8bit(g, part[0], part[1], part[2], part[SCALES], part[3], norm, h); break;
+    case LMF_OPTIMIZER_SGD: lmf_sgd(g, part[0], part[1], part[2], norm, h); break;
+    default: lmf_adamw(g, part[0], part[1], part[2], part[3], norm, h);
+    }
+}
+
 /* Parameters with decay lie first; the rest is updated with a decay of zero. */
 static lmf_status build_update(lmf_trainer *t, lmf_graph *g)
 {
-    int64_t n = t->params.n_total, hyper = LMF_ADAMW_HYPER;
-    const char *names[] = { "train.p", "train.m", "train.v", "train.g" };
-    int64_t begin[] = { 0, t->params.n_decay, n };
-    lmf_tensor *flat[4];
-    for (int i = 0; i < 4; i++)
-        flat[i] = lmf_graph_tensor(g, LMF_STATE, names[i], LMF_F32, 1, &n);
-    lmf_tensor *norm = lmf_grad_norm(g, flat[3]);
+    const struct kept *k = &kept[t->opts.optimizer];
+    int64_t n = t->params.n_total, hyper = k->hyper, begin[] = { 0, t->params.n_decay, n };
+    int64_t scales[] = { 0, n_scales(begin[1]), n_scales(begin[1]) + n_scales(n - begin[1]) };
+    lmf_tensor *flat[MAX_KEPT];
+    for (int i = 0; i < k->n; i++)
+        flat[i] = lmf_graph_tensor(g, LMF_STATE, k->name[i], k->dtype[i], 1, i == SCALES ? &scales[2] : &n);
+    lmf_tensor *norm = lmf_grad_norm(g, flat[t->opts.optimizer == LMF_OPTIMIZER_SGD ? 2 : 3]);
     lmf_graph_output(g, "grad_norm", norm);
     for (int group = 0; group < 2; group++) {
-        lmf_tensor *part[4], *h = lmf_graph_tensor(g, LMF_INPUT, group ? "hyper_plain" : "hyper", LMF_F32, 1, &hyper);
+        lmf_tensor *part[MAX_KEPT], *h = lmf_graph_tensor(g, LMF_INPUT, group ? "hyper_plain" : "hyper", LMF_F32, 1, &hyper);
         int64_t count = begin[group + 1] - begin[group];
-        for (int i = 0; i < 4 && count; i++) {
-            const char *name = lmf_arena_printf(&g->arena, "%s.%d", names[i], group);
+        for (int i = 0; i < k->n && count; i++) {
+            const int64_t *at = i == SCALES ? scales : begin;
+            int64_t n_part = at[group + 1] - at[group];
+            const char *name = lmf_arena_printf(&g->arena, "%s.%d", k->name[i], group);
             if (!name)
                 return LMF_NO_MEMORY(t->ctx, 16, "the update");
-            part[i] = lmf_graph_part(g, flat[i], begin[group] * 4, name, 1, &count);
+            part[i] = lmf_graph_part(g, flat[i], at[group] * (k->dtype[i] == LMF_I8 ? 1 : 4), name, 1, &n_part);
         }
         if (count)
-            lmf_adamw(g, part[0], part[1], part[2], part[3], norm, h);
+            add_update(t, g, part, norm, h);
     }
     return lmf_graph_finish(g);
 }
@@ -240,6 +275,10 @@ static lmf_status check_opts(lmf_ctx *ctx, const lmf_train_opts *o)
         return LMF_FAIL(ctx, LMF_E_ARG, "a dropout of %g with activations in bf16: it is there for activations in f32", o->lora_dropout);
     if (!(o->lr >= 0) || !(o->eps > 0) || !(o->beta1 >= 0 && o->beta1 < 1) || !(o->beta2 >= 0 && o->beta2 < 1) || !(o->max_grad_norm >= 0))
         return LMF_FAIL(ctx, LMF_E_ARG, "learning rate, betas, epsilon and the greatest norm must be positive, betas below 1");
+    if ((unsigned)o->optimizer > LMF_OPTIMIZER_SGD || !(o->momentum >= 0 && o->momentum < 1))
+        return LMF_FAIL(ctx, LMF_E_ARG, "optimizer %d with a momentum of %g: there are three, and momentum is from 0 to below 1",
+            (int)o->optimizer,
+                        o->momentum);
     if (o->batch_size < 1 || o->batch_size > LMF_MAX_STEP_ROWS || o->grad_accum < 1 || o->grad_accum > LMF_MAX_STEP_ROWS || o->micro_tok < 0 ||
         o->eval_tok < 0 || o->eval_tok > 1 << 24)
         return LMF_FAIL(ctx, LMF_E_ARG, "a batch of %d rows, %d times a step, %d tokens at once: 1 to %d rows and times are possible, and no negative number of tokens",
@@ -329,6 +368,9 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
         return LMF_NO_MEMORY(t->ctx, 2 * n_measured * sizeof *t->measured, "log-probabilities");
     LMF_TRY(set_warmup(t));
     LMF_TRY(lmf_device_open(t->ctx, device, &t->dev));
+    if (o->optimizer != LMF_OPTIMIZER_ADAMW && !strncmp(device, "cuda", 4))
+        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "the optimizer %s: %s has no kernel for it; take adamw, or the CPU",
+                        o->optimizer == LMF_OPTIMIZER_SGD ? "sgd" : "adamw_8bit", device);
     if (o->lora_dropout > 0 && !strncmp(device, "cuda", 4))
         return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "LoRA dropout of %g: %s has no kernel for it; train without dropout, or on the CPU",
                         o->lora_dropout, device);
@@ -443,18 +485,31 @@ void lmf__trainer_take_reports(const lmf_trainer *t, int i_graph, double *report
     }
 }
 
+_Static_assert((int)LMF_ADAMW_8BIT_HYPER == (int)LMF_ADAMW_HYPER && (int)LMF_ADAMW_8BIT_BIAS1 == (int)LMF_ADAMW_BIAS1,
+               "one list of values serves both");
+
 static void set_hyper(lmf_trainer *t, double lr)
 {
     const lmf_train_opts *o = &t->opts;
     int g = t->n_graphs - 1;
     double n = (double)(t->step + 1 - t->n_skipped);
+    bool sgd = o->optimizer == LMF_OPTIMIZER_SGD;
     /* the corrections are of the betas that the kernel sees: 1 - 0.999f is 1.3e-5 off 0.001 */
     float beta1 = (float)o->beta1, beta2 = (float)o->beta2;
-    float h[LMF_ADAMW_HYPER] = { (float)lr, beta1, beta2, (float)o->eps, (float)o->weight_decay,
-                                 (float)(1 - pow((double)beta1, n)), (float)(1 - pow((double)beta2, n)), (float)o->max_grad_norm };
-    memcpy(lmf_plan_io(t->plan, g, "hyper"), h, sizeof h);
-    h[LMF_ADAMW_DECAY] = 0;
-    memcpy(lmf_plan_io(t->plan, g, "hyper_plain"), h, sizeof h);
+    float adamw[LMF_ADAMW_HYPER] = { (float)lr, beta1, beta2, (float)o->eps, (float)o->weight_decay, (float)(1 - pow((double)beta1, n)),
+                                     (float)(1 - pow((double)beta2, n)), (float)o->max_grad_norm };
+    float plain[LMF_SGD_HYPER] = { (float)lr, (float)o->momentum, (float)o->weight_decay, (float)o->max_grad_norm }, *h = sgd ? plain
+        : adamw;
+    memcpy(lmf_plan_io(t->plan, g, "hyper"), h, sgd ? sizeof plain : sizeof adamw);
+    adamw[LMF_ADAMW_DECAY] = plain[LMF_SGD_DECAY] = 0;
+    memcpy(lmf_plan_io(t->plan, g, "hyper_plain"), h, sgd ? sizeof plain : sizeof adamw);
+}
+
+double lmf_trainer_lr(const lmf_trainer *t, int64_t step)
+{
+    const lmf_train_opts *o = &t->opts;
+    int64_t n = t->batches.n_steps;
+    return o->lr * lmf_schedule_factor(o->schedule, step, n, o->warmup_steps, (int64_t)ceil(o->decay_ratio * (double)n), o->min_lr_ratio);
 }
 
 void lmf_trainer_stats(const lmf_trainer *t, lmf_train_stats *s)
@@ -523,8 +578,7 @@ static lmf_status run_step(lmf_trainer *t, const lmf_laid *laid, lmf_train_stats
     }
     for (int k = t->now.n_micro > n_slots ? t->now.n_micro - n_slots : 0; k < t->now.n_micro; k++)
         LMF_TRY(take_micro(t, k, &loss, report));
-    double lr = t->opts.lr * lmf_schedule_factor(t->opts.schedule, t->step, b->n_steps, t->opts.warmup_steps,
-                                                (int64_t)ceil(t->opts.decay_ratio * (double)b->n_steps), t->opts.min_lr_ratio);
+    double lr = lmf_trainer_lr(t, t->step);
     int g = t->n_graphs - 1;
     set_hyper(t, lr);
     LMF_TRY(lmf_plan_run(t->plan, g));
@@ -569,6 +623,7 @@ lmf_status lmf_trainer_step_on(lmf_trainer *t, const lmf_samples *answers, const
 }
 
 const lmf_sampling *lmf_trainer_sampling(const lmf_trainer *t) { return t->objective->sampling ? &t->sampling : NULL; }
+int64_t lmf_trainer_was_shorter(const lmf_trainer *t) { return t->was_steps; }
 const lmf_objective *lmf_trainer_objective(const lmf_trainer *t) { return t->objective; }
 const lmf_memory *lmf_trainer_memory(const lmf_trainer *t) { return lmf_plan_memory(t->plan); }
 size_t lmf_trainer_bytes(const lmf_trainer *t) { return lmf_plan_bytes(t->plan); }

@@ -23,6 +23,7 @@
 typedef struct lmf_trainer lmf_trainer;
 struct lmf_objective; struct lmf_sampling; struct lmf_totals; /* train/objective.h */
 enum { LMF_WARMUP_SHARE = -1, LMF_WARMUP_MOST = 50 };
+typedef enum lmf_optimizer { LMF_OPTIMIZER_ADAMW, LMF_OPTIMIZER_ADAMW_8BIT, LMF_OPTIMIZER_SGD } lmf_optimizer;
 
 typedef struct lmf_objective_value { const char *name; double value; } lmf_objective_value;
 
@@ -53,6 +54,8 @@ typedef struct lmf_train_opts {
     double       decay_ratio;      /* 0.2: the share of the run over which WSD falls */
     int64_t      warmup_steps;     /* LMF_WARMUP_SHARE: 5 % of the run, at most 50; more than the run has are refused */
     double       warmup_ratio;     /* with LMF_WARMUP_SHARE: that share of the run, rounded up; 0: the share above */
+    lmf_optimizer optimizer;       /* AdamW with moments in f32 */
+    double       momentum;         /* of SGD: 0.9 */
     double       weight_decay;     /* 0.01 */
     double       beta1, beta2, eps; /* 0.9, 0.999, 1e-8 */
     double       max_grad_norm;    /* 1; 0: none */
@@ -69,6 +72,8 @@ typedef struct lmf_train_opts {
 } lmf_train_opts;
 
 lmf_train_opts lmf_train_opts_default(void);
+/* The optimizer "adamw", "adamw_8bit" or "sgd"; -1 of any other name. */
+int lmf_train_optimizer(const char *name);
 int lmf_train_between(const char *name); /* opts.between of "f32" and "bf16"; LMF_ANY of any other, "auto" */
 
 typedef struct lmf_train_stats {
@@ -116,12 +121,19 @@ lmf_status lmf_trainer_save(lmf_trainer *t, const char *dir, int keep, const cha
 /* The newest checkpoint in dir whose hashes hold; *skipped: how many newer ones did not (their reason is in the log line). Refuses one of
  * another model, data or options, and says which. LMF_E_NOT_FOUND: none. */
 lmf_status lmf_trainer_resume(lmf_trainer *t, const char *dir, int *skipped);
+/* The very checkpoint path, or where path is none but a folder with some, the newest of those. */
+lmf_status lmf_trainer_resume_from(lmf_trainer *t, const char *path, int *skipped);
+/* Steps of the run that was gone on with, where this one is longer, whose schedule it has now; 0: it is the same run. */
+int64_t    lmf_trainer_was_shorter(const lmf_trainer *t);
+/* The learning rate of a step, from 0. */
+double     lmf_trainer_lr(const lmf_trainer *t, int64_t step);
 /* LMF_OK: path is a folder that save wrote, by its manifest's digest, and has nothing else in it; whole: and every file has its hash.
  * Else LMF_E_EXISTS with a sentence. remove takes away such a folder and no other. */
 lmf_status lmf_checkpoint_check(lmf_ctx *ctx, const char *path, bool whole);
 lmf_status lmf_checkpoint_remove(lmf_ctx *ctx, const char *path);
 lmf_status lmf_checkpoint_remove_left(lmf_ctx *ctx, const char *path); /* of a killed process: without a manifest too */
 /* opts.clock_unix of the run whose newest whole checkpoint lies in dir; *found false: none, or one that says nothing. */
+/* dir: a folder of checkpoints, or one of them. */
 lmf_status lmf_checkpoint_clock(lmf_ctx *ctx, const char *dir, int64_t *clock_unix, bool *found);
 /* Greatest n of checkpoint-n folders in dir, or -1. */
 int64_t    lmf_checkpoint_newest(const char *dir);

@@ -40,6 +40,7 @@ struct lmf_trainer {
     lmf_step_plan   now;             /* the step in progress */
     int64_t         step;            /* optimizer steps done */
     int64_t         total_tok, n_skipped;
+    int64_t         was_steps;       /* of the shorter run that this one goes on with; 0: none */
     int             n_bad;           /* skipped ones in a row, up to now */
     char            model_sha256[65], teacher_sha256[65]; /* of the models' weights, made when the first checkpoint is */
 };

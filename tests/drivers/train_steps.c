@@ -2,7 +2,8 @@
 /* train_steps KEY=VALUE ...: training step by step, for oracles. Keys: model, data, eval (rows), eval_at ("0,10,20"), steps, full, r,
  * alpha, dropout, targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle,
  * fast, recompute, threads, teacher, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1
- * under Hugging Face names), save (adapter); accum, answers (tools/golden/grpo.py): one step on these.
+ * under Hugging Face names), save (adapter), optimizer, momentum, nf4 (1: the base in 4 bits); accum, answers (tools/golden/grpo.py): one
+ * step on these.
  * Prints JSON lines: {"sample", "line", "ids", "learn"} for all samples and, for the rows of eval, {"eval_sample", ...}; then
  * {"step", "loss", "grad_norm", "lr", "n_learn", "micro", "samples"} (of a group its number), with what the objective reports, a step and
  * {"eval_step", "eval_loss"} at eval_at. */
@@ -50,6 +51,8 @@ static lmf_train_opts options(const args *a)
     o.schedule = !strcmp(schedule, "linear") ? LMF_SCHEDULE_LINEAR : !strcmp(schedule, "cosine") ? LMF_SCHEDULE_COSINE : LMF_SCHEDULE_CONSTANT;
     o.warmup_steps = (int64_t)number(a, "warmup", 0);
     o.min_lr_ratio = number(a, "min_ratio", 0);
+    o.optimizer = (lmf_optimizer)lmf_train_optimizer(get(a, "optimizer", "adamw"));
+    o.momentum = number(a, "momentum", 0.9);
     o.weight_decay = number(a, "wd", 0.01);
     o.beta2 = number(a, "beta2", 0.999);
     o.eps = number(a, "eps", 1e-8);
@@ -256,6 +259,9 @@ int main(int argc, char **argv)
     if (get(&a, "threads", NULL))
         ctx->n_workers = (int)number(&a, "threads", 1);
     lmf_status s = lmf_model_open(ctx, get(&a, "model", ""), &m);
+    lmf_in_4bit sum;
+    if (!s && number(&a, "nf4", 0) != 0)
+        s = lmf_model_to_4bit(m, &sum);
     if (!s)
         s = run(ctx, &a, m);
     if (s)

@@ -19,8 +19,12 @@ ROWS = ROOT / "tests" / "parity" / "train_rows.jsonl"
 OPTS = {"batch": 4, "steps": 10, "lr": 3e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "wd": 0.1, "clip": 1.0}
 R, ALPHA = 4, 8
 CASES = {"llama_full": {}, "llama_tied_full": {"tied": True}, "llama_lora": {}, "qwen2_full": {"bias": True}, "qwen2_lora": {"bias": True},
-         "llama_dropout": {}}
-DROPOUT = {"dropout": 0.3, "dropout_seed": 0x123456789} # of cases that end so
+         "llama_dropout": {}, "llama_nf4": {}, "llama_sgd": {}, "llama_adamw_8bit": {}}
+DROPOUT = {"dropout": 0.3, "dropout_seed": 0x123456789}
+# what differs from the recipe; nf4 and adamw_8bit need bitsandbytes,
+# whose moments have blocks for each parameter: with rank 8 all are whole
+MORE = {"llama_dropout": DROPOUT, "llama_nf4": {"nf4": True}, "llama_sgd": {"optimizer": "sgd", "momentum": 0.9, "lr": 0.3},
+        "llama_adamw_8bit": {"optimizer": "adamw_8bit", "r": 8}}
 
 
 def batches(tokenizer, rows=ROWS, batch=OPTS["batch"], steps=OPTS["steps"]):
@@ -69,6 +73,15 @@ def hf_name(name):
     return name.removeprefix("base_model.model.").replace(".default.weight", ".weight")
 
 
+def to_nf4(model):
+    """bitsandbytes' values in place of those of each layer's matrices whose rows are whole blocks."""
+    import bitsandbytes.functional as bnb
+    for name, p in model.named_parameters():
+        if "layers." in name and p.ndim == 2 and p.shape[1] % 64 == 0 and "lora_" not in name:
+            p.data = bnb.dequantize_4bit(*bnb.quantize_4bit(p.data, blocksize=64, quant_type="nf4", compress_statistics=True))
+    return model
+
+
 def philox(key, low, high):
     """Philox4x32-10 of 64-bit keys and counters, arrays or numbers: [..., 4] words."""
     import numpy as np
@@ -102,9 +115,11 @@ def drop_as_ours(model, order, share=DROPOUT["dropout"], seed=DROPOUT["dropout_s
             keep = (words >> np.uint64(8)).astype(np.float64) * 2.0**-24 >= np.float32(share)
             return x * torch.from_numpy(keep.astype(np.float32)) / (1 - share)
 
+    # A and B are neighbours among the parameters, which go by kind, then by layer
     layers = [m for m in model.modules() if hasattr(m, "lora_dropout") and len(m.lora_dropout)]
+    n_kinds, n_layers = 7, len(layers) // 7
     for i, layer in enumerate(layers):
-        layer.lora_dropout["default"] = Mask(2 * i) # a layer's A and B are neighbours among the parameters
+        layer.lora_dropout["default"] = Mask(2 * (i % n_kinds * n_layers + i // n_kinds))
     model.register_forward_pre_hook(lambda *_: now.__setitem__(slice(None), next(order)))
     return model
 
@@ -132,7 +147,14 @@ def steps(model, data, opts, factor=lambda step: 1.0):
     import torch
     named = [(hf_name(n), p) for n, p in model.named_parameters() if p.requires_grad]
     groups = [{"params": [p for _, p in named if p.ndim > 1], "weight_decay": opts["wd"]}, {"params": [p for _, p in named if p.ndim == 1], "weight_decay": 0.0}]
-    adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=opts["lr"], betas=(opts["beta1"], opts["beta2"]), eps=opts["eps"])
+    groups = [g for g in groups if g["params"]]
+    if opts.get("optimizer") == "sgd":
+        adam = torch.optim.SGD(groups, lr=opts["lr"], momentum=opts["momentum"])
+    elif opts.get("optimizer") == "adamw_8bit":
+        import bitsandbytes
+        adam = bitsandbytes.optim.AdamW8bit(groups, lr=opts["lr"], betas=(opts["beta1"], opts["beta2"]), eps=opts["eps"], min_8bit_size=0)
+    else:
+        adam = torch.optim.AdamW(groups, lr=opts["lr"], betas=(opts["beta1"], opts["beta2"]), eps=opts["eps"])
     for step, batch in enumerate(data):
         n_learn = sum(sum(learn[1:]) for _, learn in batch)
         loss = 0.0
@@ -152,7 +174,8 @@ def steps(model, data, opts, factor=lambda step: 1.0):
 def folders(case, work):
     """The case's model and adapter (None: all weights are trained)."""
     model = formula.save(pathlib.Path(work) / "model", **CASES[case])
-    adapter = formula.save_adapter(pathlib.Path(work) / "adapter", R, ALPHA) if not case.endswith("full") else None
+    adapter = formula.save_adapter(pathlib.Path(work) / "adapter", MORE.get(case, {}).get("r", R),
+        ALPHA) if not case.endswith("full") else None
     return model, adapter
 
 
@@ -179,13 +202,14 @@ def main():
             data = batches(transformers.AutoTokenizer.from_pretrained(folder))
             losses, norms = [], []
             model = load(folder, adapter)
+            if case.endswith("nf4"):
+                to_nf4(model)
             if case.endswith("dropout"):
                 drop_as_ours(model, drawn(data, len(ROWS.read_text().splitlines())))
-            for step, loss, norm, grads in steps(model, data, OPTS):
+            for step, loss, norm, grads in steps(model, data, OPTS | MORE.get(case, {})):
                 losses.append(loss), norms.append(norm)
                 first = {n: digest(g) for n, g in grads.items()} if grads else first
-        more = DROPOUT if case.endswith("dropout") else {}
-        text = json.dumps({"recipe": recipe | more, "case": case, "loss": losses, "grad_norm": norms, "gradients": first})
+        text = json.dumps({"recipe": recipe | MORE.get(case, {}), "case": case, "loss": losses, "grad_norm": norms, "gradients": first})
         (ROOT / "tests" / "parity" / f"gradients_{case}.json").write_text(text.replace('"model.', '\n"model.').replace('"lm_head', '\n"lm_head') + "\n")
         print(case, len(text), "bytes; loss", losses[0], "->", losses[-1])
 

@@ -10,6 +10,7 @@ both within 1e-4); the losses of ten AdamW steps within 1e-5. Besides the golden
 B zero), saved by PEFT and loaded into ours, and ours saved and loaded into PEFT: equal losses."""
 # ci: --build {build}
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -72,6 +73,10 @@ def run_case(args, case, work):
             "grads": pathlib.Path(work) / "grads.safetensors", **{k: golden.OPTS[v] for k, v in NAMES.items()}}
     if adapter:
         keys |= {"init": adapter, "save": pathlib.Path(work) / "trained"}
+    more = golden.MORE.get(case, {})
+    keys |= {k: int(v) if v is True else v for k, v in more.items() if k in ("r", "lr", "optimizer", "momentum", "nf4")}
+    if case.endswith("nf4"):
+        golden.to_nf4(model)
     if case.endswith("dropout"):
         keys |= {"dropout": golden.DROPOUT["dropout"], "seed": golden.DROPOUT["dropout_seed"]}
         golden.drop_as_ours(model, golden.drawn(data, len(golden.ROWS.read_text().splitlines())))
@@ -79,15 +84,16 @@ def run_case(args, case, work):
     n = check_samples(lines, data)
     ours = [x for x in lines if "step" in x]
     worst_loss = 0.0
-    for (step, loss, norm, grads), mine in zip(golden.steps(model, data, golden.OPTS), ours, strict=True):
+    for (step, loss, norm, grads), mine in zip(golden.steps(model, data, golden.OPTS | more), ours, strict=True):
         worst_loss = max(worst_loss, abs(mine["loss"] - loss) / loss)
         if grads:
             worst, where = compare_gradients(load_file(keys["grads"]), grads)
     text = f"{case}: {n} samples, {len(grads or load_file(keys['grads']))} tensors, worst gradient {worst:.2e} ({where}), worst of {len(ours)} losses {worst_loss:.2e}"
-    good = worst < 1e-4 and worst_loss < 1e-5
+    good = worst < 1e-4 and worst_loss < (1e-4 if case == "llama_adamw_8bit" else 1e-5)  # a last bit may change a code
     if adapter:
         model.eval()
-        good &= check_loaded(golden.load(folder, str(keys["save"])), model, data, case)
+        loaded = golden.load(folder, str(keys["save"]))
+        good &= check_loaded(golden.to_nf4(loaded) if case.endswith("nf4") else loaded, model, data, case)
     print(("ok   " if good else "FAIL ") + text, flush=True)
     return good
 
@@ -109,6 +115,9 @@ def main():
     args = p.parse_args()
     results = []
     for case in [*golden.CASES, "peft_start"]:
+        if case in ("llama_nf4", "llama_adamw_8bit") and not importlib.util.find_spec("bitsandbytes"):
+            print(f"     {case}: bitsandbytes is not installed; tests/parity has what it gave")
+            continue
         if not args.only or args.only == case:
             with tempfile.TemporaryDirectory() as work:
                 results.append(run_case(args, case, work))

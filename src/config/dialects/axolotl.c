@@ -15,7 +15,7 @@ static const lmf_dialect_row rows[] = {
     { "tokenizer_config", .why = "the tokenizer is the model's" },
     { "revision_of_model", .why = "name the folder of that revision as base_model" },
     { "load_in_8bit", .ignore = "false", .why = WEIGHTS_AS_THEY_ARE },
-    { "load_in_4bit", .ignore = "false|auto", .why = WEIGHTS_AS_THEY_ARE },
+    { "bnb_config_kwargs.**", .why = "load_in_4bit is nf4 with double quantization" },
     { "gptq", .ignore = "false", .why = WEIGHTS_AS_THEY_ARE },
     { "bf16", .ignore = "*" }, { "fp16", .ignore = "*" }, { "tf32", .ignore = "*" }, { "bfloat16", .ignore = "*" }, { "float16",
       .ignore = "*" },
@@ -124,7 +124,9 @@ static const lmf_dialect_row rows[] = {
     { "cosine_constant_lr_ratio", .why = "cosine runs to the end" },
     { "lr_groups.**", .why = "all parameters have one learning rate" }, { "embedding_lr", .why = "all parameters have one learning rate" },
     { "embedding_lr_scale", .why = "all parameters have one learning rate" },
-    { "optimizer", .ignore = "adamw_torch|adamw_torch_fused|adamw_hf|adamw_apex_fused|adamw", .why = "AdamW in f32 is there" },
+    { "optimizer", .field = "optimizer", .map = "adamw=adamw|adamw_torch=adamw|adamw_torch_fused=adamw|adamw_hf=adamw|"
+      "adamw_apex_fused=adamw|"
+      "adamw_bnb_8bit=adamw_8bit|adamw_8bit=adamw_8bit|sgd=sgd", .why = "adamw, adamw_8bit and sgd are there" },
     { "optim_args.**", .why = "adam_beta1, adam_beta2 and adam_epsilon are what there is" },
     { "gradient_checkpointing", .field = "recompute", .map = "true=true|false=false|unsloth=true|offload=true" },
     { "gradient_checkpointing_kwargs.**", .ignore = "*" }, { "activation_offloading", .ignore = "false",
@@ -133,8 +135,7 @@ static const lmf_dialect_row rows[] = {
     { "early_stopping_patience", .why = "runs have the length that is asked for" },
     /* output */
     { "output_dir", .field = "output" },
-    { "resume_from_checkpoint", .field = "resume", .map = "true=last|false=no",
-      .why = "true goes on from the newest checkpoint in output_dir" },
+    { "resume_from_checkpoint", .field = "resume", .map = "true=last|false=no|*=*" },
     { "auto_resume_from_checkpoints", .field = "resume", .map = "true=auto|false=no" },
     { "saves_per_epoch", .why = "save_steps counts steps" }, { "evals_per_epoch", .why = "eval_steps counts steps" },
     { "save_strategy", .ignore = "steps", .why = "save_steps: 0 saves none" }, { "eval_strategy", .ignore = "steps",

@@ -14,7 +14,8 @@ static const lmf_dialect_row rows[] = {
     { "use_unsloth", .ignore = "*" },
     { "lr_scheduler_type", .field = "scheduler",
       .map = "cosine=cosine|linear=linear|constant=constant|constant_with_warmup=constant|wsd=wsd|warmup_stable_decay=wsd" },
-    { "optim", .ignore = "adamw_torch|adamw_torch_fused|adamw_hf", .why = "AdamW in f32 is there" },
+    { "optim", .field = "optimizer", .map = "adamw_torch=adamw|adamw_torch_fused=adamw|adamw_hf=adamw|adamw_8bit=adamw_8bit|"
+      "adamw_bnb_8bit=adamw_8bit|sgd=sgd", .why = "adamw, adamw_8bit and sgd are there" },
     { "text_field", .ignore = "text", .why = "rows of plain text have the key text" },
     { 0 }
 };
