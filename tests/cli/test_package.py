@@ -17,7 +17,7 @@ import pytest
 
 from conftest import BUILD, ROOT
 from test_generate import write_gguf
-from test_train import ROWS, digest, model  # noqa: F401  (a fixture)
+from test_train import ROWS, digest, formula, model  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.skipif("san" in BUILD.name, reason="a sanitized library wants its runtime before Python's")
 sys.path.insert(0, str(BUILD / "python"))
@@ -160,6 +160,16 @@ def test_align_and_its_other_name(lm, model, tmp_path):  # noqa: F811
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
     with pytest.raises(lm.LMFastError, match="ppo.*dpo"):
         lm.align(model, PAIRS, tmp_path / "c", method="ppo")
+
+
+def test_distill(lm, model, tmp_path):  # noqa: F811
+    teacher = formula.save(tmp_path / "teacher", seed=3, layers=3)
+    more = {"temperature": 1.0, "max_steps": 2, "batch_size": 2, "clock": 1700000000}
+    result = lm.distill(model, teacher, ROWS, tmp_path / "a", **more)
+    lm.train(model, ROWS, tmp_path / "b", objective="distill", teacher=str(teacher), **more)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b") and result.steps == 2
+    with pytest.raises(lm.LMFastError, match="learns from a model"):
+        lm.distill(model, None, ROWS, tmp_path / "c")
 
 
 def test_answers_as_objects(lm, small, tiny):

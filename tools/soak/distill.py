@@ -4,7 +4,7 @@
 again beside the whole model as its teacher, for equally many tokens; what counts is the loss on verses that neither saw.
 Runs for an hour or more.
 
-    tools/soak/distill.py BUILD [STEPS [SEED ...]]      # default: 40 steps, seed 1
+    tools/soak/distill.py BUILD [STEPS [SEED ...]]      # default: 30 steps, seed 1
 
 Needs the model and text of tools/fetch_model.py and tools/make_kjv.sh. Prints each command and figure; the last lines are the table of
 docs/soak/distill.md."""
@@ -21,9 +21,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "lmfast"
 MODEL, TEXT = CACHE / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf", CACHE / "data" / "kjv.txt"
 VERSES = 4  # a row
-METHODS = {"rows alone": ["train"], "forward": ["distill", "--alpha", "0.9", "--temperature", "1"],
-           "forward, T 2": ["distill", "--alpha", "0.9", "--temperature", "2"],
-           "js": ["distill", "--alpha", "0.9", "--temperature", "1", "--divergence", "js"]}
+STUDENT, KL = ["distill", "--student", "half"], ["--alpha", "0.9", "--temperature"]
+METHODS = {"rows alone": ["train", "--model", "half"], "teacher": [*STUDENT, "--teacher", MODEL, *KL, "1"],
+           "teacher, temperature 2": [*STUDENT, "--teacher", MODEL, *KL, "2"],
+           "labels of 64 tokens": [*STUDENT, "--teacher-labels", "labels", *KL, "1"]}
 
 
 def read_safetensors(path):
@@ -80,7 +81,7 @@ def held_out(folder):
 
 
 def main():
-    program, steps = pathlib.Path(sys.argv[1]) / "lmfast", int(sys.argv[2]) if len(sys.argv) > 2 else 40
+    program, steps = pathlib.Path(sys.argv[1]) / "lmfast", int(sys.argv[2]) if len(sys.argv) > 2 else 30
     seeds = sys.argv[3:] or ["1"]
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
@@ -99,12 +100,14 @@ def main():
             run(program, "train", "--model", model, *common, "--max-steps", "1", "--lr", "1e-12", "--lora-r", "1", "--output", out)
             start[name] = held_out(out)[0]
             print(f"{name}: held-out loss {start[name]:.4f}", flush=True)
+        run(program, "teacher-labels", "--teacher", MODEL, "--data", work / "train.jsonl", "--too-long", "truncate", "--seq-len", "256",
+            "--temperature", "1", "--output", work / "labels", "--quiet")
         losses = {}
         for seed in seeds:
             for name, method in METHODS.items():
                 out = work / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
-                models = ["--model", work / "half"] if method[0] == "train" else ["--student", work / "half", "--teacher", MODEL]
-                run(program, *method, *models, *common, "--method", "full", "--max-steps", steps, "--lr", "3e-4", "--seed", seed,
+                method = [work / x if x in ("half", "labels") else x for x in method]
+                run(program, *method, *common, "--method", "full", "--max-steps", steps, "--lr", "3e-4", "--seed", seed,
                     "--output", out)
                 loss, tokens = held_out(out)
                 losses.setdefault(name, []).append(loss)
@@ -115,7 +118,11 @@ def main():
             mean = sum(x) / len(x)
             error = (sum((v - mean) ** 2 for v in x) / max(1, len(x) - 1) / len(x)) ** 0.5
             print(f"| {name} | {mean:.4f} +- {error:.4f} | {100 * (start['student at the start'] - mean) / gap:.1f} % |")
+    mean = {name: sum(x) / len(x) for name, x in losses.items()}
+    good = [mean[name] < mean["rows alone"] for name in ("teacher", "labels of 64 tokens")]
+    print(f"distill: {sum(good)} passed, {len(good) - sum(good)} failed")
+    return 0 if all(good) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

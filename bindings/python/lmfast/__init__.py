@@ -21,7 +21,7 @@ _HOME = {
     "Chat": "model", "Answer": "model", "Stream": "model",
     "train": "training.run", "Trainer": "training.run", "TrainStats": "training.run", "TrainResult": "training.run",
     "Settings": "training.run", "Dataset": "training.run",
-    "align": "training.align", "SLMTrainer": "training.trainer", "optimize_for_t4": "training.optimizations",
+    "align": "training.align", "distill": "training.distill", "SLMTrainer": "training.trainer", "optimize_for_t4": "training.optimizations",
     "SLMConfig": "core.config", "TrainingConfig": "core.config", "InferenceConfig": "core.config",
     "detect_environment": "core.models", "setup_colab_env": "utils.colab", "generate_structured": "utils.structured",
     "generate_fast": "inference.fast", "serve": "inference.server", "SLMServer": "inference.server",
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .model import Answer, Chat, Model, ModelInfo, Stream, Tokenizer, load_model
     from .observability.metrics import MetricsCollector
     from .training.align import align
+    from .training.distill import distill
     from .training.optimizations import optimize_for_t4
     from .training.trainer import SLMTrainer
     from .utils.colab import setup_colab_env

@@ -12,7 +12,7 @@ from .errors import UnsupportedError
 
 _LATER = "is not part of this version"
 INSTEAD = {
-    "distillation": f"distillation by this name {_LATER}; lmfast.train(student, rows, output, objective='distill', teacher=path) does it",
+    "distillation": f"distillation by this name {_LATER}; lmfast.distill(student, teacher, rows, output) does it",
     "agent": f"an agent {_LATER}; model.generate(messages, tools=[...]) renders tools by the model's template, and schema= holds an answer "
              "to a form",
     "reason": f"reasoning strategies {_LATER}; sample several answers with seed=0, 1, 2 ... and choose",
@@ -65,7 +65,7 @@ MODULES: dict[str, dict[str, str]] = {
     "lmfast.function_calling": {"FunctionCaller": "function", "get_function_call": "function"},
 }
 NAMES: dict[str, str] = {
-    "distill": "distillation", "distill_advanced": "distillation", "DistillationTrainer": "distillation",
+    "distill_advanced": "distillation", "DistillationTrainer": "distillation",
     "generate_teacher_labels": "distillation",
     "AdvancedDistillationTrainer": "distillation", "DistillationConfig": "distillation", "reason": "reason", "ThinkingAgent": "reason",
     "pretrain": "pretrain", "GuardrailsConfig": "guard", "SLMTracer": "trace", "LMFastMCPServer": "mcp", "Agent": "agent",
