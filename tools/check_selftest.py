@@ -3,6 +3,7 @@
 """Each gate finds a fault that is planted, and passes the tree without it."""
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -115,6 +116,25 @@ GLOBALS = [
 ALLOWED = {"src/base/x.c": 'const char *const names[] = { "a", "b" };\nconst char *f(int i) { return names[i]; }\n'}
 
 
+def fatbin(*chips):
+    """Parts as nvcc writes them: (kind, capability)."""
+    parts = b"".join(struct.pack("<HHIQIIII", kind, 257, 64, 8, 0, 0, 0, chip) + bytes(64 - 32 + 8) for kind, chip in chips)
+    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(parts)) + parts
+
+
+CACHE = "LMF_CUDA:STRING=AUTO\nLMF_NVCC:FILEPATH=/bin/nvcc\nLMF_CUDA_ARCHS:STRING=75;90a\nLMF_CUDA_PTX:STRING=90\n"
+BOTH = fatbin((2, 75), (2, 90), (1, 90))
+# cache, fatbin, whether the plug-in is there, what the gate says
+CUDA = [
+    (CACHE, BOTH, True, ""), (CACHE.replace("/bin/nvcc", "LMF_NVCC-NOTFOUND"), None, False, ""),
+    ("LMF_CUDA:STRING=OFF\n", None, False, ""),
+    (None, BOTH, True, "build first"), (CACHE, BOTH, False, "is not built, and nvcc is here"),
+    (CACHE, None, True, "add_cuda.cu: not compiled"),
+    (CACHE, fatbin((2, 90), (1, 90)), True, "no code for 75"), (CACHE, fatbin((2, 75), (2, 90)), True, "no PTX for 90"),
+    (CACHE, BOTH[:-1], True, "ends too soon"), (CACHE, b"", True, "ends too soon"),
+]
+
+
 def write(root, files):
     for name, source in files.items():
         path = root / name
@@ -182,6 +202,15 @@ def main():
             expect("abi, recording", recorded.returncode, recorded.stdout, False)
             write(root, {"include/lmfast/x.h": HEADER.replace(before, after)})
             expect(f"abi, {after or before or 'nothing changed'}", *gate("abi", root, root), bool(words), words)
+    for cache, code, built, words in CUDA:
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            write(root, {"src/ops/add/add_cuda.cu": LINE, **({"CMakeCache.txt": cache} if cache else {}),
+                         **({"liblmfast-cuda.so": ""} if built else {})})
+            (root / "gen/cuda").mkdir(parents=True)
+            if code is not None:
+                (root / "gen/cuda/add.fatbin").write_bytes(code)
+            expect(f"cuda, {words or 'nothing wrong'}", *gate("cuda", root, root), bool(words), words)
     tree.finish("selftest", faults, seen, "planted cases")
 
 

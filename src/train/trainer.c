@@ -118,12 +118,21 @@ static lmf_status build_step(lmf_trainer *t, lmf_graph *g, int64_t T)
     LMF_TRY(lmf_graph_backward(g, loss, d_loss, &opts, wrt, n, grad));
     lmf_tensor *flat = lmf_graph_tensor(g, LMF_STATE, "train.g", LMF_F32, 1, &t->params.n_total);
     lmf_tensor *keep = lmf_graph_tensor(g, LMF_INPUT, "keep", LMF_F32, 1, &one);
-    for (int i = 0; i < n && !g->status; i++) {
+    for (int i = 0; i < n; i++)
+        if (!grad[i])
+            return LMF_FAIL(t->ctx, LMF_E_INTERNAL, "no gradient reaches \"%s\"", t->params.items[i].name);
+    int most = t->dev->flags & LMF_DEVICE_HOST ? 1 : LMF_ACCUMULATE_MOST; /* a launch each would be more than the work */
+    for (int i = 0, k; i < n && !g->status; i += k) {
         const lmf_param *p = &t->params.items[i];
         const char *name = lmf_arena_printf(&g->arena, "%s.grad", p->name);
-        if (!name || !grad[i])
-            return LMF_FAIL(t->ctx, LMF_E_INTERNAL, "no gradient reaches \"%s\"", p->name);
-        lmf_accumulate(g, lmf_graph_part(g, flat, p->offset * 4, name, p->n_dims, p->dim), grad[i], keep);
+        int64_t count = 0;
+        for (k = 0; k < most && i + k < n; k++)
+            count += p[k].count;
+        if (!name)
+            return LMF_NO_MEMORY(t->ctx, 16, "the gradients");
+        lmf_tensor *acc = k == 1 ? lmf_graph_part(g, flat, p->offset * 4, name, p->n_dims, p->dim) :
+                                   lmf_graph_part(g, flat, p->offset * 4, name, 1, &count);
+        lmf_accumulate_all(g, acc, grad + i, k, keep);
     }
     return lmf_graph_finish(g);
 }

@@ -3,10 +3,10 @@
 #include "device/cuda/cuda.h"
 #include "device/cuda/formats.h"
 
-enum { ROWS = 8, COLUMNS = 4, RANKS = 16, PIECE = 64, WARPS = 4, OWN = 4 }; /* lora_merge_cuda.cu */
+enum { ROWS = 8, FOUR = 4, COLUMNS = 4, RANKS = 16, PIECE = 64, WARPS = 4, OWN = 4 }; /* lora_merge_cuda.cu */
 
-static const struct { const char *name, *kernel; } kernels[] = {
-#define ROW(name, dtype) { #name, "lora_merge_" #name },
+static const struct { const char *name, *any, *fours; } kernels[] = {
+#define ROW(name, dtype) { #name, "lora_merge_" #name, "lora_merge_" #name "_fours" },
     LMF_EACH_FORMAT(ROW)
 #undef ROW
 };
@@ -36,8 +36,10 @@ static lmf_status run(const lmf_call *c, const lmf_worker *wk)
     const lmf_view *w = &c->in[0];
     sizes s = sizes_of(c);
     int64_t w_bytes = (int64_t)lmf_format_bytes(w->fmt, s.k);
-    int64_t threads = (int64_t)((s.n + ROWS - 1) / ROWS) * ((s.k + COLUMNS - 1) / COLUMNS);
-    return lmf_cuda_launch(wk, "lora_merge", kernels[LMF_CUDA_FORMAT(kernels, w->fmt)].kernel, lmf_cuda_blocks(threads, 128), 128, 0,
+    bool fours = s.r % 4 == 0 && s.k % COLUMNS == 0 && ((uintptr_t)c->in[1].data | (uintptr_t)c->in[2].data) % 16 == 0;
+    int rows = fours ? FOUR : ROWS, i = LMF_CUDA_FORMAT(kernels, w->fmt);
+    int64_t threads = (int64_t)((s.n + rows - 1) / rows) * ((s.k + COLUMNS - 1) / COLUMNS);
+    return lmf_cuda_launch(wk, "lora_merge", fours ? kernels[i].fours : kernels[i].any, lmf_cuda_blocks(threads, 128), 128, 0,
                            LMF_CUDA_ARGS(&w->data, &c->in[1].data, &c->in[2].data, &c->out[0].data, &w_bytes, &s.n, &s.k, &s.r, &a->scale));
 }
 

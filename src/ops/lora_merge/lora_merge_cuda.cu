@@ -4,7 +4,29 @@
 #include "device/cuda/unpack.cuh"
 #include "ops/lora_merge/lora_merge_draw.h"
 
-enum { ROWS = 8, COLUMNS = 4, RANKS = 16, PIECE = 64 };
+enum { ROWS = 8, COLUMNS = 4, RANKS = 16, PIECE = 64, FOUR = 4 };
+
+/* Row n of w plus its sums go to y, COLUMNS neighbours from k0 on. */
+template <int dtype>
+static __device__ __forceinline__ void put(const uint8_t *w, const float (&sum)[COLUMNS], uint16_t *y, int64_t w_bytes, int n, int k0,
+                                           int k, float scale)
+{
+    const uint8_t *row = w + n * w_bytes;
+    uint16_t one[COLUMNS];
+    int64_t first = (int64_t)n * k + k0;
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++)
+        if (k0 + c < k)
+            one[c] = lmf__merge_round(__float_as_uint(fmaf(scale, sum[c], lmf_load<dtype>(row, k0 + c))), (uint64_t)(first + c));
+    if (k % COLUMNS == 0) {
+        *(uint2 *)(y + first) = make_uint2(one[0] | (unsigned)one[1] << 16, one[2] | (unsigned)one[3] << 16);
+        return;
+    }
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++)
+        if (k0 + c < k)
+            y[first + c] = one[c];
+}
 
 /* Each thread makes ROWS rows of COLUMNS neighbours. w lies in rows of w_bytes. */
 template <int dtype>
@@ -31,31 +53,57 @@ static __device__ __forceinline__ void merge(const uint8_t *w, const float *p, c
         }
     }
 #pragma unroll
-    for (int i = 0; i < ROWS; i++) {
-        if (n0 + i >= n)
-            return;
-        const uint8_t *row = w + (n0 + i) * w_bytes;
-        uint16_t one[COLUMNS];
-        int64_t first = (int64_t)(n0 + i) * k + k0;
+    for (int i = 0; i < ROWS; i++)
+        if (n0 + i < n)
+            put<dtype>(w, sum[i], y, w_bytes, n0 + i, k0, k, scale);
+}
+
+/* The same with the same bits for r and k of fours and p and q on 16 bytes: FOUR rows a thread, loads of four ranks at once. These matrices
+ * are small: what takes time is the way to them. */
+template <int dtype>
+static __device__ __forceinline__ void merge_fours(const uint8_t *w, const float *p, const float *q, uint16_t *y, int64_t w_bytes, int n,
+                                                   int k, int r, float scale)
+{
+    int wide = k / COLUMNS;
+    int64_t at = lmf_grid_first();
+    int n0 = (int)(at / wide) * FOUR, k0 = (int)(at % wide) * COLUMNS;
+    if (n0 >= n)
+        return;
+    float sum[FOUR][COLUMNS] = { { 0 } };
+#pragma unroll 4
+    for (int e = 0; e < r; e += 4) {
+        float4 a[4], b[FOUR];
 #pragma unroll
-        for (int c = 0; c < COLUMNS; c++)
-            if (k0 + c < k)
-                one[c] = lmf__merge_round(__float_as_uint(fmaf(scale, sum[i][c], lmf_load<dtype>(row, k0 + c))), (uint64_t)(first + c));
-        if (k % COLUMNS == 0) {
-            *(uint2 *)(y + first) = make_uint2(one[0] | (unsigned)one[1] << 16, one[2] | (unsigned)one[3] << 16);
-            continue;
+        for (int i = 0; i < 4; i++)
+            a[i] = *(const float4 *)(p + (int64_t)(e + i) * k + k0);
+#pragma unroll
+        for (int i = 0; i < FOUR; i++)
+            b[i] = n0 + i < n ? *(const float4 *)(q + (int64_t)(n0 + i) * r + e) : make_float4(0, 0, 0, 0);
+#pragma unroll
+        for (int i = 0; i < FOUR; i++) {
+            const float by[4] = { b[i].x, b[i].y, b[i].z, b[i].w };
+#pragma unroll
+            for (int d = 0; d < 4; d++) {
+                sum[i][0] = fmaf(a[d].x, by[d], sum[i][0]), sum[i][1] = fmaf(a[d].y, by[d], sum[i][1]);
+                sum[i][2] = fmaf(a[d].z, by[d], sum[i][2]), sum[i][3] = fmaf(a[d].w, by[d], sum[i][3]);
+            }
         }
-#pragma unroll
-        for (int c = 0; c < COLUMNS; c++)
-            if (k0 + c < k)
-                y[first + c] = one[c];
     }
+#pragma unroll
+    for (int i = 0; i < FOUR; i++)
+        if (n0 + i < n)
+            put<dtype>(w, sum[i], y, w_bytes, n0 + i, k0, k, scale);
 }
 #define MERGE(name, dtype)                                                                                           \
     LMF_KERNEL(lora_merge_##name)(const uint8_t *w, const float *p, const float *q, uint16_t *y, int64_t w_bytes, int n, int k, int r, \
                                   float scale)                                                                       \
     {                                                                                                                \
         merge<dtype>(w, p, q, y, w_bytes, n, k, r, scale);                                                           \
+    }                                                                                                                \
+    LMF_KERNEL(lora_merge_##name##_fours)(const uint8_t *w, const float *p, const float *q, uint16_t *y, int64_t w_bytes, int n, int k, \
+                                          int r, float scale)                                                        \
+    {                                                                                                                \
+        merge_fours<dtype>(w, p, q, y, w_bytes, n, k, r, scale);                                                     \
     }
 LMF_EACH_FORMAT(MERGE)
 

@@ -9,6 +9,7 @@ LMF_OP_CASES(lora_merge) = {
     { "lora_merge", "odd", "w:f32[11,21] p!:f32[3,21] q!:f32[11,3]", "scale=2", "normal", "0x1p-7 + 0x1p-24 n mag" },
     { "lora_merge", "q4_1, as in training", "w:q4_1[40,64] p!:f32[16,64] q!:f32[40,16]", "scale=2", "normal" },
     { "lora_merge", "rank 33, bf16", "w:bf16[9,50] p!:f32[33,50] q!:f32[9,33]", "scale=-0.5", "normal" },
+    { "lora_merge", "rank 20, rows that are no fours", "w:bf16[9,52] p:f32[20,52] q:f32[9,20]", "scale=-0.5", "normal" },
     { "lora_merge", "q8_0, rank 1", "w:q8_0[17,96] p!:f32[1,96] q!:f32[17,1]", "scale=1", "normal" },
     { "lora_merge", "one row", "w:f16[1,7] p:f32[2,7] q:f32[1,2]", "scale=1", "normal" },
     { "lora_merge", "wide", "w:q4_0[70,1536] p:f32[16,1536] q:f32[70,16]", "scale=2", "small" },

@@ -34,6 +34,33 @@ static bool sizes_fit(int64_t t, int64_t k, int64_t n, int64_t r, const lmf_devi
     return shared_bytes(&j) <= (dev->features >= 90 ? 227 : dev->features == 80 ? 163 : 99) * 1024;
 }
 
+/* ---- staged: rows of x and dy wait in shared memory, and are read once ---- */
+
+static int64_t staged_bytes(const lmf_lora_job *j, int stages)
+{
+    enum { LOW = 2 * LMF_LORA_ROWS * LMF_LORA_RANKS };
+    return (LMF_LORA_WARPS + 2) * LOW * (int64_t)sizeof(float) + 2 * LMF_LORA_ROWS * LMF_LORA_PITCH * 2 +
+           (int64_t)(stages + 1) * j->own * LMF_LORA_ROWS * LMF_LORA_WIDE * 2; /* the pair takes as much as a stage */
+}
+
+/* j for tiles of LMF_LORA_ROWS, by as few blocks a cluster as have room; how many stages they have, 0: none has. */
+static int stage_job(lmf_lora_job *j)
+{
+    static const int clusters[] = { 1, 2 }, most_blocks[] = { BLOCKS, BLOCKS / 2 };
+    int tiles = (j->t + LMF_LORA_ROWS - 1) / LMF_LORA_ROWS;
+    for (size_t i = 0; i < sizeof clusters / sizeof *clusters; i++) {
+        int stages = 4, turns = (tiles + most_blocks[i] - 1) / most_blocks[i];
+        j->cluster = clusters[i], j->own = (j->pieces + clusters[i] - 1) / clusters[i];
+        while (stages > 1 && staged_bytes(j, stages) > 227 * 1024)
+            stages--;
+        if (stages == 1 || j->own > LMF_LORA_WARPS * LMF_LORA_OWN)
+            continue;
+        j->blocks = turns ? (tiles + turns - 1) / turns : 0;
+        return stages;
+    }
+    return 0;
+}
+
 static bool all_dense(const lmf_call *c)
 {
     for (int i = 0; i < c->n_in; i++)
@@ -109,18 +136,51 @@ static size_t bwd_scratch(const lmf_call *c, const lmf_device *dev)
     return (size_t)j.blocks * (size_t)rank_slices(&j) * LMF_LORA_RANKS * (size_t)j.wide * sizeof(float);
 }
 
+static lmf_status add_blocks(const lmf_worker *wk, const lmf_lora_job *j)
+{
+    lmf_cuda_grid columns = { (uint32_t)((j->wide + 255) / 256), (uint32_t)j->r, 1 };
+    return lmf_cuda_launch(wk, "lora_product", "lora_product_bwd_sum", columns, 256, 0, LMF_CUDA_ARGS(j));
+}
+
+static bool staged_fits(const lmf_call *c, const lmf_device *dev)
+{
+    lmf_lora_job j = bwd_job(c);
+    return dev->features < 120 && bwd_fits(c, dev) && stage_job(&j) > 0; /* those have less shared memory */
+}
+
+static size_t staged_scratch(const lmf_call *c, const lmf_device *dev)
+{
+    lmf_lora_job j = bwd_job(c);
+    (void)dev;
+    stage_job(&j);
+    return (size_t)j.blocks * (size_t)rank_slices(&j) * LMF_LORA_RANKS * (size_t)j.wide * sizeof(float);
+}
+
+static lmf_status staged(const lmf_call *c, const lmf_worker *wk)
+{
+    static const char *const names[] = { "lora_product_bwd_bf16_staged_2", "lora_product_bwd_bf16_staged_3",
+                                         "lora_product_bwd_bf16_staged_4" };
+    lmf_lora_job j = bwd_job(c);
+    int stages = stage_job(&j);
+    lmf_cuda_grid grid = { (uint32_t)j.blocks, 1, (uint32_t)(rank_slices(&j) * j.cluster), j.cluster > 1 ? (uint32_t)j.cluster : 0 };
+    LMF_TRY(lmf_cuda_launch(wk, "lora_product", names[stages - 2], grid, 32 * LMF_LORA_WARPS, (uint32_t)staged_bytes(&j, stages),
+                            LMF_CUDA_ARGS(&j)));
+    return add_blocks(wk, &j);
+}
+
 static lmf_status bwd(const lmf_call *c, const lmf_worker *wk)
 {
     enum { A_SLICE = LMF_LORA_WARPS * LMF_LORA_OWN };
     lmf_lora_job j = bwd_job(c);
     lmf_cuda_grid grid = { (uint32_t)j.blocks, (uint32_t)((j.pieces + A_SLICE - 1) / A_SLICE), (uint32_t)rank_slices(&j) };
-    lmf_cuda_grid columns = { (uint32_t)((j.wide + 255) / 256), (uint32_t)j.r, 1 };
     LMF_TRY(lmf_cuda_launch(wk, "lora_product", "lora_product_bwd_bf16", grid, 32 * LMF_LORA_WARPS, (uint32_t)shared_bytes(&j),
                             LMF_CUDA_ARGS(&j)));
-    return lmf_cuda_launch(wk, "lora_product", "lora_product_bwd_sum", columns, 256, 0, LMF_CUDA_ARGS(&j));
+    return add_blocks(wk, &j);
 }
 
 LMF_CUDA_ROWS(lora_product_bwd) = {
+    { .name = "lora_product_bwd_bf16_staged", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = staged_fits, .scratch = staged_scratch,
+      .run = staged },
     { .name = "lora_product_bwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = bwd_fits, .scratch = bwd_scratch, .run = bwd },
     { 0 }
 };

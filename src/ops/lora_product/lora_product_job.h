@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 enum { LMF_LORA_TILE = 64,           /* rows that a block takes at a time */
+       LMF_LORA_ROWS = 16,           /* the same, where all their columns wait in shared memory */
        LMF_LORA_WARPS = 12,
        LMF_LORA_WIDE = 32,           /* columns of a piece */
        LMF_LORA_OWN = 6,              /* pieces that a warp sums up */
@@ -18,6 +19,7 @@ typedef struct lmf_lora_job {
     float       *dp, *dq;
     int64_t      wide;               /* columns: those of x, then those of dy, each up to whole pieces */
     int          t, k, n, r, x_pieces, pieces, blocks, pitch; /* pitch: elements of a row of p and q in shared memory */
+    int          cluster, own;       /* staged: blocks that share the pieces, and pieces that each has */
     float        scale;
 } lmf_lora_job;
 
