@@ -277,7 +277,8 @@ static void special_tokens(void **state)
     lmf_hf_special_close(&s);
     put(ctx, dir, "special_tokens_map.json", "{\"bos_token\":\"from the map\",\"unk_token\":{\"content\":\"<unk>\"}}");
     put(ctx, dir, "tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},\"add_bos_token\":true,\"pad_token\":null,"
-        "\"tokenizer_class\":\"LlamaTokenizer\",\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"T\"},{\"name\":\"default\",\"template\":\"D\"}]}");
+        "\"tokenizer_class\":\"LlamaTokenizer\",\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"first\"},"
+        "{\"name\":\"tool_use\",\"template\":\"T\"},{\"name\":\"default\",\"template\":\"D\"}]}");
     assert_ok(ctx, lmf_hf_special_open(ctx, dir, &s));
     assert_string_equal(s.bos, "from the map");
     assert_string_equal(s.eos, "</s>");
