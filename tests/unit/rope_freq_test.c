@@ -9,6 +9,7 @@
 #include "formula.h"
 #include "models/model.h"
 #include "nn/nn.h"
+#include "nn/rope_freq.h"
 
 enum { HALF_HEAD = 8, T = 3 };
 
@@ -76,4 +77,16 @@ static void scaled_as_transformers(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-LMF_TESTS(rope_freq) = { { "scaled as transformers", scaled_as_transformers }, { 0 } };
+/* What GGUF keeps beside the base says the same. */
+static void divisors(void **state)
+{
+    (void)state;
+    const lmf_rope_spec r = { .type = "llama3", .base = 10000, .n_rot = 2 * HALF_HEAD, .factor = 8, .low = 1, .high = 4, .context = 256 };
+    for (int k = 0; k < HALF_HEAD; k++) {
+        double plain = pow(10000, -(double)k / HALF_HEAD), want = lmf_rope_frequency(&r, k), got = plain / lmf_rope_divisor(&r, k);
+        if (!(fabs(got - want) <= 1e-6 * want))
+            fail_msg("pair %d: %.9g, not %.9g", k, got, want);
+    }
+}
+
+LMF_TESTS(rope_freq) = { { "scaled as transformers", scaled_as_transformers }, { "divisors", divisors }, { 0 } };
