@@ -14,7 +14,7 @@ typedef struct guard_args { const char *what, *file, *policy, *op, *salt; lmf_te
 static const lmf_flag flags[] = {
     { "what", 0, LMF_FLAG_CHOICE, AT(what), .required = true, .positional = true, .choices = "check|redact",
       .help = "check: what is found, and where; redact: the text without it, on stdout" },
-    { "file", 'f', LMF_FLAG_STRING, AT(file), .required = true, .positional = true, .help = "text; - is standard input" },
+    { "file", 0, LMF_FLAG_STRING, AT(file), .required = true, .positional = true, .help = "text; - is standard input" },
     { "policy", 0, LMF_FLAG_STRING, AT(policy), .help = "YAML or JSON: threshold, salt, an operator an entity (docs/GUARD.md)" },
     { "operator", 0, LMF_FLAG_CHOICE, AT(op), .fallback = "replace", .choices = "replace|redact|mask|hash|keep|block",
       .help = "without --policy: what becomes of what is found; block: nothing comes out" },

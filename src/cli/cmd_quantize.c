@@ -51,7 +51,7 @@ static int type_flag(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int 
     }
     if (!choices || !help)
         return -1;
-    *out = (lmf_flag){ "type", 't', LMF_FLAG_CHOICE, AT(type), .fallback = "q4_0", .choices = choices, .help = help };
+    *out = (lmf_flag){ "type", 0, LMF_FLAG_CHOICE, AT(type), .fallback = "q4_0", .choices = choices, .help = help };
     return 1;
 }
 
