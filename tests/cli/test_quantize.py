@@ -29,22 +29,22 @@ def text(tmp_path_factory):
 
 def test_rtn_measures_what_it_costs(lmfast, text, tmp_path):
     small, same = tmp_path / "small.gguf", tmp_path / "same.gguf"
-    r = ok(lmfast("quantize", "-m", MODEL, "-t", "q4_0", "-o", small, "--text", text, "--json", "--quiet"))
+    r = ok(lmfast("quantize", "-m", MODEL, "--type", "q4_0", "-o", small, "--text", text, "--json", "--quiet"))
     assert r["verified"] and r["matrices"] == 211 and r["fallback_matrices"] == 0 and 4.5 < r["bits_per_weight"] < 4.52
     assert small.stat().st_size > r["bytes"] > small.stat().st_size - 4e6
     m = r["measured"]
     assert m["mean_kl"] > 0.01 and m["perplexity"] > m["source_perplexity"] > 1 and 0.3 < m["same_top"] < 1
     # the file is what was measured: as a source its perplexity is the one told before; in more bits it hardly changes
-    again = ok(lmfast("quantize", "-m", small, "-t", "q8_0", "-o", same, "--text", text, "--json", "--quiet"))["measured"]
+    again = ok(lmfast("quantize", "-m", small, "--type", "q8_0", "-o", same, "--text", text, "--json", "--quiet"))["measured"]
     assert again["source_perplexity"] == pytest.approx(m["perplexity"], rel=1e-5)
     assert again["mean_kl"] < 0.002 < m["mean_kl"] and again["same_top"] > 0.97
 
 
 def test_rows_that_are_no_whole_blocks(lmfast, tmp_path):
     """576 columns hold no blocks of 256: the type with as many bits, and what that costs."""
-    r = ok(lmfast("quantize", "-m", MODEL, "-t", "q6_k", "-o", tmp_path / "k.gguf", "--json", "--quiet"))
+    r = ok(lmfast("quantize", "-m", MODEL, "--type", "q6_k", "-o", tmp_path / "k.gguf", "--json", "--quiet"))
     assert r["fallback_matrices"] == 181 and r["fallback_bytes"] > 20e6
-    r = lmfast("quantize", "-m", MODEL, "-t", "q6_k", "-o", tmp_path / "k2.gguf")
+    r = lmfast("quantize", "-m", MODEL, "--type", "q6_k", "-o", tmp_path / "k2.gguf")
     assert r.returncode == 0 and "181 of 211 matrices" in r.stderr and "became q8_0" in r.stderr and "MB to work in" in r.stderr
 
 
@@ -52,7 +52,7 @@ def test_methods_in_order(lmfast, text, tmp_path):
     """Compensation loses less than weighted scales, those less than plain rounding; an importance matrix does the same from a file."""
     data = tmp_path / "data.txt"
     data.write_text(TEXT * 18)
-    common = ["-m", MODEL, "-t", "q4_0", "--text", text, "--json", "--quiet"]
+    common = ["-m", MODEL, "--type", "q4_0", "--text", text, "--json", "--quiet"]
     kl = {}
     saved = tmp_path / "m.imatrix"
     for method, arguments in {"rtn": [], "imatrix": ["--data", data, "--save-imatrix", saved], "gptq": ["--data", data]}.items():
@@ -72,7 +72,7 @@ def test_methods_in_order(lmfast, text, tmp_path):
     (["--method", "imatrix", "--imatrix", "{short}"], "short.txt"),
     (["--method", "imatrix", "--imatrix", "{model}"], "holds no importance matrix"),
     (["--method", "imatrix"], "needs one of --data"), (["--method", "gptq", "--imatrix", "{short}", "--data", "{short}"], "goes with"),
-    (["-t", "q3_9"], "q3_9"), (["--text", "{short}"], "fewer than one window of 256"), (["--text", "{missing}"], "missing.txt"),
+    (["--type", "q3_9"], "q3_9"), (["--text", "{short}"], "fewer than one window of 256"), (["--text", "{missing}"], "missing.txt"),
     (["-o", "{folder}"], "is a folder"), (["-o", "{other}", "--overwrite"], "left alone"), (["--method", "magic"], "magic")])
 def test_bad_input_is_a_sentence(lmfast, tmp_path, arguments, sentence):
     (tmp_path / "short.txt").write_text("too short")

@@ -54,7 +54,7 @@ def means(path):
 
 def importance(args, d):
     lmfast(args, "export", "-m", args.model, "-o", d / "f32.gguf", "--quant", "f32", "--no-verify")
-    common = ["-m", d / "f32.gguf", "-t", "q4_0", "--method", "imatrix", "--text", args.text, "--max-text-tokens", 512, "--overwrite"]
+    common = ["-m", d / "f32.gguf", "--type", "q4_0", "--method", "imatrix", "--text", args.text, "--max-text-tokens", 512, "--overwrite"]
     lmfast(args, "quantize", *common, "--data", args.text, "--max-tokens", 2048, "--save-imatrix", d / "ours.gguf", "-o", d / "a.gguf")
     run(BIN / "llama-imatrix", "-m", d / "f32.gguf", "-f", args.text, "-c", 512, "--chunks", 4, "--no-ppl", "-o", d / "theirs.gguf")
     ours, theirs = means(d / "ours.gguf"), means(d / "theirs.gguf")
@@ -70,7 +70,7 @@ def importance(args, d):
 
 
 def perplexity(args, d):
-    r = lmfast(args, "quantize", "-m", args.model, "-t", "q4_0", "--method", "gptq", "--data", args.text, "--max-tokens", 2048,
+    r = lmfast(args, "quantize", "-m", args.model, "--type", "q4_0", "--method", "gptq", "--data", args.text, "--max-tokens", 2048,
                "-o", d / "g.gguf")
     ours = lmfast(args, "eval", "-m", d / "g.gguf", "--text", args.text, "--max-tokens", 2048)["perplexity"]
     out = run(BIN / "llama-perplexity", "-m", d / "g.gguf", "-f", args.text, "-c", 512, "--chunks", 4)
