@@ -53,10 +53,13 @@ static inline int64_t lmf__bf16_up(int64_t n) { return (n + LMF_BF16_STEP - 1) /
 static inline int64_t lmf__bf16_size(int64_t steps) { return steps * 2 * LMF_BF16_TILE; }          /* bf16 of a panel */
 static inline int64_t lmf__bf16_steps(const lmf_gemm_bf16 *o) { return lmf__bf16_up(o->y.k) + (o->low ? lmf__bf16_up(o->low->k) : 0); }
 static inline bool lmf__bf16_thin(const lmf_gemm_bf16 *o) { return !o->low && o->y.m <= LMF_BF16_PANEL; }
-static inline int64_t lmf__bf16_chunk(const lmf_gemm_bf16 *o) /* panels of b packed at a time where a is thin */
+/* Panels of b packed at a time where a is thin: no more than b has, so that fewer rows of a never take more scratch. */
+static inline int64_t lmf__bf16_chunk(const lmf_gemm_bf16 *o)
 {
-    int64_t fit = LMF_BF16_L2 / lmf__bf16_size(lmf__bf16_steps(o)), most = LMF_BF16_PIECE / LMF_BF16_PANEL;
-    return fit < 1 ? 1 : fit < most ? fit : most;
+    int64_t fit = LMF_BF16_L2 / lmf__bf16_size(lmf__bf16_steps(o)), most = LMF_BF16_PIECE / LMF_BF16_PANEL, all = lmf__bf16_up(o->y.n);
+    fit = fit < most ? fit : most;
+    fit = fit < all ? fit : all;
+    return fit < 1 ? 1 : fit;
 }
 
 /* Scratch: packed b (a chunk a worker where a is thin) with q below it, p, then a panel of a and a room for each worker; in bytes. */

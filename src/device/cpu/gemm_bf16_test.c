@@ -164,4 +164,27 @@ static void low_rank(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-LMF_TESTS(gemm_bf16) = { { "a product of low rank on the way", low_rank }, { "shapes, strides and workers", shapes }, { "formats on either side", formats }, { 0 } };
+/* Who plans scratch for a product and then multiplies with fewer rows, columns or k, as a loss head's last rows do, has enough. */
+static void smaller_takes_no_more(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    const lmf_format *f32 = lmf_format_get(ctx, LMF_F32);
+    static const int64_t sizes[][3] = { { 256, 384, 576 }, { 256, 576, 384 }, { 384, 576, 256 }, { 70, 33, 2048 }, { 40, 700, 40 }, { 33, 1, 1 } };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int64_t *most = sizes[i];
+        lmf_gemm_bf16 o = { .y = { .a = { NULL, f32, most[2], true }, .b = { NULL, f32, most[2], true } } };
+        o.y.m = most[0], o.y.n = most[1], o.y.k = most[2];
+        size_t planned = lmf_gemm_bf16_bytes(&o, 1);
+        for (o.y.m = 1; o.y.m <= most[0]; o.y.m += o.y.m < 40 ? 1 : 29)
+            for (o.y.n = 1; o.y.n <= most[1]; o.y.n += 31)
+                for (o.y.k = most[2]; o.y.k > 0; o.y.k -= 61)
+                    if (lmf_gemm_bf16_bytes(&o, 1) > planned)
+                        fail_msg("%d x %d x %d takes %zu bytes, %d x %d x %d was planned with %zu", (int)o.y.m, (int)o.y.n, (int)o.y.k,
+                                 lmf_gemm_bf16_bytes(&o, 1), (int)most[0], (int)most[1], (int)most[2], planned);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+LMF_TESTS(gemm_bf16) = { { "fewer rows, columns or k take no more scratch", smaller_takes_no_more },
+    { "a product of low rank on the way", low_rank }, { "shapes, strides and workers", shapes }, { "formats on either side", formats }, { 0 } };
