@@ -170,7 +170,8 @@ static void smaller_takes_no_more(void **state)
     (void)state;
     lmf_ctx *ctx = lmf_test_ctx();
     const lmf_format *f32 = lmf_format_get(ctx, LMF_F32);
-    static const int64_t sizes[][3] = { { 256, 384, 576 }, { 256, 576, 384 }, { 384, 576, 256 }, { 70, 33, 2048 }, { 40, 700, 40 }, { 33, 1, 1 } };
+    static const int64_t sizes[][3] = { { 256, 384, 576 }, { 256, 576, 384 }, { 384, 576, 256 }, { 70, 33, 2048 }, { 40, 700, 40 },
+        { 33, 1, 1 } };
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const int64_t *most = sizes[i];
         lmf_gemm_bf16 o = { .y = { .a = { NULL, f32, most[2], true }, .b = { NULL, f32, most[2], true } } };
