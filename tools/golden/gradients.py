@@ -120,7 +120,13 @@ def drop_as_ours(model, order, share=DROPOUT["dropout"], seed=DROPOUT["dropout_s
     n_kinds, n_layers = 7, len(layers) // 7
     for i, layer in enumerate(layers):
         layer.lora_dropout["default"] = Mask(2 * (i % n_kinds * n_layers + i // n_kinds))
-    model.register_forward_pre_hook(lambda *_: now.__setitem__(slice(None), next(order)))
+    hook = model.register_forward_pre_hook(lambda *_: now.__setitem__(slice(None), next(order)))
+
+    def stop():
+        hook.remove()
+        for layer in layers:
+            layer.lora_dropout["default"] = torch.nn.Identity()
+    model.drop_no_more = stop
     return model
 
 
