@@ -22,7 +22,7 @@ done
 
 # A sanitized program is too slow and too large for the whole-program runs on the real model and for measuring memory.
 slow=
-case $build in *san) slow="--ignore tests/cli/test_export.py --ignore tests/cli/test_train.py" ;; esac
+case $build in *san) slow="--ignore tests/cli/test_export.py --ignore tests/cli/test_quantize.py --ignore tests/cli/test_train.py" ;; esac
 LMFAST_BUILD=$(realpath "$build") "$python" -m pytest $slow -q -p no:cacheprovider --tb=short tests/cli </dev/null 2>&1 | tee "$log/pytest"
 status=${PIPESTATUS[0]}
 count() { tail -n 1 "$log/pytest" | grep -oE "[0-9]+ ($1)" | awk '{ n += $1 } END { print n + 0 }'; }
