@@ -89,22 +89,6 @@ static lmf_status ref(const lmf_call *c)
     return LMF_OK;
 }
 
-static lmf_status grad(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out, lmf_tensor **d_in)
-{
-    for (int j = 1; j < n->n_out; j++)
-        if (d_out[j])
-            return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "only its loss has a gradient; head_logp gives one for each row");
-    if (n->in[3]->needs_grad)
-        return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "weight has no gradient");
-    if (n->in[1]->needs_grad && n->op != &lmf_op_head_nll_w)
-        return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "w needs a gradient: head_nll_w computes it");
-    if (n->in[0]->needs_grad)
-        d_in[0] = (lmf_scale_by)(g, n->out[2], d_out[0], d_in[0]);
-    if (n->in[1]->needs_grad)
-        d_in[1] = (lmf_scale_by)(g, n->out[3], d_out[0], d_in[1]);
-    return g->status;
-}
-
 static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     const lmf_view *w = &n->in[1]->v;
@@ -116,11 +100,11 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 
 const lmf_op lmf_op_head_nll = {
     .name = "head_nll", .n_in_min = 4, .n_in_max = 4, .n_out = 3, .attr_bytes = sizeof(lmf_head_nll_attrs), .fields = fields,
-    .infer = infer, .grad = grad, .cost = cost, .ref = ref,
+    .infer = infer, .grad = lmf_scale_by_kept, .cost = cost, .ref = ref,
 };
 const lmf_op lmf_op_head_nll_w = {
     .name = "head_nll_w", .n_in_min = 4, .n_in_max = 4, .n_out = 4, .attr_bytes = sizeof(lmf_head_nll_attrs), .fields = fields,
-    .infer = infer, .grad = grad, .cost = cost, .ref = ref,
+    .infer = infer, .grad = lmf_scale_by_kept, .cost = cost, .ref = ref,
 };
 
 lmf_tensor *(lmf_head_nll)(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lmf_tensor *target, lmf_tensor *weight,

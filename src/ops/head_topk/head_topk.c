@@ -118,23 +118,6 @@ static lmf_status ref(const lmf_call *c)
     return LMF_OK;
 }
 
-static lmf_status grad(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out, lmf_tensor **d_in)
-{
-    for (int j = 1; j < n->n_out; j++)
-        if (d_out[j])
-            return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "only its loss has a gradient");
-    for (int i = LOGP; i < n->n_in; i++)
-        if (n->in[i]->needs_grad)
-            return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "logp, rest and weight have no gradient");
-    if (n->in[W]->needs_grad && n->op != &lmf_op_head_topk_w)
-        return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "w needs a gradient: head_topk_w computes it");
-    if (n->in[X]->needs_grad)
-        d_in[X] = (lmf_scale_by)(g, n->out[DX], d_out[LOSS], d_in[X]);
-    if (n->in[W]->needs_grad)
-        d_in[W] = (lmf_scale_by)(g, n->out[DW], d_out[LOSS], d_in[W]);
-    return g->status;
-}
-
 static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     const lmf_view *w = &n->in[W]->v;
@@ -147,11 +130,11 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 
 const lmf_op lmf_op_head_topk = {
     .name = "head_topk", .n_in_min = 6, .n_in_max = 6, .n_out = 3, .attr_bytes = sizeof(lmf_head_topk_attrs), .fields = fields,
-    .infer = infer, .grad = grad, .cost = cost, .ref = ref,
+    .infer = infer, .grad = lmf_scale_by_kept, .cost = cost, .ref = ref,
 };
 const lmf_op lmf_op_head_topk_w = {
     .name = "head_topk_w", .n_in_min = 6, .n_in_max = 6, .n_out = 4, .attr_bytes = sizeof(lmf_head_topk_attrs), .fields = fields,
-    .infer = infer, .grad = grad, .cost = cost, .ref = ref,
+    .infer = infer, .grad = lmf_scale_by_kept, .cost = cost, .ref = ref,
 };
 
 lmf_tensor *(lmf_head_topk)(lmf_graph *g, lmf_head_topk_in in, lmf_head_topk_attrs attrs)

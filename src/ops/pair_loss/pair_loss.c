@@ -88,17 +88,6 @@ static lmf_status ref(const lmf_call *c)
     return LMF_OK;
 }
 
-static lmf_status grad(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out, lmf_tensor **d_in)
-{
-    if (d_out[1] || d_out[2])
-        return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "only its loss has a gradient");
-    for (int i = WEIGHT; i < n->n_in; i++)
-        if (n->in[i] && n->in[i]->needs_grad)
-            return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "only logp has a gradient");
-    d_in[0] = (lmf_scale_by)(g, n->out[2], d_out[0], d_in[0]);
-    return g->status;
-}
-
 static void cost(const lmf_node *n, double *flops, double *bytes)
 {
     double p = (double)lmf_view_count(&n->in[WEIGHT]->v);
@@ -108,7 +97,7 @@ static void cost(const lmf_node *n, double *flops, double *bytes)
 
 const lmf_op lmf_op_pair_loss = {
     .name = "pair_loss", .n_in_min = 2, .n_in_max = 4, .n_out = 3, .attr_bytes = sizeof(lmf_pair_loss_attrs), .fields = fields,
-    .infer = infer, .grad = grad, .cost = cost, .ref = ref,
+    .infer = infer, .grad = lmf_scale_by_kept, .cost = cost, .ref = ref,
 };
 
 lmf_tensor *(lmf_pair_loss)(lmf_graph *g, lmf_tensor *logp, lmf_tensor *weight, lmf_tensor *ref_logp, lmf_tensor *norm,

@@ -50,3 +50,18 @@ lmf_tensor *(lmf_scale_by)(lmf_graph *g, lmf_tensor *x, lmf_tensor *s, lmf_tenso
 {
     return lmf_node_add1(g, &lmf_op_scale_by, NULL, (lmf_tensor *[]){ x, s, c }, 3);
 }
+
+lmf_status lmf_scale_by_kept(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out, lmf_tensor **d_in)
+{
+    for (int j = 1; j < n->n_out; j++)
+        if (d_out[j])
+            return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "only its loss has a gradient");
+    for (int i = 0; i < n->n_in; i++) {
+        if (!n->in[i] || !n->in[i]->needs_grad)
+            continue;
+        if (2 + i >= n->n_out)
+            return lmf_refuse(g, n, LMF_E_UNSUPPORTED, "input %d has no gradient", i);
+        d_in[i] = (lmf_scale_by)(g, n->out[2 + i], d_out[0], d_in[i]);
+    }
+    return g->status;
+}

@@ -16,4 +16,8 @@ extern const lmf_op lmf_op_scale_by;
 lmf_tensor *lmf_scale_by(lmf_graph *g, lmf_tensor *x, lmf_tensor *s, lmf_tensor *c);
 #define lmf_scale_by(g, ...) (lmf_scale_by)(LMF_AT(g), __VA_ARGS__)
 
+/* The grad of a loss (out[0]) that computes its gradients on the way: out[2 + i] is that of in[i], where there is one. Refuses a gradient
+ * for other inputs, and one that comes from other outputs. */
+lmf_status lmf_scale_by_kept(lmf_graph *g, const lmf_node *n, lmf_tensor *const *d_out, lmf_tensor **d_in);
+
 #endif
