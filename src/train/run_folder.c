@@ -35,6 +35,15 @@ static bool is_checkpoint_name(const char *name)
     return digits > 0 && digits < 19 && !name[n + digits] && (name[n] != '0' || digits == 1);
 }
 
+/* The text of a file; what is none is no run's. */
+static lmf_status read_file(lmf_ctx *ctx, const char *path, size_t most, char **text, size_t *n)
+{
+    if (lmf_output_stat(path) != LMF_OUTPUT_FILE)
+        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s that no training run wrote; it is left alone", path,
+                        lmf_output_word(lmf_output_stat(path)));
+    return lmf_file_read(ctx, path, most, text, n);
+}
+
 /* Every whole line has the keys that each run writes, and beside them numbers alone: what its objective reports. The last may have been
  * cut short by a kill. */
 static lmf_status check_log(lmf_ctx *ctx, const char *path)
@@ -42,11 +51,8 @@ static lmf_status check_log(lmf_ctx *ctx, const char *path)
     static const char *const keys[] = { "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds", NULL };
     char *text;
     size_t n;
-    bool ours = lmf_output_stat(path) == LMF_OUTPUT_FILE;
-    if (!ours)
-        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s that no training run wrote; it is left alone", path, lmf_output_word(lmf_output_stat(path)));
-    LMF_TRY(lmf_file_read(ctx, path, (size_t)1 << 32, &text, &n));
-    ours = n > 0; /* ours begins with its first line */
+    LMF_TRY(read_file(ctx, path, (size_t)1 << 32, &text, &n));
+    bool ours = n > 0; /* ours begins with its first line */
     for (size_t at = 0; ours && at < n;) {
         const char *end = memchr(text + at, '\n', n - at);
         if (!end) {
@@ -73,10 +79,7 @@ static lmf_status check_samples(lmf_ctx *ctx, const char *path)
     static const char *const keys[] = { "step", "line", "answer", "reward", "rewards", "advantage", "tokens", "ended", NULL };
     char *text;
     size_t n;
-    if (lmf_output_stat(path) != LMF_OUTPUT_FILE)
-        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s that no training run wrote; it is left alone", path,
-                        lmf_output_word(lmf_output_stat(path)));
-    LMF_TRY(lmf_file_read(ctx, path, (size_t)1 << 32, &text, &n));
+    LMF_TRY(read_file(ctx, path, (size_t)1 << 32, &text, &n));
     bool ours = n > 0;
     for (size_t at = 0, len; ours && at < n; at += len + 1) {
         const char *end = memchr(text + at, '\n', n - at);
@@ -96,10 +99,7 @@ static lmf_status check_config(lmf_ctx *ctx, const char *path)
 {
     char *text;
     size_t n;
-    if (lmf_output_stat(path) != LMF_OUTPUT_FILE)
-        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s that no training run wrote; it is left alone", path,
-                        lmf_output_word(lmf_output_stat(path)));
-    LMF_TRY(lmf_file_read(ctx, path, LMF_DOCUMENT_MAX_BYTES, &text, &n));
+    LMF_TRY(read_file(ctx, path, LMF_DOCUMENT_MAX_BYTES, &text, &n));
     bool ours = lmf_config_is_ours(ctx, text, n);
     lmf_free(ctx, text, n + 1);
     return ours ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "%s was not written by a training run, or changed since; it is left alone", path);
@@ -142,10 +142,7 @@ static lmf_status check_events(lmf_ctx *ctx, const char *path)
 {
     char *text;
     size_t n;
-    if (lmf_output_stat(path) != LMF_OUTPUT_FILE)
-        return LMF_FAIL(ctx, LMF_E_EXISTS, "%s is %s that no training run wrote; it is left alone", path,
-                        lmf_output_word(lmf_output_stat(path)));
-    LMF_TRY(lmf_file_read(ctx, path, (size_t)1 << 32, &text, &n));
+    LMF_TRY(read_file(ctx, path, (size_t)1 << 32, &text, &n));
     bool ours = lmf_events_is_ours(text, n);
     lmf_free(ctx, text, n + 1);
     return ours ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "%s was not written by a training run; it is left alone", path);

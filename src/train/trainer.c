@@ -377,12 +377,6 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
         return LMF_NO_MEMORY(t->ctx, 2 * n_measured * sizeof *t->measured, "log-probabilities");
     LMF_TRY(set_warmup(t));
     LMF_TRY(lmf_device_open(t->ctx, device, &t->dev));
-    if (o->optimizer != LMF_OPTIMIZER_ADAMW && !strncmp(device, "cuda", 4))
-        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "the optimizer %s: %s has no kernel for it; take adamw, or the CPU",
-                        o->optimizer == LMF_OPTIMIZER_SGD ? "sgd" : "adamw_8bit", device);
-    if (o->lora_dropout > 0 && !strncmp(device, "cuda", 4))
-        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "LoRA dropout of %g: %s has no kernel for it; train without dropout, or on the CPU",
-                        o->lora_dropout, device);
     LMF_TRY(build(t));
     if (o->plan_only)
         return LMF_OK;
