@@ -11,7 +11,7 @@ import re
 
 import tree
 
-TIERS = ["base", "device text net sandbox", "graph guard verify", "quant format config", "ops data hub", "nn", "models", "infer",
+TIERS = ["base", "device text net sandbox", "graph guard verify", "quant format config", "ops data hub calls", "nn", "models", "infer",
          "eval observe",
          "train compress merge export agent", "serve mcp", "deploy registry", "api", "cli"]
 TIER = {folder: i for i, row in enumerate(TIERS) for folder in row.split()}

@@ -149,7 +149,7 @@ FAULTS = [
     ("src/serve/guard.c", ' && strspn(host, "0123456789.") == strlen(host)', "", "src/serve"),
     ("src/serve/tenant.c", "t->allowance -= 1;", "t->allowance -= 0.5;", "src/serve"),
     ("src/serve/histogram.c", "n += h->n[LMF_HISTOGRAM_BINS];", "", "src/serve"),
-    ("src/serve/tool_scan.c", "i += text[i] == '\\\\';", "", "src/serve"),
+    ("src/calls/tool_scan.c", "i += text[i] == '\\\\';", "", "src/calls"),
     ("src/serve/http.c", "h->parser.http_minor == 0", "h->parser.http_minor > 1", "src/serve"),
     ("src/text/grammar/number.c", "digits(s, 0, n - 2)", "digits(s, 0, n - 1)", "src/text"),
     ("src/text/grammar/mask.c", "if (w->v->twin[leaf.token] >= 0)", "if (w->v->twin[leaf.token] > 1 << 30)", "src/text"),

@@ -153,14 +153,16 @@ static bool constrain(lmf_generation *g, lmf_fault *f)
     const lmf_request *r = &g->r;
     if (!lmf__wish_is_any(&r->wish))
         return true;
-    if (!(g->compiled = lmf__constraints_get(&s->constraints, &r->wish, f)))
-        return false;
+    lmf_status status = lmf__constraints_get(&s->constraints, &r->wish, &g->compiled);
+    if (status)
+        return lmf__refuse_status(f, s->ctx, status, r->wish.kind ? r->wish.param : "tools");
     for (int32_t i = 0; i < g->n_choices; i++) {
         lmf_candidate *c = &g->choice[i];
         int32_t n_prompt = g->part[i / r->n].n_prompt, room = s->engine_info.context - n_prompt;
         int32_t n_most = r->max_tok < 0 || r->max_tok > room ? room : (int32_t)r->max_tok;
-        if (!lmf__constrained_open(&c->form, &s->constraints, g->compiled, r->wish.must_call, c->thinks, n_prompt, n_most, f))
-            return false;
+        status = lmf__constrained_open(&c->form, &s->constraints, g->compiled, r->wish.must_call, c->thinks, n_prompt, n_most);
+        if (status)
+            return lmf__refuse_status(f, s->ctx, status, status == LMF_E_LIMIT ? "max_tokens" : NULL);
         c->rule.mask = lmf__constrained_mask, c->rule.state = &c->form;
         c->rule.force = r->logprobs ? NULL : force; /* what is not sampled has no log-probability */
     }

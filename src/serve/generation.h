@@ -9,8 +9,8 @@
  * Owner: after start it destroys itself when the last event of its jobs has come. Threads: the loop's. */
 #ifndef LMF_SERVE_GENERATION_H
 #define LMF_SERVE_GENERATION_H
+#include "calls/tool_scan.h"
 #include "serve/request.h"
-#include "serve/tool_scan.h"
 #include "text/stream/stream.h"
 
 typedef struct lmf_generation lmf_generation;

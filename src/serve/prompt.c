@@ -2,9 +2,9 @@
 #include "serve/prompt.h"
 #include <stdio.h>
 #include <string.h>
+#include "calls/describe.h"
 #include "data/rows.h"
 #include "serve/params.h"
-#include "serve/tools.h"
 
 static bool check_message(json_t *m, size_t i, lmf_fault *f)
 {

@@ -4,7 +4,7 @@
  * Owner: the caller's storage, init/clear; stop texts are the body's. Threads: the loop's. */
 #ifndef LMF_SERVE_REQUEST_H
 #define LMF_SERVE_REQUEST_H
-#include "serve/constraint.h"
+#include "calls/constraint.h"
 #include "serve/params.h"
 #include "serve/server.h"
 

@@ -10,9 +10,9 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "calls/describe.h"
 #include "serve/generation.h"
 #include "serve/mcp_stdio.h"
-#include "serve/tools.h"
 
 enum { BACKLOG = 1024, TICK_MS = 100, SAMPLES = 32 };
 

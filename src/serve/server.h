@@ -6,14 +6,14 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
-#include "serve/constraint.h"
+#include "calls/constraint.h"
+#include "calls/tool_form.h"
 #include "serve/exchange.h"
 #include "serve/guard.h"
 #include "serve/histogram.h"
 #include "serve/serve.h"
 #include "serve/store.h"
 #include "serve/tenant.h"
-#include "serve/tool_form.h"
 
 enum { LMF_OUTBOX_EVENTS = 1024, LMF_MAX_STATUS = 600 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: nothing is given that a later byte could take back. */
-#include "serve/tool_scan.h"
+#include "calls/tool_scan.h"
 #include <string.h>
 
 static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }

@@ -3,8 +3,8 @@
  * in it, the text behind. With it an answer's calls are told from its text.
  *     <tool_call>\n{"name": "f", "arguments": {...}}\n</tool_call>
  * Owner: the caller's storage, nothing to clear. Threads: read only after find. */
-#ifndef LMF_SERVE_TOOL_FORM_H
-#define LMF_SERVE_TOOL_FORM_H
+#ifndef LMF_CALLS_TOOL_FORM_H
+#define LMF_CALLS_TOOL_FORM_H
 #include <jansson.h>
 #include "text/chat/chat.h"
 

@@ -7,9 +7,9 @@
  *         ... piece.name, or piece.arguments [piece.n]
  *
  * Owner: the caller's storage, nothing to clear; a piece points into text, but for its name. Threads: any. */
-#ifndef LMF_SERVE_TOOL_SCAN_H
-#define LMF_SERVE_TOOL_SCAN_H
-#include "serve/tool_form.h"
+#ifndef LMF_CALLS_TOOL_SCAN_H
+#define LMF_CALLS_TOOL_SCAN_H
+#include "calls/tool_form.h"
 
 typedef struct lmf_tool_scan {
     size_t  at;              /* bytes of the text that were read */

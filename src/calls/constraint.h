@@ -1,27 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* constraint: what an answer must look like, from a request to masks: a JSON schema, an expression, a grammar, choices, or calls of tools.
+/* constraint: what an answer must look like, from a wish to masks: a JSON schema, an expression, a grammar, choices, or calls of tools.
  * Compiled grammars are kept and shared by the answers that follow them; what they learned about masks stays with them.
  *
  *     lmf_wish w = { .kind = LMF_WISH_SCHEMA, .value = schema, .param = "response_format" };
- *     lmf_compiled *c = lmf__constraints_get(&server->constraints, &w, &fault);      // NULL: a 400 that says what can't be followed
- *     good = lmf__constrained_open(&answer, c, ...);  rule.mask = lmf__constrained_mask, rule.state = &answer;
+ *     LMF_TRY(lmf__constraints_get(&constraints, &w, &c));
+ *     LMF_TRY(lmf__constrained_open(&answer, &constraints, c, ...));  rule.mask = lmf__constrained_mask, rule.state = &answer;
  *
  * What a model thinks before its answer, between <think> and </think> where these are tokens of it, is free, too, and ends in time.
  * An answer that may call tools is free until it writes the text that begins a call; from there on it is calls and nothing else. One that
  * must call begins with that text. Tokens that would cross from free text into a call in a wrong way, or too late for the call to be closed
  * within the limit, are left out.
- * Owner: the server; an answer holds what it follows until close. Threads: get, open, close and drop the loop's; mask the stepping
- * thread's. */
-#ifndef LMF_SERVE_CONSTRAINT_H
-#define LMF_SERVE_CONSTRAINT_H
-#include "serve/exchange.h"
-#include "serve/tool_form.h"
+ * Owner: the caller's storage, init/clear; an answer holds what it follows until close. Threads: get, open, close and drop one thread's;
+ * mask the stepping thread's. */
+#ifndef LMF_CALLS_CONSTRAINT_H
+#define LMF_CALLS_CONSTRAINT_H
+#include "calls/tool_form.h"
 #include "text/grammar/grammar.h"
 
 typedef enum lmf_wish_kind { LMF_WISH_NONE, LMF_WISH_SCHEMA, LMF_WISH_REGEX, LMF_WISH_GRAMMAR, LMF_WISH_CHOICE } lmf_wish_kind;
 typedef struct lmf_wish {
     lmf_wish_kind kind;
-    const json_t *value;         /* schema; text; list of texts. The body's */
+    const json_t *value;         /* schema; text; list of texts. Borrowed */
     char          param[64];     /* what a refusal names */
     json_t       *tools;         /* {"name", "parameters"} of those that may be called, or NULL. Owned by who made it */
     bool          must_call;
@@ -63,8 +62,8 @@ typedef struct lmf_constraints {
 
 void lmf__constraints_init(lmf_constraints *all, lmf_ctx *ctx, const lmf_chat *chat, const lmf_tool_form *form);
 void lmf__constraints_clear(lmf_constraints *all);
-/* Held by the caller until drop. */
-lmf_compiled *lmf__constraints_get(lmf_constraints *all, const lmf_wish *w, lmf_fault *f);
+/* Held by the caller until drop. Fails as text/grammar does: with what can't be followed. */
+lmf_status lmf__constraints_get(lmf_constraints *all, const lmf_wish *w, lmf_compiled **out);
 void lmf__constraints_drop(lmf_constraints *all, lmf_compiled *c); /* c may be NULL */
 
 typedef struct lmf_constrained {
@@ -83,9 +82,9 @@ typedef struct lmf_constrained {
 
 /* Whether the model goes on thinking behind a prompt. */
 bool lmf__prompt_thinks(const lmf_constraints *all, const int32_t *tok, int32_t n);
-/* thinks: it does behind this prompt. n_most: the limit of its tokens; 400 with max_tokens where it can't hold the shortest answer. */
-bool lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const lmf_compiled *c, bool must_call, bool thinks,
-                           int32_t n_prompt, int32_t n_most, lmf_fault *f);
+/* thinks: it does behind this prompt. n_most: the limit of its tokens. LMF_E_LIMIT: it can't hold the shortest answer. */
+lmf_status lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const lmf_compiled *c, bool must_call, bool thinks,
+                                 int32_t n_prompt, int32_t n_most);
 void lmf__constrained_close(lmf_constrained *a); /* a zeroed one is fine */
 /* Tokens that must come next, as the tokenizer would write them, but for the last: what follows may be one token with it. As
  * lmf_force_fn. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: what one answer needs at the stepping thread is made before it is submitted; a compiled grammar is walked by the stepping thread
  * alone. */
-#include "serve/constraint.h"
+#include "calls/constraint.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -227,39 +227,39 @@ static lmf_compiled *find(lmf_constraints *all, const char *key, size_t n)
     return NULL;
 }
 
-lmf_compiled *lmf__constraints_get(lmf_constraints *all, const lmf_wish *w, lmf_fault *f)
+lmf_status lmf__constraints_get(lmf_constraints *all, const lmf_wish *w, lmf_compiled **out)
 {
-    size_t n;
+    size_t n = 0;
     char *key = key_of(all, w, &n);
     lmf_compiled *c = key ? find(all, key, n) : NULL;
+    *out = NULL;
     if (c)
         lmf_free(all->ctx, key, n);
     else if (!key || !(c = lmf_new(all->ctx, lmf_compiled))) {
         lmf_free(all->ctx, key, n);
-        lmf__refuse(f, 503, NULL, NULL, "there is no memory for the request");
-        return NULL;
+        return LMF_NO_MEMORY(all->ctx, n, "the request");
     } else {
         *c = (lmf_compiled){ .key = key, .n_key = n, .calls = w->tools && !w->kind };
         lmf_status s = open_vocab(all);
         if (!s)
             s = compile(all, w, c);
         if (s) {
-            lmf__refuse_status(f, all->ctx, s, w->kind ? w->param : "tools");
             destroy(all, c);
-            return NULL;
+            return s;
         }
         c->next = all->first;
         all->first = c;
         all->n++;
     }
     c->n_users++;
-    return c;
+    *out = c;
+    return LMF_OK;
 }
 
 /* ---- one answer ---- */
 
-bool lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const lmf_compiled *c, bool must_call, bool thinks,
-                           int32_t n_prompt, int32_t n_most, lmf_fault *f)
+lmf_status lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const lmf_compiled *c, bool must_call, bool thinks,
+                                 int32_t n_prompt, int32_t n_most)
 {
     *a = (lmf_constrained){ .all = all, .c = c, .n_prompt = n_prompt, .n_most = n_most };
     lmf_buf_init(&a->text, all->ctx, LMF_GRAMMAR_MAX_BYTES);
@@ -271,12 +271,10 @@ bool lmf__constrained_open(lmf_constrained *a, const lmf_constraints *all, const
         a->phase = LMF_ANSWER_BOUND;
     int64_t least = a->phase == LMF_ANSWER_FREE ? 1 : (int64_t)c->n_shortest + a->n_lead;
     if (least > n_most)
-        return lmf__refuse(f, 400, "max_tokens", NULL, "the shortest answer that fits what is asked for has %lld tokens, and there is room "
-                           "for %d: raise max_tokens, or shorten the prompt", (long long)least, n_most);
-    lmf_status s = lmf_matcher_open(c->grammar, &a->matcher);
-    if (!s)
-        s = lmf_matcher_open(c->grammar, &a->probe);
-    return s ? lmf__refuse_status(f, all->ctx, s, NULL) : true;
+        return LMF_FAIL(all->ctx, LMF_E_LIMIT, "the shortest answer that fits what is asked for has %lld tokens, and there is room "
+                        "for %d: raise max_tokens, or shorten the prompt", (long long)least, n_most);
+    LMF_TRY(lmf_matcher_open(c->grammar, &a->matcher));
+    return lmf_matcher_open(c->grammar, &a->probe);
 }
 
 void lmf__constrained_close(lmf_constrained *a)

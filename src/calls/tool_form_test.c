@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tool calls as several templates spell them, found out and told from text again. */
 #include <string.h>
-#include "serve/tool_form.h"
-#include "serve/tool_scan.h"
+#include "calls/tool_form.h"
+#include "calls/tool_scan.h"
 #include "test.h"
 #include "text/tokenizer/tokenizer_test.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: what is found in one rendered answer must come out of the other, or it is not taken. */
-#include "serve/tool_form.h"
+#include "calls/tool_form.h"
 #include <string.h>
 
 enum { MAX_RENDERED = 1 << 20 };
