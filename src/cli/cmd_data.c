@@ -202,19 +202,12 @@ static lmf_status check(lmf_cli *cli, const data_args *a, const lmf_dataset *d)
     return st;
 }
 
-static void note(void *user, bool warning, const char *sentence)
-{
-    const lmf_cli *cli = user;
-    if (warning || (!cli->quiet && !cli->json))
-        fprintf(stderr, "%s%s\n", warning ? "warning: " : "", sentence);
-}
-
 static lmf_status run(lmf_cli *cli, void *args)
 {
     data_args *a = args;
     lmf_model *m;
     lmf_dataset *d = NULL;
-    lmf_run_listener l = { note, cli };
+    lmf_run_listener l = { lmf_cli_note, cli };
     const lmf_objective *objective;
     LMF_TRY(lmf_objective_find(cli->ctx, a->c.objective, &objective));
     LMF_TRY(lmf_model_open(cli->ctx, a->c.model, &m));

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "cli/command.h"
+#include "cli/steps.h"
 #include "export/run_model.h"
 #include "format/json.h"
 #include "train/objective_flags.h"
@@ -141,14 +141,7 @@ static bool progress(void *user, const char *what, int64_t done, int64_t total)
     return lmf_cli_interrupted();
 }
 
-static void note(void *user, bool warning, const char *sentence)
-{
-    const lmf_cli *cli = user;
-    if (warning || (!cli->quiet && !cli->json))
-        fprintf(stderr, "%s%s\n", warning ? "warning: " : "", sentence);
-}
-
-static void note_view(void *user, bool warning, const char *sentence) { note(((view *)user)->cli, warning, sentence); }
+static void note_view(void *user, bool warning, const char *sentence) { lmf_cli_note(((view *)user)->cli, warning, sentence); }
 
 static void tell_prepared(const lmf_cli *cli, const lmf_prepared *p, const char *dir)
 {
@@ -165,34 +158,18 @@ static void tell_prepared(const lmf_cli *cli, const lmf_prepared *p, const char 
 }
 
 /* ---- steps ---- */
-typedef struct held_out { bool known; double loss, bits; } held_out; /* of the last evaluation */
+/* The last evaluation. */
+typedef struct held_out { const lmf_prepared *p; bool known; double loss, bits; } held_out;
 
-static lmf_status train_loop(lmf_cli *cli, lmf_run *r, const lmf_prepared *p, lmf_run_stats *stats, held_out *held)
+static void step_text(void *user, const lmf_run_stats *r, char *text, size_t n)
 {
-    char detail[160], measured[64] = "";
-    lmf_progress bar;
-    lmf_status s = LMF_OK;
-    lmf_run_get_stats(r, stats);
-    lmf_progress_start(&bar, cli, "pre-training", stats->s.n_steps);
-    while (!s && !lmf_run_is_done(r)) {
-        s = lmf_run_step(r, stats);
-        if (s)
-            break;
-        if (stats->evaluated) {
-            *held = (held_out){ true, stats->eval_loss, lmf_bits_per_byte(p->eval, stats->eval_loss) };
-            snprintf(measured, sizeof measured, "  held out %.4f, %.4f bits/byte", held->loss, held->bits);
-        }
-        snprintf(detail, sizeof detail, "loss %.4f%s  %.0f tok/s", stats->s.loss, measured, (double)stats->run_tok / stats->seconds);
-        lmf_progress_step(&bar, stats->s.step, detail);
-        if (!lmf_cli_interrupted() || lmf_run_is_done(r))
-            continue;
-        s = lmf_run_save(r);
-        if (!s)
-            s = LMF_FAIL(cli->ctx, LMF_E_CANCELLED, "stopped at step %lld of %lld; saved. --resume last goes on", (long long)stats->s.step,
-                         (long long)stats->s.n_steps);
-    }
-    lmf_progress_end(&bar);
-    return s;
+    held_out *h = user;
+    char measured[64] = "";
+    if (r->evaluated)
+        h->known = true, h->loss = r->eval_loss, h->bits = lmf_bits_per_byte(h->p->eval, r->eval_loss);
+    if (h->known)
+        snprintf(measured, sizeof measured, "  held out %.4f, %.4f bits/byte", h->loss, h->bits);
+    snprintf(text, n, "loss %.4f%s  %.0f tok/s", r->s.loss, measured, (double)r->run_tok / r->seconds);
 }
 
 static json_t *real_or_null(bool known, double x) { return known && isfinite(x) ? json_real(x) : json_null(); }
@@ -227,16 +204,17 @@ static lmf_status train(lmf_cli *cli, lmf_pretrain_config *a, const lmf_prepared
 {
     lmf_run *r;
     lmf_run_stats stats;
-    held_out held = { 0 };
+    held_out held = { .p = p };
     lmf_run_opts o = lmf_run_opts_default();
-    o.device = cli->device, o.config = &a->train, o.fields = cli->flags, o.note = note, o.user = cli, o.write_model = lmf_export_run_model;
+    o.device = cli->device, o.config = &a->train, o.fields = cli->flags;
+    o.note = lmf_cli_note, o.user = cli, o.write_model = lmf_export_run_model;
     o.samples = p->train->samples, o.eval_samples = p->eval ? p->eval->samples : NULL, o.data_facts = json_object_get(p->facts, "data");
     o.command = "pretrain";
     LMF_TRY(lmf_run_create(cli->ctx, &o, &r));
     if (!cli->quiet && !cli->json)
         fprintf(stderr, "%.2f million weights; %.0f MB planned\n", (double)lmf_trainer_n_params(lmf_run_trainer(r)) / 1e6,
                 (double)lmf_trainer_bytes(lmf_run_trainer(r)) / 1e6);
-    lmf_status s = train_loop(cli, r, p, &stats, &held);
+    lmf_status s = lmf_cli_run_steps(cli, r, "pre-training", step_text, &held, &stats);
     if (!s)
         s = lmf_run_complete(r);
     if (!s)

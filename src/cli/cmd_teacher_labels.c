@@ -44,13 +44,6 @@ static int more_flags(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int
     return count;
 }
 
-static void note(void *user, bool warning, const char *sentence)
-{
-    const lmf_cli *cli = user;
-    if (warning || (!cli->quiet && !cli->json))
-        fprintf(stderr, "%s%s\n", warning ? "warning: " : "", sentence);
-}
-
 static bool step(void *user, int64_t done, int64_t total)
 {
     (void)total;
@@ -86,7 +79,7 @@ static lmf_status report(lmf_cli *cli, const label_args *a, const lmf_labels_inf
 static lmf_status run(lmf_cli *cli, void *args)
 {
     label_args *a = args;
-    lmf_run_listener listener = { note, cli };
+    lmf_run_listener listener = { lmf_cli_note, cli };
     lmf_model *teacher = NULL, *student = NULL;
     lmf_dataset *data = NULL;
     lmf_labels_info info;

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "cli/command.h"
+#include "cli/steps.h"
 #include "export/run_model.h"
 #include "format/json.h"
 #include "train/objective_flags.h"
@@ -34,8 +34,9 @@ static void print_profile(const lmf_trainer *t)
 }
 
 /* "loss 0.4100  right 0.88  812 tok/s" */
-static void progress_text(const lmf_objective *o, const lmf_run_stats *r, char *text, size_t n)
+static void step_text(void *user, const lmf_run_stats *r, char *text, size_t n)
 {
+    const lmf_objective *o = user;
     size_t at = (size_t)snprintf(text, n, "loss %.4f", r->s.loss);
     for (int i = 0; i < r->n_more && at < n; i++)
         if (!strcmp(r->more[i].name, "reward"))
@@ -45,38 +46,6 @@ static void progress_text(const lmf_objective *o, const lmf_run_stats *r, char *
             at += (size_t)snprintf(text + at, n - at, "  %s %.3f", o->reports[i].label, r->s.report[i]);
     if (at < n)
         snprintf(text + at, n - at, "  %.0f tok/s", (double)r->run_tok / r->seconds);
-}
-
-static void note(void *user, bool warning, const char *sentence)
-{
-    const lmf_cli *cli = user;
-    if (warning || (!cli->quiet && !cli->json))
-        fprintf(stderr, "%s%s\n", warning ? "warning: " : "", sentence);
-}
-
-/* To the end, or to the checkpoint that a signal asks for. */
-static lmf_status train_loop(lmf_cli *cli, lmf_run *r, lmf_run_stats *stats)
-{
-    char detail[128];
-    lmf_progress bar;
-    lmf_status s = LMF_OK;
-    lmf_run_get_stats(r, stats);
-    lmf_progress_start(&bar, cli, "training", stats->s.n_steps);
-    while (!s && !lmf_run_is_done(r)) {
-        s = lmf_run_step(r, stats);
-        if (s)
-            break;
-        progress_text(lmf_trainer_objective(lmf_run_trainer(r)), stats, detail, sizeof detail);
-        lmf_progress_step(&bar, stats->s.step, detail);
-        if (!lmf_cli_interrupted() || lmf_run_is_done(r) || !lmf_run_can_save(r))
-            continue;
-        s = lmf_run_save(r);
-        if (!s)
-            s = LMF_FAIL(cli->ctx, LMF_E_CANCELLED, "stopped at step %lld of %lld; saved. --resume last goes on", (long long)stats->s.step,
-                         (long long)stats->s.n_steps);
-    }
-    lmf_progress_end(&bar);
-    return s;
 }
 
 static lmf_status report(lmf_cli *cli, const train_args *a, const lmf_run *run, const lmf_run_stats *r)
@@ -113,7 +82,7 @@ static lmf_status run(lmf_cli *cli, void *args)
     lmf_run *r;
     lmf_run_stats stats;
     lmf_run_opts o = lmf_run_opts_default();
-    o.device = cli->device, o.config = a, o.fields = cli->flags, o.note = note, o.user = cli;
+    o.device = cli->device, o.config = a, o.fields = cli->flags, o.note = lmf_cli_note, o.user = cli;
     o.write_model = lmf_export_run_model;
     LMF_TRY(lmf_run_create(cli->ctx, &o, &r));
     const lmf_trainer *t = lmf_run_trainer(r);
@@ -123,7 +92,7 @@ static lmf_status run(lmf_cli *cli, void *args)
                 (double)lmf_trainer_n_params(t) / 1e6, is_full(a) ? "of" : "on", lmf_plain_text(a->model, name, sizeof name),
                 lmf_trainer_between(t) == LMF_BF16 ? ", activations in bf16" : "",
                     (double)(lmf_trainer_bytes(t) + lmf_run_sampler_bytes(r)) / 1e6);
-    lmf_status s = train_loop(cli, r, &stats);
+    lmf_status s = lmf_cli_run_steps(cli, r, "training", step_text, (void *)(uintptr_t)lmf_trainer_objective(lmf_run_trainer(r)), &stats);
     if (!s)
         s = lmf_run_complete(r);
     if (!s)

@@ -55,6 +55,8 @@ typedef struct lmf_progress { lmf_cli *cli; const char *label; int64_t total; do
 void lmf_progress_start(lmf_progress *p, lmf_cli *cli, const char *label, int64_t total);
 void lmf_progress_step(lmf_progress *p, int64_t done, const char *detail); /* detail: "loss 0.41  312 tok/s" or NULL */
 void lmf_progress_end(lmf_progress *p);
+/* A sentence on stderr; what is no warning only without --quiet and --json. The note of lmf_run_opts; user: the lmf_cli. */
+void lmf_cli_note(void *user, bool warning, const char *sentence);
 /* Prints the object on stdout and releases it (--json). */
 lmf_status lmf_cli_print_json(lmf_cli *cli, json_t *object);
 double lmf_cli_seconds(void);                    /* monotonic clock */

@@ -95,3 +95,10 @@ void lmf_progress_end(lmf_progress *p)
     if (!silent(p) && isatty(STDERR_FILENO))
         fputc('\n', stderr);
 }
+
+void lmf_cli_note(void *user, bool warning, const char *sentence)
+{
+    const lmf_cli *cli = user;
+    if (warning || (!cli->quiet && !cli->json))
+        fprintf(stderr, "%s%s\n", warning ? "warning: " : "", sentence);
+}

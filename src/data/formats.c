@@ -65,6 +65,16 @@ lmf_status lmf__format_message(lmf_ctx *ctx, json_t *list, const char *role, jso
     return LMF_OK;
 }
 
+lmf_status lmf__format_messages(lmf_ctx *ctx, json_t *row, lmf_status (*fill)(lmf_ctx *ctx, json_t *row, json_t *messages))
+{
+    json_t *messages = json_array();
+    lmf_status s = messages ? fill(ctx, row, messages) : LMF_NO_MEMORY(ctx, 64, "a row");
+    if (!s && json_object_set(row, "messages", messages))
+        s = LMF_NO_MEMORY(ctx, 64, "a row");
+    json_decref(messages);
+    return s;
+}
+
 /* ---- files that are no JSON ---- */
 static void put_text_row(lmf_buf *out, const char *text, size_t n)
 {

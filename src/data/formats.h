@@ -38,5 +38,7 @@ lmf_status lmf_rows_from_text(lmf_ctx *ctx, const char *text, size_t n, lmf_text
 json_t    *lmf__format_text(json_t *row, const char *key);             /* taken out of the row; NULL: not there, or null, or no text */
 /* {"role", "content"} to the end of list; content's reference is taken. */
 lmf_status lmf__format_message(lmf_ctx *ctx, json_t *list, const char *role, json_t *content);
+/* The row with the "messages" that fill makes of it; fill takes out of the row what they replace. */
+lmf_status lmf__format_messages(lmf_ctx *ctx, json_t *row, lmf_status (*fill)(lmf_ctx *ctx, json_t *row, json_t *messages));
 
 #endif

@@ -52,14 +52,6 @@ static lmf_status fill(lmf_ctx *ctx, json_t *row, json_t *messages)
     return s;
 }
 
-static lmf_status convert(lmf_ctx *ctx, json_t *row)
-{
-    json_t *messages = json_array();
-    lmf_status s = messages ? fill(ctx, row, messages) : LMF_NO_MEMORY(ctx, 64, "a row");
-    if (!s && json_object_set(row, "messages", messages))
-        s = LMF_NO_MEMORY(ctx, 64, "a row");
-    json_decref(messages);
-    return s;
-}
+static lmf_status convert(lmf_ctx *ctx, json_t *row) { return lmf__format_messages(ctx, row, fill); }
 
 const lmf_row_format lmf_row_format_alpaca = { "alpaca", "instruction, input and output", detect, convert };
