@@ -195,21 +195,22 @@ static void refused_settings(void **state)
         { "micro_batch_size: 1.5\n", "micro_batch_size is \"1.5\", but must be a whole number" },
         { "shuffle: maybe\n", "shuffle is \"maybe\", but must be true or false" },
         { "compute: fats\n", "compute is \"fats\", but must be one of auto|f32|fast; did you mean fast?" },
-        { "save_strategy: step\n", "save_strategy: step is known, but not supported" }, /* the beginning of a word is not the word */
-        { "optimizer: lion_8bit\n", "optimizer: lion_8bit is known, but not supported: " },
+        { "save_strategy: step\n", "save_strategy: step is not supported" }, /* the beginning of a word is not the word */
+        { "optimizer: nonsense\n", "line 1: optimizer is \"nonsense\", but must be one of adamw|adamw_torch|" },
+        { "optimizer: sgdd\n", "|sgd; did you mean sgd? adamw, adamw_8bit and sgd are there" },
         { "load_in_4bit: maybe\n", "load_in_4bit is \"maybe\", but must be one of auto|true|false" },
-        { "load_in_8bit: true\n", "load_in_8bit: true is known, but not supported: weights are trained on as the file has them" },
-        { "bnb_4bit_quant_type: fp4\n", "bnb_4bit_quant_type: fp4 is known, but not supported: load_in_4bit is nf4" },
-        { "deepspeed: zero3.json\n", "deepspeed: zero3.json is known, but not supported: a run is one process" },
-        { "fsdp_config: {fsdp_offload_params: true}\n", "fsdp_config.fsdp_offload_params: true is known, but not supported" },
-        { "chat_template: chatml\n", "chat_template: chatml is known, but not supported: no template is known by name" },
-        { "datasets:\n- path: a\n  type: alpaca_chat.load_qa\n", "line 3: datasets.0.type: alpaca_chat.load_qa is known, but not "
-            "supported" },
+        { "load_in_8bit: true\n", "load_in_8bit: true is not supported: weights are trained on as the file has them" },
+        { "bnb_4bit_quant_type: fp4\n", "bnb_4bit_quant_type: fp4 is not supported: load_in_4bit is nf4" },
+        { "deepspeed: zero3.json\n", "deepspeed: zero3.json is not supported: a run is one process" },
+        { "fsdp_config: {fsdp_offload_params: true}\n", "fsdp_config.fsdp_offload_params: true is not supported" },
+        { "chat_template: chatml\n", "chat_template: chatml is not supported: no template is known by name" },
+        { "datasets:\n- path: a\n  type: alpaca_chat.load_qa\n", "line 3: datasets.0.type is \"alpaca_chat.load_qa\", but must be one "
+            "of chat_template|alpaca|sharegpt|completion|input_output: " },
         { "datasets:\n- type: alpaca\n", "item 0 of what gives data has type=alpaca, and no path" },
-        { "datasets:\n- path: a\n  shards: 3\n", "datasets.0.shards: 3 is known, but not supported: docs/TRAINING.md" },
+        { "datasets:\n- path: a\n  shards: 3\n", "datasets.0.shards: 3 is not supported: docs/TRAINING.md" },
         { "lr: 1\nlearning_rate: 2\n", "line 2: lr and learning_rate both give lr: which of them is it?" },
-        { "roles_to_train: [user]\n", "roles_to_train.0: user is known, but not supported" },
-        { "gradient_checkpointing: perhaps\n", "gradient_checkpointing: perhaps is known, but not supported" },
+        { "roles_to_train: [user]\n", "roles_to_train.0: user is not supported" },
+        { "gradient_checkpointing: perhaps\n", "gradient_checkpointing is \"perhaps\", but must be one of true|false|unsloth|offload" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         applied a;

@@ -149,13 +149,48 @@ static lmf_status unknown(const reader *r, const lmf_setting *s)
                     near ? "; did you mean " : "; lmfast help lists the settings of each command", shown, near ? "?" : "");
 }
 
-static lmf_status unsupported(const reader *r, const lmf_setting *s, const lmf_dialect_row *row)
+/* The words that a row takes, those with a meaning and those that change nothing, as "a|b|c"; *named: `text` has a place in its map,
+ * though perhaps without a word of ours. Returns how many there are. */
+static int words_of(const lmf_dialect_row *row, const char *text, char *list, size_t size, const char **names, int most, bool *named)
 {
-    char where[256], value[64];
-    lmf_plain_text(s->text, value, sizeof value);
-    return LMF_FAIL(r->ctx, LMF_E_UNSUPPORTED, "%s: %.100s: %s is known, but not supported%s%s",
-                    lmf__document_where(r->d, s->line, where, sizeof where), s->path, value, row->why ? ": " : "", row->why ? row->why
-                        : "");
+    const char *all[] = { row->map, row->ignore };
+    size_t at = 0;
+    int n = 0;
+    *named = false;
+    for (int k = 0; k < 2; k++)
+        for (const char *p = all[k]; p && *p; p += strcspn(p, "|"), p += *p == '|') {
+            size_t end = strcspn(p, "|"), word = k ? end : strcspn(p, "=");
+            *named |= word == strlen(text) && strncmp(p, text, word) == 0;
+            if ((!k && end <= word + 1) || n == most || at + word + 2 > size)
+                continue;
+            names[n++] = list + at;
+            memcpy(list + at, p, word);
+            list[at + word] = '|';
+            at += word + 1;
+        }
+    list[at ? at - 1 : 0] = 0;
+    return n;
+}
+
+static lmf_status unsupported(const reader *r, const lmf_setting *s, const char *text, const lmf_dialect_row *row)
+{
+    enum { MOST = 64 };
+    char where[256], value[64], list[512], word[512];
+    const char *names[MOST], *why = row->why ? row->why : "";
+    bool named;
+    int n = words_of(row, text, list, sizeof list, names, MOST, &named);
+    lmf__document_where(r->d, s->line, where, sizeof where);
+    lmf_plain_text(text, value, sizeof value);
+    if (named || !row->map)
+        return LMF_FAIL(r->ctx, LMF_E_UNSUPPORTED, "%s: %.100s: %s is not supported%s%s", where, s->path, value, why[0] ? ": " : "", why);
+    memcpy(word, list, sizeof word);
+    for (char *p = word; (p = strchr(p, '|')); )
+        *p++ = 0;
+    for (int i = 0; i < n; i++)
+        names[i] = word + (names[i] - list);
+    const char *near = lmf_nearest(text, names, n);
+    return LMF_FAIL(r->ctx, LMF_E_ARG, "%s: %.100s is \"%s\", but must be one of %s%s%s%s%s%s", where, s->path, value, list,
+                    near ? "; did you mean " : "", near ? near : "", near ? "?" : "", why[0] ? near ? " " : ": " : "", why);
 }
 
 /* ---- values ---- */
@@ -261,8 +296,9 @@ static lmf_status take(reader *r, int i, int *taken)
     lmf__document_where(r->d, s->line, where, sizeof where);
     snprintf(as, sizeof as, "%s: %.100s", where, s->path);
     bool ignored = f.row && in_words(f.row->ignore, text, strlen(text));
+    const char *given = text;
     if (f.row && !ignored && (!f.row->field || (f.row->map && !(text = translate(r, f.row, text, &st)))))
-        return f.row->field && st ? st : unsupported(r, s, f.row);
+        return f.row->field && st ? st : unsupported(r, s, given, f.row);
     if (f.row && f.row->note && r->notes)
         LMF_TRY(lmf_buf_printf(r->notes, "%s: %s\n", as, f.row->note));
     if (ignored)

@@ -65,6 +65,8 @@ static const struct { const char *text, *entity; size_t begin, n; } samples[] = 
     { "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5", NULL, 0, 0 }, { "0xde0B295669a9FD93d5F28D9Ec85E40f4cb697BAe", "CRYPTO", 0, 42 },
     { "sk-abcdEFGH1234567890abcdef", "API_KEY", 0, 27 }, { "sk-short1", NULL, 0, 0 }, { "token 9f8A7b6C5d4E3f2A1b0C9d8E", "API_KEY", 6,
     24 },
+    { "abacus 021000021", NULL, 0, 0 }, /* a word that begins as one that says so */
+    { "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2@example.com", "EMAIL_ADDRESS", 0, 46 }, /* the longer of two that are as sure */
     { "9f8A7b6C5d4E3f2A1b0C9d8E", NULL, 0, 0 }, { "sk-aaaaaaaaaaaaaaaaaaaaaaaaa1", NULL, 0, 0 } };
 
 static void each_sample(void **state)
@@ -82,6 +84,57 @@ static void each_sample(void **state)
         push(ctx, &p, samples[i].text, strlen(samples[i].text), NULL, &t, &out);
         if (strcmp(lmf_buf_str(&t.b), want))
             fail_msg("%s: found \"%s\", not \"%s\"", samples[i].text, lmf_buf_str(&t.b), want);
+        lmf_buf_clear(&t.b), lmf_buf_clear(&out);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+/* Examples of SWIFT's IBAN registry. */
+static void accounts(void **state)
+{
+    (void)state;
+    static const char *const rows[] = { "AD1200012030200359100100", "AE070331234567890123456", "AL47212110090000000235698741",
+        "AT611904300234573201", "BE68539007547034", "BG80BNBG96611020345678", "BR1800360305000010009795493C1", "CH9300762011623852957",
+        "CY17002001280000001200527600", "CZ6508000000192000145399", "DE89370400440532013000", "DK5000400440116243",
+        "EE382200221020145685", "ES9121000418450200051332", "FI2112345600000785", "FR1420041010050500013M02606",
+        "GB29NWBK60161331926819", "GR1601101250000000012300695", "HR1210010051863000160", "HU42117730161111101800000000",
+        "IE29AIBK93115212345678", "IL620108000000099999999", "IS140159260076545510730339", "IT60X0542811101000000123456",
+        "LI21088100002324013AA", "LT121000011101001000", "LU280019400644750000", "LV80BANK0000435195001",
+        "MC5811222000010123456789030", "MT84MALT011000012345MTLCAST001S", "NL91ABNA0417164300", "NO9386011117947",
+        "PL61109010140000071219812874", "PT50000201231234567890154", "RO49AAAA1B31007593840000", "RS35260005601001611379",
+        "SA0380000000608010167519", "SE4550000000058398257466", "SI56191000000123438", "SK3112000000198742637541",
+        "SM86U0322509800000000270100", "TR330006100519786457841326", "UA213223130000026007233566001" };
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_guard_policy p;
+    lmf_guard_policy_init(&p);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        told t;
+        lmf_buf out;
+        char want[64];
+        snprintf(want, sizeof want, "IBAN_CODE 0 %zu;", strlen(rows[i]));
+        push(ctx, &p, rows[i], strlen(rows[i]), NULL, &t, &out);
+        if (strcmp(lmf_buf_str(&t.b), want))
+            fail_msg("%s: found \"%s\"", rows[i], lmf_buf_str(&t.b));
+        lmf_buf_clear(&t.b), lmf_buf_clear(&out);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+/* 13 digits may be an article's number as well: half as sure, until a word says what they are. */
+static void half_as_sure(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *want; } rows[] = { { "4222222222222", "" }, { "card 4222222222222", "CREDIT_CARD 5 18;" },
+        { "4111111111111111", "CREDIT_CARD 0 16;" } };
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_guard_policy p;
+    lmf_guard_policy_init(&p);
+    p.threshold = 0.6f;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        told t;
+        lmf_buf out;
+        push(ctx, &p, rows[i].text, strlen(rows[i].text), NULL, &t, &out);
+        assert_string_equal(lmf_buf_str(&t.b), rows[i].want);
         lmf_buf_clear(&t.b), lmf_buf_clear(&out);
     }
     lmf_test_ctx_done(ctx);
@@ -205,6 +258,6 @@ static void policies(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-LMF_TESTS(guard) = { { "each sample", each_sample }, { "however cut", however_cut }, { "holds back", holds_back }, { "operators",
-    operators },
-    { "hash is SHA-256", hash_is_sha256 }, { "policies", policies }, { 0 } };
+LMF_TESTS(guard) = { { "each sample", each_sample }, { "accounts", accounts }, { "half as sure", half_as_sure },
+    { "however cut", however_cut }, { "holds back", holds_back }, { "operators", operators }, { "hash is SHA-256", hash_is_sha256 },
+    { "policies", policies }, { 0 } };

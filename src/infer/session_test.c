@@ -276,6 +276,39 @@ static void admission(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* Each of these alone leaves the likeliest token; a step without rows is no step. */
+static void one_likeliest(void **state)
+{
+    (void)state;
+    enum { N = 12 };
+    fixture f = setup(1, 16);
+    lmf_token out[5][N + 1];
+    lmf_engine_info before, after;
+    int live;
+    lmf_gen_opts gen = lmf_gen_opts_default();
+    for (int i = 0; i < 5; i++) {
+        lmf_session *s;
+        gen.temperature = i ? 3 : 0, gen.max_tok = N, gen.ignore_eos = true;
+        gen.top_k = i == 1, gen.top_p = i == 2 ? 1e-6f : 1, gen.min_p = i == 3;
+        assert_ok(f.ctx, lmf_session_create(f.e, NULL, &s));
+        assert_ok(f.ctx, lmf_session_append(s, (int32_t[]){ 65 }, 1, NULL));
+        assert_ok(f.ctx, lmf_session_generate(s, &gen));
+        run_all(f.ctx, f.e);
+        assert_int_equal(read_all(f.ctx, s, out[i], N + 1), N);
+        lmf_session_destroy(s);
+        int n_same = 0;
+        for (int k = 0; k < N; k++)
+            n_same += out[i][k].id == out[0][k].id;
+        if ((n_same == N) != (i < 4))
+            fail_msg("options %d: %d of %d tokens are the likeliest", i, n_same, N);
+    }
+    lmf_engine_get_info(f.e, &before);
+    assert_ok(f.ctx, lmf_engine_step(f.e, &live));
+    lmf_engine_get_info(f.e, &after);
+    assert_true(before.n_steps >= 5 * N && after.n_steps == before.n_steps);
+    teardown(&f);
+}
+
 /* An answer ends with the end-of-answer token unless asked otherwise. */
 static void end_token(void **state)
 {
@@ -395,4 +428,5 @@ static void threads(void **state)
 LMF_TESTS(session) = {
     { "a fork shares pages and answers alike", fork_shares }, { "a fork of a running session disturbs nothing", fork_while_running },
     { "rewind keeps what it can", rewind_and_append }, { "cancel frees within one step", cancel }, { "admission", admission },
-    { "the end token ends an answer", end_token }, { "teacher forcing", scoring }, { "sessions of other threads", threads }, { 0 } };
+    { "the end token ends an answer", end_token }, { "one option leaves the likeliest", one_likeliest },
+    { "teacher forcing", scoring }, { "sessions of other threads", threads }, { 0 } };

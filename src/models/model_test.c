@@ -149,6 +149,7 @@ static void refuses_other_mistakes(void **state)
         { { .n_tokens = 280 }, 1, LMF_E_FORMAT, "280 tokens" },
         { { .rows = 1400 }, 0, LMF_E_FORMAT, "belong together" },
         { { .n_types = 200 }, 0, LMF_E_FORMAT, "200 entries" },
+        { { .n_types = 300 }, 0, LMF_E_FORMAT, "300 entries" },
         { { .bos = 258 }, 0, LMF_E_FORMAT, "bos_token_id is 258" },
         { { .bos = -7 }, 0, LMF_E_FORMAT, "bos_token_id is -7" },
         { { .bos = INT32_MAX }, 0, LMF_E_FORMAT, "bos_token_id" },

@@ -53,6 +53,7 @@ static void texts(void **state)
         { "exact", NULL, "Paris", " paris.\n", 1 }, { "exact", NULL, "New  York", "new york", 1 },
         { "exact", NULL, "New York", "newyork", 0 },
         { "exact", NULL, "a", "ab", 0 }, { "exact", NULL, "ab", "a", 0 }, { "exact", NULL, "", "", 1 }, { "exact", NULL, "3.5", "35", 0 },
+        { "exact", NULL, "yes", "Yes!", 1 }, { "exact", NULL, "Why?", "why", 1 }, { "exact", NULL, "yes", "yes;", 0 },
         { "regex:^[0-9]+$", NULL, NULL, "42", 1 }, { "regex:^[0-9]+$", NULL, NULL, "42.", 0 }, { "regex:a|b", NULL, NULL, "cb", 1 },
         { "regex:x=1=1", NULL, NULL, "x=1", 1 }, { "regex:a=b", NULL, NULL, "a=b", 1 },
         { "format", NULL, NULL, "<think>hm</think> 7", 1 }, { "format", NULL, NULL, " <think></think>7", 1 },
@@ -96,12 +97,15 @@ static void calls(void **state)
     "\"items\": {\"$ref\": \"#/$defs/tree\"}}}}}"
 #define PARTS "{\"schema\": \"{\\\"oneOf\\\": [{\\\"type\\\": \\\"integer\\\"}, {\\\"multipleOf\\\": 2.5}], " \
     "\\\"not\\\": {\\\"enum\\\": [3]}}\"}"
+#define PAIR "{\"schema\": {\"prefixItems\": [{\"type\": \"string\"}], \"items\": {\"type\": \"integer\"}}}"
 static void schemas(void **state)
 {
     (void)state;
     static const scored rows[] = {
         { "json_schema", PERSON, NULL, "{\"name\": \"\xc3\xa4\xc3\xa4\", \"age\": 3}", 1 },
         { "json_schema", PERSON, NULL, " {\"name\": \"ab\"}\n", 1 },
+        { "json_schema", PAIR, NULL, "[\"a\", 1, 2]", 1 }, { "json_schema", PAIR, NULL, "[\"a\", 1, \"b\"]", 0 },
+        { "json_schema", PAIR, NULL, "[1, 1]", 0 },
         { "json_schema", PERSON, NULL, "{\"name\": \"abc\"}", 0 }, { "json_schema", PERSON, NULL, "{\"name\": \"\"}", 0 },
         { "json_schema", PERSON, NULL, "{\"age\": 3}", 0 }, { "json_schema", PERSON, NULL, "{\"name\": \"a\", \"age\": -1}", 0 },
         { "json_schema", PERSON, NULL, "{\"name\": \"a\", \"age\": 1.5}", 0 },

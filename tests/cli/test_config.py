@@ -105,8 +105,9 @@ def test_what_wins(lmfast, model, tmp_path):
 @pytest.mark.parametrize("more, sentence", [
     (["--set", "lora_rr=4"], "--set: unknown key lora_rr; did you mean lora_r?"),
     (["--set", "datasets.0.pth=x"],
-        "--set: datasets.0.pth: x is known, but not supported: docs/TRAINING.md says what is known of a data file"),
-    (["--set", "optimizer=lion_8bit"], "--set: optimizer: lion_8bit is known, but not supported: adamw, adamw_8bit and sgd are there"),
+        "--set: datasets.0.pth: x is not supported: docs/TRAINING.md says what is known of a data file"),
+    (["--set", "optimizer=nonsense"], '--set: optimizer is "nonsense", but must be one of adamw|adamw_torch|adamw_torch_fused|adamw_hf|'
+        "adamw_apex_fused|adamw_bnb_8bit|adamw_8bit|sgd: adamw, adamw_8bit and sgd are there"),
     (["--set", "lr"], '--set is "lr", but must be NAME=VALUE, such as lora_r=8 or datasets.0.path=rows.jsonl'),
     (["--set", "lr=x"], '--set: lr is "x", but must be a number such as 0.001 or 1e-3'),
     (["--warmup-steps", "3"], "--warmup-steps is 3 and --warmup-ratio 0.3: give one of them"),

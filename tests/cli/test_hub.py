@@ -91,6 +91,8 @@ def test_patterns(hub, get):
     got = told(get("org/name", "--json", "--exclude", "*.safetensors"))
     assert got["files"] == 2
     refused(get("org/name", "--include", "*.bin"), "Python pickles", "pytorch_model.bin", "can run code")
+    got = told(get("org/name", "--json", "--include", "*"))  # all, but for pickles
+    assert set(files(got["path"])) == set(FILES) - {"pytorch_model.bin"} and got["files"] == len(FILES) - 1
     refused(get("org/name", "--include", "*.zip"), "leave nothing of org/name", "config.json")
     refused(get("org/name", "--exclude", "*"), "--exclude leaves nothing")
     refused(get("org/name/config.json", "--include", "*"), "names a file")
@@ -176,6 +178,16 @@ def test_part_of_before(hub, get, tmp_path, part, ranges, asked):
     got = told(get("org/name", "--json"))
     assert files(got["path"])["model.safetensors"] == BIG and [h.get("Range") for h in hub.asked("cdn", "GET")] == asked
     assert not list(blobs.glob("*.incomplete"))
+
+
+def test_another_part(hub, get, tmp_path):
+    """Bytes that are not those that were asked for are not put behind what is there."""
+    blobs = tmp_path / "hf/hub/models--org--name/blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{etag(BIG)}.incomplete").write_bytes(BIG[:1000])
+    hub.fault = lambda handler, host, path: host == "cdn" and "Range" in handler.headers and (handler.body(206, BIG[500:], {
+        "Content_Range": f"bytes 500-{len(BIG) - 1}/{len(BIG)}"}) or True)
+    refused(get("org/name"), "answers with another part of model.safetensors than was asked for")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
