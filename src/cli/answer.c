@@ -63,13 +63,14 @@ lmf_status lmf__answer_start_engine(lmf_answer *a, int64_t least_context)
     if (a->engine)
         return LMF_OK;
     lmf_engine_opts opts = lmf_engine_opts_default();
-    int64_t context = args->context ? args->context : least_context > DEFAULT_CONTEXT ? least_context : DEFAULT_CONTEXT;
+    int64_t context = args->context ? args->context : least_context > DEFAULT_CONTEXT || a->n_seqs > 1 ? least_context : DEFAULT_CONTEXT;
     if (args->context > most)
         return LMF_FAIL(a->cli->ctx, LMF_E_ARG, "--context %lld is more than the %d tokens that the model was made for", (long long)args->context, most);
     opts.context = (int32_t)(context < most ? context : most);
     opts.device = a->cli->device;
-    opts.max_seqs = 1;
+    opts.max_seqs = a->n_seqs ? a->n_seqs : 1;
     opts.compute = strcmp(args->compute, "f32") != 0;
+    opts.need_invariant = a->n_seqs > 1 && !opts.compute; /* then an answer is its own, whatever is written beside it */
     opts.profile = args->profile;
     opts.adapters = &args->adapter;
     opts.n_adapters = args->adapter != NULL;

@@ -46,6 +46,7 @@ typedef struct lmf_answer {
     int          n_completion;       /* its tokens, the ending one included */
     const char  *finish;             /* "stop", "length", "cancelled" */
     double       prefill_seconds, decode_seconds;
+    int32_t      n_seqs;             /* set before the engine starts: sessions at once; 0: one */
     lmf_mask_fn  mask;               /* set between open and the first say: which tokens may come (cli/constraint.h); NULL: any */
     void        *grammar;            /* what mask is called with */
 } lmf_answer;

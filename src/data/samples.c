@@ -436,7 +436,7 @@ static lmf_status make_one(maker *m, lmf_samples *all, int64_t i, json_t *row, s
 }
 
 /* Messages up to the last answer, then the generation prompt; or a prompt in text. */
-static lmf_status row_prompt(const lmf_chat *chat, const json_t *row, lmf_ids *ids)
+lmf_status lmf_prompt_encode(const lmf_chat *chat, const json_t *row, lmf_ids *ids)
 {
     const json_t *prompt = json_object_get(row, "prompt"), *messages = json_object_get(row, "messages");
     lmf_chat_forms forms;
@@ -549,15 +549,11 @@ static lmf_status make_pair(maker *m, lmf_samples *all, int64_t i, const json_t 
 /* What the row wants as its answer, in the arena; NULL: nothing. */
 static lmf_status find_reference(maker *m, lmf_samples *all, json_t *row, const char **out)
 {
-    const json_t *answer = json_object_get(row, "answer");
-    bool own = answer && !json_is_null(answer);
+    bool has;
     *out = NULL;
-    if (!own && lmf_row_last_answer(row) == SIZE_MAX && !json_is_string(json_object_get(row, "completion")))
+    LMF_TRY(lmf_prompt_reference(m->rows, m->chat, row, &m->other, &has));
+    if (!has)
         return LMF_OK;
-    lmf_buf_truncate(&m->other, 0);
-    LMF_TRY(!own ? lmf_row_reference(m->rows, m->chat, row, &m->other)
-            : json_is_string(answer) ? lmf_buf_puts(&m->other, json_string_value(answer))
-                                     : lmf_json_text(all->ctx, answer, JSON_COMPACT | JSON_ENCODE_ANY, &m->other));
     *out = lmf_arena_strndup(&all->arena, lmf_buf_str(&m->other), m->other.n);
     return *out ? LMF_OK : LMF_NO_MEMORY(all->ctx, m->other.n, "a row's answer");
 }
@@ -567,7 +563,7 @@ static lmf_status make_prompt(maker *m, lmf_samples *all, int64_t i, json_t *row
 {
     lmf_prompt *p = lmf_arena_alloc(&all->arena, sizeof *p);
     reset(m);
-    LMF_TRY(row_prompt(m->chat, row, &m->ids));
+    LMF_TRY(lmf_prompt_encode(m->chat, row, &m->ids));
     if (!m->ids.n)
         return refuse(m, "the prompt is empty: there is nothing to answer");
     if (m->ids.n > (size_t)m->opts->max_tok && m->opts->too_long != LMF_LONG_SKIP)
@@ -767,9 +763,22 @@ lmf_status lmf_row_prompt(const lmf_rows *rows, int64_t i, const lmf_chat *chat,
     json_t *row;
     LMF_TRY(lmf_row_get(rows, i, &row));
     bool ok = json_object_get(row, "messages") || json_is_string(json_object_get(row, "completion"));
-    lmf_status s = ok ? row_prompt(chat, row, ids) : LMF_FAIL(chat->ctx, LMF_E_FORMAT, "a test row has messages, or prompt and completion");
+    lmf_status s = ok ? lmf_prompt_encode(chat, row, ids)
+                      : LMF_FAIL(chat->ctx, LMF_E_FORMAT, "a test row has messages, or prompt and completion");
     json_decref(row);
     return s ? lmf_fail_prefix(chat->ctx, s, "%s, %s %lld", rows->path, rows->unit, (long long)rows->items[i].line) : LMF_OK;
+}
+
+lmf_status lmf_prompt_reference(const lmf_rows *rows, const lmf_chat *chat, json_t *row, lmf_buf *out, bool *has)
+{
+    const json_t *answer = json_object_get(row, "answer");
+    bool own = answer && !json_is_null(answer);
+    *has = own || lmf_row_last_answer(row) != SIZE_MAX || json_is_string(json_object_get(row, "completion"));
+    lmf_buf_truncate(out, 0);
+    if (!own)
+        return *has ? lmf_row_reference(rows, chat, row, out) : LMF_OK;
+    return json_is_string(answer) ? lmf_buf_puts(out, json_string_value(answer))
+                                  : lmf_json_text(chat->ctx, answer, JSON_COMPACT | JSON_ENCODE_ANY, out);
 }
 
 /* What the template makes of the last answer, its end of turn left out. */

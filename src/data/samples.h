@@ -92,6 +92,10 @@ lmf_status lmf_row_prompt(const lmf_rows *rows, int64_t i, const lmf_chat *chat,
 /* What a test row wants as its last answer, into out, emptied before: its content; with tool calls, what the template makes of it, the
  * end of turn left out. row: of lmf_row_get, may be changed. */
 lmf_status lmf_row_reference(const lmf_rows *rows, const lmf_chat *chat, json_t *row, lmf_buf *out);
+/* The same prompt of a row in the one form; a prompt in text as it is. */
+lmf_status lmf_prompt_encode(const lmf_chat *chat, const json_t *row, lmf_ids *ids);
+/* What answers to a row are judged by, into out, emptied before: its "answer", else its own last answer; has: it has one. */
+lmf_status lmf_prompt_reference(const lmf_rows *rows, const lmf_chat *chat, json_t *row, lmf_buf *out, bool *has);
 /* Leaves out the rows of which samples were not made. */
 lmf_status lmf_rows_keep(lmf_rows *rows, const lmf_samples *samples);
 

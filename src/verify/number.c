@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "verify/final.h"
 #include "verify/verify.h"
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -70,7 +71,7 @@ static const char *find_last(const char *text, const char *what)
     return found;
 }
 
-static bool read_answer(const char *text, double *out)
+bool lmf_answer_number(const char *text, double *out)
 {
     const char *p = find_last(text, "####");
     if (!p)
@@ -82,9 +83,9 @@ static lmf_status score(lmf_ctx *ctx, void *state, const lmf_verify_in *in, doub
 {
     double want, got;
     (void)state;
-    if (!in->reference || !read_answer(in->reference, &want) || !isfinite(want))
+    if (!in->reference || !lmf_answer_number(in->reference, &want) || !isfinite(want))
         return LMF_FAIL(ctx, LMF_E_FORMAT, "the row's answer is no number: give it as \"answer\"");
-    *out = read_answer(in->text, &got) && fabs(got - want) <= 1e-9 * fmax(1, fabs(want));
+    *out = lmf_answer_number(in->text, &got) && fabs(got - want) <= 1e-9 * fmax(1, fabs(want));
     return LMF_OK;
 }
 

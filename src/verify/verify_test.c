@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 #include "test.h"
+#include "verify/final.h"
 
 typedef struct scored { const char *spec, *row, *reference, *answer; double score; int n_tok; } scored;
 
@@ -257,7 +258,40 @@ static void each_call_fails(void **state)
     assert_true(lmf_test_fail_each_call(open_three, NULL) >= 4);
 }
 
-LMF_TESTS(verify) = {
+/* What a vote counts; "": there is no final answer. */
+static void finals(void **state)
+{
+    static const struct { lmf_final_kind kind; const char *text, *final; } rows[] = {
+        { LMF_FINAL_AUTO, "42", "42" }, { LMF_FINAL_AUTO, "so 6 * 7.\n#### 42", "42" },
+        { LMF_FINAL_AUTO, "The answer is: **$1,234.50**.", "1234.5" }, { LMF_FINAL_AUTO, "17 + 25 = 42.", "42" },
+        { LMF_FINAL_AUTO, "17 + 25 is equal to 42", "42" }, { LMF_FINAL_AUTO, "x = -7", "-7" }, { LMF_FINAL_AUTO, "10-7", "10-7" },
+        { LMF_FINAL_AUTO, "in \\boxed{\\frac{1}{2}} there", "\\frac{1}{2}" },
+        { LMF_FINAL_AUTO, "Paris has 2 million people.", "paris has 2 million people" },
+        { LMF_FINAL_AUTO, "The ANSWER is  Paris\nor so", "paris" }, { LMF_FINAL_AUTO, "version 1.2.3", "version 1.2.3" },
+        { LMF_FINAL_AUTO, "#### 042", "42" }, { LMF_FINAL_AUTO, "#### -0", "0" },
+        { LMF_FINAL_AUTO, " {\"b\": 1.0, \"a\": [2]} ", "{\"a\":[2],\"b\":1}" },
+        { LMF_FINAL_AUTO, "{\"a\": 1} and {\"a\": 2}", "{\"a\": 1} and {\"a\": 2}" },
+        { LMF_FINAL_JSON, "so: {\"a\": 1} and {\"a\": 2}", "{\"a\":1}" }, { LMF_FINAL_JSON, "{\"a\": ", "" },
+        { LMF_FINAL_NUMBER, "Paris has 2 million people.", "2" }, { LMF_FINAL_NUMBER, "none", "" }, { LMF_FINAL_TEXT, "#### 042", "042" },
+        { LMF_FINAL_AUTO, "<think>1 or 2</think>\n3", "3" }, { LMF_FINAL_AUTO, "<think>1 or 2", "" },
+        { LMF_FINAL_NUMBER, "<think>1 or 2", "" }, { LMF_FINAL_AUTO, "", "" }, { LMF_FINAL_AUTO, "####", "" },
+        { LMF_FINAL_AUTO, "\\boxed{", "" }, { LMF_FINAL_AUTO, "-", "-" }, { LMF_FINAL_AUTO, "#### -", "-" },
+        { LMF_FINAL_AUTO, "1e400", "1e400" },
+    };
+    lmf_ctx *ctx = lmf_test_ctx();
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lmf_buf out;
+        lmf_buf_init(&out, ctx, 1 << 16);
+        assert_ok(ctx, lmf_answer_final(rows[i].kind, rows[i].text, strlen(rows[i].text), &out));
+        if (strcmp(lmf_buf_str(&out), rows[i].final))
+            fail_msg("the final answer of \"%s\" is \"%s\", not \"%s\"", rows[i].text, lmf_buf_str(&out), rows[i].final);
+        lmf_buf_clear(&out);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+LMF_TESTS(verify) = { { "final_answers", finals },
     { "numbers", numbers }, { "texts", texts }, { "lengths", lengths }, { "calls", calls },
     { "schemas", schemas }, { "programs", programs }, { "several are added up", sums },
     { "what can't be read is refused", refused }, { "not finite", not_finite }, { "each call fails once", each_call_fails }, { 0 }
