@@ -70,7 +70,7 @@ static bool mma_fits(const lmf_call *c, const lmf_device *dev)
 }
 
 /* attention_wgmma_cuda.cu */
-enum { WG_TILE = 64 * 128, WG_STAGES = 3, WG_ROWS = 128, WG_KEYS = 192 };
+enum { WG_TILE = 64 * 128, WG_STAGES = 3, WG_ROWS = 128, WG_KEYS = 64 };
 
 static bool wgmma_fits(const lmf_call *c, const lmf_device *dev)
 {

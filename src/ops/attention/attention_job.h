@@ -5,7 +5,7 @@
 #define LMF_OPS_ATTENTION_JOB_H
 #include <stdint.h>
 
-enum { LMF_ATTENTION_ROUND = 384 };              /* first and end have T rows, rounded up to all that blocks own: 64, 128, 192 */
+enum { LMF_ATTENTION_ROUND = 128 };              /* first and end have T rows, rounded up to all that blocks own: 64, 128 */
 
 typedef struct lmf_attention_job {
     const void  *q, *k, *v, *d_o;                /* bf16 [T, H*C], [T, K*C] twice, [T, H*C] */

@@ -264,7 +264,8 @@ template <class O> static __device__ __forceinline__ void backward_q(const lmf_a
     }
 }
 
-enum { KEY_GROUPS = 3, KEYS = 64 * KEY_GROUPS, KEY_THREADS = 128 * KEY_GROUPS };
+/* One warpgroup a block, three blocks at a time: none waits for another's step. */
+enum { KEYS = 64, KEY_THREADS = 128 };
 
 /* What a row brings along besides q and do. */
 typedef struct row_facts { float lse[N], delta[N]; int first[N]; } row_facts;
@@ -286,7 +287,7 @@ static __device__ __forceinline__ void load_queries(const lmf_attention_job &j, 
 /* Scores lie turned, keys by rows, so that they are factors of dk and dv as they are. */
 template <class O> static __device__ __forceinline__ void backward_kv(const lmf_attention_job &j)
 {
-    uint8_t *own = lmf_wg_room(attention_shared), *stage = own + 2 * KEY_GROUPS * TILE; /* k, then v */
+    uint8_t *own = lmf_wg_room(attention_shared), *stage = own + 2 * TILE; /* k, then v */
     row_facts *facts = (row_facts *)(stage + STAGES * STAGE);
     int hk = blockIdx.y, group = j.n / j.n_kv, u0 = blockIdx.x * KEYS, end = 0;
     int64_t kw = (int64_t)j.n_kv * C;
@@ -299,10 +300,10 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
     int b_now = 0, b_next = 0, h_next = hk * group; /* blocks of rows met, and on their way: all of a head, then the next head's */
     float by = j.scale * LOG2E;
     lmf_wg_sums ak = { { 0 } }, av = { { 0 } };
-    uint64_t k = lmf_wg_factor(own + (threadIdx.x >> 7) * TILE), v = lmf_wg_factor(own + (KEY_GROUPS + (threadIdx.x >> 7)) * TILE);
+    uint64_t k = lmf_wg_factor(own), v = lmf_wg_factor(own + TILE);
     if (turns) {
         load_rows<KEYS, KEY_THREADS>(own, j.k, hk, kw, u0, j.t);
-        load_rows<KEYS, KEY_THREADS>(own + KEY_GROUPS * TILE, j.v, hk, kw, u0, j.t);
+        load_rows<KEYS, KEY_THREADS>(own + TILE, j.v, hk, kw, u0, j.t);
     }
     auto fetch = [&](int i) {
         if (i < turns) {
@@ -385,6 +386,6 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
 #define EACH(name, type)                                             \
     BOUNDED(fwd_##name, ROW_THREADS, 2) { forward<type>(j); }        \
     BOUNDED(dq_##name, ROW_THREADS, 2) { backward_q<type>(j); }      \
-    BOUNDED(dkv_##name, KEY_THREADS, 1) { backward_kv<type>(j); }
+    BOUNDED(dkv_##name, KEY_THREADS, 3) { backward_kv<type>(j); }
 EACH(f32, float)
 EACH(bf16, __nv_bfloat16)
