@@ -24,16 +24,23 @@ static __device__ __forceinline__ float exp2_fast(float x)
 static __device__ __forceinline__ void store_two(float *to, float a, float b) { *(float2 *)to = make_float2(a, b); }
 static __device__ __forceinline__ void store_two(__nv_bfloat16 *to, float a, float b) { *(unsigned *)to = lmf_pack_bf16(a, b); }
 
-/* ROWS rows from row0 of one head on their way; from: channel 0 of head 0 in row 0, width elements a row; rows past n become zeros. */
+/* ROWS rows from row0 of one head on their way, of two tensors of the same form: b's behind a's. From: channel 0 of head 0 in row 0; width
+ * elements a row; rows past n become zeros, and what would lie there is not read. Trips are counted so that the loop is unrolled. */
 template <int ROWS, int THREADS>
-static __device__ __forceinline__ void load_rows(uint8_t *to, const void *from, int head, int64_t width, int row0, int n)
+static __device__ __forceinline__ void load_rows(uint8_t *to, const void *a, const void *b, int head, int width, int row0, int n)
 {
-    const __nv_bfloat16 *p = (const __nv_bfloat16 *)from + (int64_t)head * C;
+    enum { STEP = THREADS / 8 };
+    static_assert(ROWS % STEP == 0, "whole trips");
+    int row = row0 + (int)(threadIdx.x >> 3), piece = threadIdx.x & 7;
+    int64_t at = (int64_t)row * width + head * C + piece * 8;
+    const __nv_bfloat16 *from = (const __nv_bfloat16 *)a + at, *other = (const __nv_bfloat16 *)b + at;
+    to = lmf_wg_at(to, threadIdx.x >> 3, piece);
 #pragma unroll
-    for (int i = threadIdx.x; i < ROWS * 8; i += THREADS) {
-        int r = i >> 3, c = i & 7;
-        bool there = row0 + r < n;
-        lmf_copy16(lmf_wg_at(to, r, c), p + (int64_t)(there ? row0 + r : 0) * width + c * 8, there);
+    for (int i = 0; i < ROWS / STEP; i++, from += (int64_t)STEP * width, other += (int64_t)STEP * width) {
+        bool there = row + i * STEP < n;
+        lmf_copy16(to + i * STEP * LMF_WG_LINE, from, there);
+        if (b)
+            lmf_copy16(to + (ROWS + i * STEP) * LMF_WG_LINE, other, there);
     }
 }
 static __device__ __forceinline__ void copy4(void *to, const void *from, bool there)
@@ -84,8 +91,7 @@ enum { ROW_GROUPS = 2, ROWS = 64 * ROW_GROUPS, ROW_THREADS = 128 * ROW_GROUPS };
 
 static __device__ __forceinline__ void load_keys(const lmf_attention_job &j, uint8_t *to, int hk, int u0)
 {
-    load_rows<N, ROW_THREADS>(to, j.k, hk, (int64_t)j.n_kv * C, u0, j.t);
-    load_rows<N, ROW_THREADS>(to + TILE, j.v, hk, (int64_t)j.n_kv * C, u0, j.t);
+    load_rows<N, ROW_THREADS>(to, j.k, j.v, hk, j.n_kv * C, u0, j.t);
 }
 
 /* Scores become weights; what was summed before moves to the new greatest score. top: in units of log 2. */
@@ -125,7 +131,7 @@ template <class O> static __device__ __forceinline__ void forward(const lmf_atte
     lmf_wg_sums acc = { { 0 } };
     uint64_t q = lmf_wg_factor(own + (threadIdx.x >> 7) * TILE);
     if (blocks) {
-        load_rows<ROWS, ROW_THREADS>(own, j.q, h, width, q0, j.t);
+        load_rows<ROWS, ROW_THREADS>(own, j.q, (const void *)0, h, (int)width, q0, j.t);
         load_keys(j, stage, hk, all.lo);
     }
     lmf_copies_end();
@@ -203,8 +209,7 @@ template <class O> static __device__ __forceinline__ void backward_q(const lmf_a
     lmf_wg_sums acc = { { 0 } };
     uint64_t q = lmf_wg_factor(own + (threadIdx.x >> 7) * TILE), d_o = lmf_wg_factor(own + (ROW_GROUPS + (threadIdx.x >> 7)) * TILE);
     if (blocks) {
-        load_rows<ROWS, ROW_THREADS>(own, j.q, h, width, q0, j.t);
-        load_rows<ROWS, ROW_THREADS>(own + ROW_GROUPS * TILE, j.d_o, h, width, q0, j.t);
+        load_rows<ROWS, ROW_THREADS>(own, j.q, j.d_o, h, (int)width, q0, j.t);
         load_keys(j, stage, hk, all.lo);
     }
     lmf_copies_end();
@@ -273,8 +278,7 @@ typedef struct row_facts { float lse[N], delta[N]; int first[N]; } row_facts;
 /* Rows t0 .. t0 + N - 1 of head h on their way. */
 static __device__ __forceinline__ void load_queries(const lmf_attention_job &j, uint8_t *to, row_facts *facts, int h, int t0)
 {
-    load_rows<N, KEY_THREADS>(to, j.q, h, (int64_t)j.n * C, t0, j.t);
-    load_rows<N, KEY_THREADS>(to + TILE, j.d_o, h, (int64_t)j.n * C, t0, j.t);
+    load_rows<N, KEY_THREADS>(to, j.q, j.d_o, h, j.n * C, t0, j.t);
     int i = threadIdx.x, t = t0 + i;
     if (i < N) { /* first goes on past row T */
         int64_t at = t < j.t ? (int64_t)t * j.n + h : 0;
@@ -302,8 +306,7 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
     lmf_wg_sums ak = { { 0 } }, av = { { 0 } };
     uint64_t k = lmf_wg_factor(own), v = lmf_wg_factor(own + TILE);
     if (turns) {
-        load_rows<KEYS, KEY_THREADS>(own, j.k, hk, kw, u0, j.t);
-        load_rows<KEYS, KEY_THREADS>(own + TILE, j.v, hk, kw, u0, j.t);
+        load_rows<KEYS, KEY_THREADS>(own, j.k, j.v, hk, (int)kw, u0, j.t);
     }
     auto fetch = [&](int i) {
         if (i < turns) {
