@@ -34,6 +34,10 @@ static __device__ __forceinline__ uint64_t lmf_wg_factor(const void *tile)
 }
 enum { LMF_WG_ALONG = 32 >> 4, LMF_WG_ROWS = 2048 >> 4 };
 
+/* The lower half of a factor, all that differs between two of them, from an address in shared memory. */
+static __device__ __forceinline__ unsigned lmf_wg_low(unsigned at) { return (at & 0x3ffff) >> 4 | 1u << 16; }
+#define LMF__WG_HIGH "0x40000040" /* the upper half: (1024 >> 4) | 1 << 30 */
+
 static __device__ __forceinline__ void lmf_wg_publish(void)
 {
 #if LMF_WG
@@ -74,30 +78,31 @@ static __device__ __forceinline__ void lmf_wg_settle(lmf_wg_sums &d)
 #endif
 }
 
-/* d (+)= a b^T over 16 elements along the rows of both. */
-static __device__ __forceinline__ void lmf_wg_rows(lmf_wg_sums &d, uint64_t a, uint64_t b, int add)
+/* d (+)= a b^T over 16 elements along the rows of both. a, b: lower halves. */
+static __device__ __forceinline__ void lmf_wg_rows(lmf_wg_sums &d, unsigned a, unsigned b, int add)
 {
 #if LMF_WG
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " LMF__WG_LIST ", %32, %33, p, 1, 1, 0, 0;\n}\n"
+    asm volatile("{\n.reg .pred p;\n.reg .b64 x, y;\nsetp.ne.b32 p, %34, 0;\n"
+                 "mov.b64 x, {%32, " LMF__WG_HIGH "};\nmov.b64 y, {%33, " LMF__WG_HIGH "};\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " LMF__WG_LIST ", x, y, p, 1, 1, 0, 0;\n}\n"
                  : LMF__WG_SUMS(d)
-                 : "l"(a), "l"(b), "r"(add));
+                 : "r"(a), "r"(b), "r"(add));
 #endif
 }
 
-/* d += a b, a from registers, over 16 rows of b. */
-static __device__ __forceinline__ void lmf_wg_by_k(lmf_wg_sums &d, const unsigned (&a)[4], uint64_t b)
+/* d += a b, a from registers, over 16 rows of b. b: a lower half. */
+static __device__ __forceinline__ void lmf_wg_by_k(lmf_wg_sums &d, const unsigned (&a)[4], unsigned b)
 {
 #if LMF_WG
-    asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, 0, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " LMF__WG_LIST ", {%32,%33,%34,%35}, %36, p, 1, 1, 1;\n}\n"
+    asm volatile("{\n.reg .pred p;\n.reg .b64 y;\nsetp.eq.b32 p, 0, 0;\nmov.b64 y, {%36, " LMF__WG_HIGH "};\n"
+                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " LMF__WG_LIST ", {%32,%33,%34,%35}, y, p, 1, 1, 1;\n}\n"
                  : LMF__WG_SUMS(d)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b));
 #endif
 }
 
 /* d = a b^T over a row of 64; d is not read. */
-static __device__ __forceinline__ void lmf_wg_dots(lmf_wg_sums &d, uint64_t a, uint64_t b)
+static __device__ __forceinline__ void lmf_wg_dots(lmf_wg_sums &d, unsigned a, unsigned b)
 {
 #pragma unroll
     for (int k = 0; k < 4; k++)
@@ -105,7 +110,7 @@ static __device__ __forceinline__ void lmf_wg_dots(lmf_wg_sums &d, uint64_t a, u
 }
 
 /* d += p b over 64 rows of b; p as a product left it, rounded here. */
-static __device__ __forceinline__ void lmf_wg_weigh(lmf_wg_sums &d, const unsigned (&p)[4][4], uint64_t b)
+static __device__ __forceinline__ void lmf_wg_weigh(lmf_wg_sums &d, const unsigned (&p)[4][4], unsigned b)
 {
 #pragma unroll
     for (int k = 0; k < 4; k++)

@@ -24,32 +24,51 @@ static __device__ __forceinline__ float exp2_fast(float x)
 static __device__ __forceinline__ void store_two(float *to, float a, float b) { *(float2 *)to = make_float2(a, b); }
 static __device__ __forceinline__ void store_two(__nv_bfloat16 *to, float a, float b) { *(unsigned *)to = lmf_pack_bf16(a, b); }
 
-/* ROWS rows from row0 of one head on their way, of two tensors of the same form: b's behind a's. From: channel 0 of head 0 in row 0; width
- * elements a row; rows past n become zeros, and what would lie there is not read. Trips are counted so that the loop is unrolled. */
-template <int ROWS, int THREADS>
-static __device__ __forceinline__ void load_rows(uint8_t *to, const void *a, const void *b, int head, int width, int row0, int n)
+/* What a thread copies next: of rows whose first is `row` here, 16 bytes at `at` elements of each tensor, to `to` in a tile. Kept from
+ * step to step, for what makes an address anew costs more than the copy. */
+typedef struct flow { int64_t at; unsigned to; int row; } flow;
+
+/* The compiler keeps x instead of making it again. */
+static __device__ __forceinline__ unsigned kept(unsigned x)
 {
-    enum { STEP = THREADS / 8 };
-    static_assert(ROWS % STEP == 0, "whole trips");
-    int row = row0 + (int)(threadIdx.x >> 3), piece = threadIdx.x & 7;
-    int64_t at = (int64_t)row * width + head * C + piece * 8;
-    const __nv_bfloat16 *from = (const __nv_bfloat16 *)a + at, *other = (const __nv_bfloat16 *)b + at;
-    to = lmf_wg_at(to, threadIdx.x >> 3, piece);
-#pragma unroll
-    for (int i = 0; i < ROWS / STEP; i++, from += (int64_t)STEP * width, other += (int64_t)STEP * width) {
-        bool there = row + i * STEP < n;
-        lmf_copy16(to + i * STEP * LMF_WG_LINE, from, there);
-        if (b)
-            lmf_copy16(to + (ROWS + i * STEP) * LMF_WG_LINE, other, there);
-    }
+    asm volatile("" : "+r"(x));
+    return x;
 }
+static __device__ __forceinline__ unsigned place_in_shared(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
+
+/* width: elements of a row of all heads. */
+static __device__ __forceinline__ flow flow_of(unsigned tile, int head, int width, int row0)
+{
+    int r = (int)(threadIdx.x >> 3), piece = threadIdx.x & 7;
+    flow f = { (int64_t)(row0 + r) * width + head * C + piece * 8, kept(tile + r * LMF_WG_LINE + ((piece ^ (r & 7)) << 4)), row0 + r };
+    return f;
+}
+static __device__ __forceinline__ void copy16(unsigned to, const void *from, bool there)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
+#endif
+}
+
 static __device__ __forceinline__ void copy4(void *to, const void *from, bool there)
 {
 #if __CUDA_ARCH__ >= 800
-    unsigned at = (unsigned)__cvta_generic_to_shared(to);
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(there ? 4 : 0) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place_in_shared(to)), "l"(from), "r"(there ? 4 : 0) : "memory");
 #endif
 }
+
+/* ROWS rows on their way, past_to bytes behind f.to; what lies past row n is not read, and becomes zeros. */
+template <int ROWS, int THREADS>
+static __device__ __forceinline__ void copy_rows(const flow &f, unsigned past_to, const void *from, int width, int n)
+{
+    enum { STEP = THREADS / 8 };
+    static_assert(ROWS % STEP == 0, "whole trips");
+    const __nv_bfloat16 *p = (const __nv_bfloat16 *)from + f.at;
+#pragma unroll
+    for (int i = 0; i < ROWS / STEP; i++)
+        copy16(f.to + past_to + i * STEP * LMF_WG_LINE, p + (int64_t)(i * STEP) * width, f.row + i * STEP < n);
+}
+static __device__ __forceinline__ unsigned stage_behind(unsigned stage) { return stage == (STAGES - 1) * STAGE ? 0 : stage + STAGE; }
 
 /* All but the newest of the stages on their way have arrived, for every product of the block. */
 static __device__ __forceinline__ void arrive(void)
@@ -89,9 +108,15 @@ static __device__ __forceinline__ place place_of(int first)
 /* ---- forward ---- */
 enum { ROW_GROUPS = 2, ROWS = 64 * ROW_GROUPS, ROW_THREADS = 128 * ROW_GROUPS };
 
-static __device__ __forceinline__ void load_keys(const lmf_attention_job &j, uint8_t *to, int hk, int u0)
+static __device__ __forceinline__ void load_keys(const lmf_attention_job &j, flow &f, unsigned stage, bool there)
 {
-    load_rows<N, ROW_THREADS>(to, j.k, j.v, hk, j.n_kv * C, u0, j.t);
+    int width = j.n_kv * C;
+    if (there) {
+        copy_rows<N, ROW_THREADS>(f, stage, j.k, width, j.t);
+        copy_rows<N, ROW_THREADS>(f, stage + TILE, j.v, width, j.t);
+        f.at += (int64_t)N * width, f.row += N;
+    }
+    lmf_copies_end();
 }
 
 /* Scores become weights; what was summed before moves to the new greatest score. top: in units of log 2. */
@@ -120,7 +145,7 @@ static __device__ __forceinline__ void soften(lmf_wg_sums &s, lmf_wg_sums &acc, 
 
 template <class O> static __device__ __forceinline__ void forward(const lmf_attention_job &j)
 {
-    uint8_t *own = lmf_wg_room(attention_shared), *stage = own + ROW_GROUPS * TILE;
+    unsigned own = place_in_shared(lmf_wg_room(attention_shared)), stage = own + ROW_GROUPS * TILE;
     int h = blockIdx.y, hk = h / (j.n / j.n_kv), q0 = (gridDim.x - 1 - blockIdx.x) * ROWS; /* long rows first */
     int64_t width = (int64_t)j.n * C;
     key_range all = keys_of(j, q0, ROWS);
@@ -129,28 +154,23 @@ template <class O> static __device__ __forceinline__ void forward(const lmf_atte
     int blocks = all.hi > all.lo ? (all.hi - all.lo + N - 1) / N : 0, first[2] = { j.first[p.t[0]], j.first[p.t[1]] };
     float top[2] = { -INFINITY, -INFINITY }, sum[2] = { 0, 0 }, by = j.scale * LOG2E;
     lmf_wg_sums acc = { { 0 } };
-    uint64_t q = lmf_wg_factor(own + (threadIdx.x >> 7) * TILE);
-    if (blocks) {
-        load_rows<ROWS, ROW_THREADS>(own, j.q, (const void *)0, h, (int)width, q0, j.t);
-        load_keys(j, stage, hk, all.lo);
-    }
-    lmf_copies_end();
-    if (blocks > 1)
-        load_keys(j, stage + STAGE, hk, all.lo + N);
-    lmf_copies_end();
-    for (int b = 0; b < blocks; b++) {
-        int u0 = all.lo + b * N;
-        uint8_t *k = stage + b % STAGES * STAGE;
+    unsigned q = kept(lmf_wg_low(own + (threadIdx.x >> 7) * TILE)), keys = kept(lmf_wg_low(stage)), use = 0, fill = 2 * STAGE;
+    flow f = flow_of(stage, hk, j.n_kv * C, all.lo);
+    if (blocks)
+        copy_rows<ROWS, ROW_THREADS>(flow_of(own, h, (int)width, q0), 0, j.q, (int)width, j.t);
+    load_keys(j, f, 0, blocks > 0);
+    load_keys(j, f, STAGE, blocks > 1);
+    for (int b = 0, u0 = all.lo; b < blocks; b++, u0 += N) {
+        unsigned k = keys + (use >> 4);
         arrive();
-        if (b + 2 < blocks)
-            load_keys(j, stage + (b + 2) % STAGES * STAGE, hk, u0 + 2 * N);
-        lmf_copies_end();
+        load_keys(j, f, fill, b + 2 < blocks);
+        use = stage_behind(use), fill = stage_behind(fill);
         if (u0 >= mine.hi || u0 + N <= mine.lo)
             continue;
         lmf_wg_sums s;
         unsigned weight[4][4];
         lmf_wg_begin();
-        lmf_wg_dots(s, q, lmf_wg_factor(k));
+        lmf_wg_dots(s, q, k);
         lmf_wg_end();
         lmf_wg_wait<0>();
         lmf_wg_settle(s);
@@ -166,7 +186,7 @@ template <class O> static __device__ __forceinline__ void forward(const lmf_atte
         soften(s, acc, top, sum, by);
         lmf_wg_round(weight, s);
         lmf_wg_begin();
-        lmf_wg_weigh(acc, weight, lmf_wg_factor(k + TILE));
+        lmf_wg_weigh(acc, weight, k + (TILE >> 4));
         lmf_wg_end();
         lmf_wg_wait<0>();
         lmf_wg_settle(acc);
@@ -191,7 +211,7 @@ template <class O> static __device__ __forceinline__ void forward(const lmf_atte
 /* ---- backward ---- */
 template <class O> static __device__ __forceinline__ void backward_q(const lmf_attention_job &j)
 {
-    uint8_t *own = lmf_wg_room(attention_shared), *stage = own + 2 * ROW_GROUPS * TILE; /* q, then do */
+    unsigned own = place_in_shared(lmf_wg_room(attention_shared)), stage = own + 2 * ROW_GROUPS * TILE; /* q, then do */
     int h = blockIdx.y, hk = h / (j.n / j.n_kv), q0 = (gridDim.x - 1 - blockIdx.x) * ROWS; /* long rows first */
     int64_t width = (int64_t)j.n * C;
     key_range all = keys_of(j, q0, ROWS);
@@ -207,31 +227,30 @@ template <class O> static __device__ __forceinline__ void backward_q(const lmf_a
         delta[e] = p.t[e] < j.t ? j.delta[at] : 0.0f;
     }
     lmf_wg_sums acc = { { 0 } };
-    uint64_t q = lmf_wg_factor(own + (threadIdx.x >> 7) * TILE), d_o = lmf_wg_factor(own + (ROW_GROUPS + (threadIdx.x >> 7)) * TILE);
+    unsigned q = kept(lmf_wg_low(own + (threadIdx.x >> 7) * TILE)), d_o = q + (ROW_GROUPS * TILE >> 4);
+    unsigned keys = kept(lmf_wg_low(stage)), use = 0, fill = 2 * STAGE;
+    flow f = flow_of(stage, hk, j.n_kv * C, all.lo);
     if (blocks) {
-        load_rows<ROWS, ROW_THREADS>(own, j.q, j.d_o, h, (int)width, q0, j.t);
-        load_keys(j, stage, hk, all.lo);
+        flow rows = flow_of(own, h, (int)width, q0);
+        copy_rows<ROWS, ROW_THREADS>(rows, 0, j.q, (int)width, j.t);
+        copy_rows<ROWS, ROW_THREADS>(rows, ROW_GROUPS * TILE, j.d_o, (int)width, j.t);
     }
-    lmf_copies_end();
-    if (blocks > 1)
-        load_keys(j, stage + STAGE, hk, all.lo + N);
-    lmf_copies_end();
-    for (int b = 0; b < blocks; b++) {
-        int u0 = all.lo + b * N;
-        uint8_t *k = stage + b % STAGES * STAGE;
+    load_keys(j, f, 0, blocks > 0);
+    load_keys(j, f, STAGE, blocks > 1);
+    for (int b = 0, u0 = all.lo; b < blocks; b++, u0 += N) {
+        unsigned k = keys + (use >> 4);
         arrive();
-        if (b + 2 < blocks)
-            load_keys(j, stage + (b + 2) % STAGES * STAGE, hk, u0 + 2 * N);
-        lmf_copies_end();
+        load_keys(j, f, fill, b + 2 < blocks);
+        use = stage_behind(use), fill = stage_behind(fill);
         if (u0 >= mine.hi || u0 + N <= mine.lo)
             continue;
         lmf_wg_sums s, ds;
         unsigned weight[4][4];
         bool each = u0 + N - 1 <= p.row && mine.last <= u0;
         lmf_wg_begin();
-        lmf_wg_dots(s, q, lmf_wg_factor(k));
+        lmf_wg_dots(s, q, k);
         lmf_wg_end();
-        lmf_wg_dots(ds, d_o, lmf_wg_factor(k + TILE));
+        lmf_wg_dots(ds, d_o, k + (TILE >> 4));
         lmf_wg_end();
         lmf_wg_wait<1>();
         lmf_wg_settle(s);
@@ -252,7 +271,7 @@ template <class O> static __device__ __forceinline__ void backward_q(const lmf_a
                 ds[i][e] = s[i][e] * (ds[i][e] - delta[e >> 1]);
         lmf_wg_round(weight, ds);
         lmf_wg_begin();
-        lmf_wg_weigh(acc, weight, lmf_wg_factor(k));
+        lmf_wg_weigh(acc, weight, k);
         lmf_wg_end();
         lmf_wg_wait<0>();
         lmf_wg_settle(acc);
@@ -275,25 +294,13 @@ enum { KEYS = 64, KEY_THREADS = 128 };
 /* What a row brings along besides q and do. */
 typedef struct row_facts { float lse[N], delta[N]; int first[N]; } row_facts;
 
-/* Rows t0 .. t0 + N - 1 of head h on their way. */
-static __device__ __forceinline__ void load_queries(const lmf_attention_job &j, uint8_t *to, row_facts *facts, int h, int t0)
-{
-    load_rows<N, KEY_THREADS>(to, j.q, j.d_o, h, j.n * C, t0, j.t);
-    int i = threadIdx.x, t = t0 + i;
-    if (i < N) { /* first goes on past row T */
-        int64_t at = t < j.t ? (int64_t)t * j.n + h : 0;
-        copy4(&facts->lse[i], j.lse_given + at, t < j.t);
-        copy4(&facts->delta[i], j.delta + at, t < j.t);
-        copy4(&facts->first[i], j.first + t, true);
-    }
-}
-
 /* Scores lie turned, keys by rows, so that they are factors of dk and dv as they are. */
 template <class O> static __device__ __forceinline__ void backward_kv(const lmf_attention_job &j)
 {
-    uint8_t *own = lmf_wg_room(attention_shared), *stage = own + 2 * TILE; /* k, then v */
-    row_facts *facts = (row_facts *)(stage + STAGES * STAGE);
-    int hk = blockIdx.y, group = j.n / j.n_kv, u0 = blockIdx.x * KEYS, end = 0;
+    uint8_t *room = lmf_wg_room(attention_shared);
+    unsigned own = place_in_shared(room), stage = own + 2 * TILE; /* k, then v */
+    row_facts *facts = (row_facts *)(room + 2 * TILE + STAGES * STAGE);
+    int hk = blockIdx.y, group = j.n / j.n_kv, u0 = blockIdx.x * KEYS, end = 0, width = j.n * C;
     int64_t kw = (int64_t)j.n_kv * C;
     place p = place_of(u0);
     for (int i = p.lane; i < KEYS; i += 32)
@@ -301,30 +308,44 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
     for (int m = 16; m; m >>= 1)
         end = max(end, __shfl_xor_sync(ALL, end, m));
     int blocks = end > u0 ? (end - u0 + N - 1) / N : 0, turns = blocks * group;
-    int b_now = 0, b_next = 0, h_next = hk * group; /* blocks of rows met, and on their way: all of a head, then the next head's */
+    int t0 = u0, last = u0 + blocks * N; /* blocks of rows met and on their way: all of a head, then the next head's */
     float by = j.scale * LOG2E;
     lmf_wg_sums ak = { { 0 } }, av = { { 0 } };
-    uint64_t k = lmf_wg_factor(own), v = lmf_wg_factor(own + TILE);
+    unsigned k = kept(lmf_wg_low(own)), v = k + (TILE >> 4), queries = kept(lmf_wg_low(stage)), use = 0, fill = 0, i_use = 0, i_fill = 0;
+    flow next = flow_of(stage, hk * group, width, u0);
+    int h_next = hk * group, t_next = u0;
     if (turns) {
-        load_rows<KEYS, KEY_THREADS>(own, j.k, j.v, hk, (int)kw, u0, j.t);
+        flow keys = flow_of(own, hk, (int)kw, u0);
+        copy_rows<KEYS, KEY_THREADS>(keys, 0, j.k, (int)kw, j.t);
+        copy_rows<KEYS, KEY_THREADS>(keys, TILE, j.v, (int)kw, j.t);
     }
-    auto fetch = [&](int i) {
-        if (i < turns) {
-            load_queries(j, stage + i % STAGES * STAGE, facts + i % STAGES, h_next, u0 + b_next * N);
-            if (++b_next == blocks)
-                b_next = 0, h_next++;
+    auto fetch = [&](bool there) {
+        if (there) {
+            copy_rows<N, KEY_THREADS>(next, fill, j.q, width, j.t);
+            copy_rows<N, KEY_THREADS>(next, fill + TILE, j.d_o, width, j.t);
+            int i = threadIdx.x, t = t_next + i;
+            if (i < N) { /* first goes on past row T */
+                row_facts *to = facts + i_fill;
+                int64_t at = t < j.t ? (int64_t)t * j.n + h_next : 0;
+                copy4(&to->lse[i], j.lse_given + at, t < j.t);
+                copy4(&to->delta[i], j.delta + at, t < j.t);
+                copy4(&to->first[i], j.first + t, true);
+            }
+            fill = stage_behind(fill), i_fill = i_fill == STAGES - 1 ? 0 : i_fill + 1;
+            next.at += (int64_t)N * width, next.row += N, t_next += N;
+            if (t_next == last)
+                next.at += C - (int64_t)blocks * N * width, next.row -= blocks * N, t_next = u0, h_next++;
         }
         lmf_copies_end();
     };
-    fetch(0);
-    fetch(1);
-    for (int b = 0; b < turns; b++) {
-        int t0 = u0 + b_now * N;
-        b_now = b_now + 1 == blocks ? 0 : b_now + 1;
-        uint8_t *q = stage + b % STAGES * STAGE;
-        const row_facts *f = facts + b % STAGES;
+    fetch(turns > 0);
+    fetch(turns > 1);
+    for (int b = 0; b < turns; b++, t0 = t0 + N == last ? u0 : t0 + N) {
+        unsigned q = queries + (use >> 4);
+        const row_facts *f = facts + i_use;
+        use = stage_behind(use), i_use = i_use == STAGES - 1 ? 0 : i_use + 1;
         arrive();
-        fetch(b + 2);
+        fetch(b + 2 < turns);
         int a = f->first[p.lane], z = f->first[p.lane + 32];
         bool some = __any_sync(ALL, min(a, z) <= p.row + 63), each = __all_sync(ALL, max(a, z) <= p.row) && t0 >= p.row + 63;
         if (!some || t0 + N <= p.row)
@@ -332,9 +353,9 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
         lmf_wg_sums w, ds;
         unsigned weight[4][4];
         lmf_wg_begin();
-        lmf_wg_dots(w, k, lmf_wg_factor(q));
+        lmf_wg_dots(w, k, q);
         lmf_wg_end();
-        lmf_wg_dots(ds, v, lmf_wg_factor(q + TILE));
+        lmf_wg_dots(ds, v, q + (TILE >> 4));
         lmf_wg_end();
         lmf_wg_wait<1>();
         lmf_wg_settle(w);
@@ -352,7 +373,7 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
             }
         lmf_wg_round(weight, w);
         lmf_wg_begin();
-        lmf_wg_weigh(av, weight, lmf_wg_factor(q + TILE));
+        lmf_wg_weigh(av, weight, q + (TILE >> 4));
         lmf_wg_end();
         lmf_wg_wait<1>();
         lmf_wg_settle(ds);
@@ -364,7 +385,7 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
         unsigned slope[4][4];
         lmf_wg_round(slope, ds);
         lmf_wg_begin();
-        lmf_wg_weigh(ak, slope, lmf_wg_factor(q));
+        lmf_wg_weigh(ak, slope, q);
         lmf_wg_end();
         lmf_wg_wait<0>();
         lmf_wg_settle(av);
