@@ -257,11 +257,16 @@ template <class O> static __device__ __forceinline__ void backward_q(const lmf_a
 #pragma unroll
         for (int i = 0; i < 8; i++)
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int u = u0 + 8 * i + (p.lane & 3) * 2 + (e & 1);
-                bool seen = each || (u <= p.t[e >> 1] && u >= first[e >> 1]);
-                s[i][e] = seen ? exp2_fast(fmaf(s[i][e], by, -lse[e >> 1])) : 0.0f;
-            }
+            for (int e = 0; e < 4; e++)
+                s[i][e] = exp2_fast(fmaf(s[i][e], by, -lse[e >> 1]));
+        if (!each)
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    int u = u0 + 8 * i + (p.lane & 3) * 2 + (e & 1);
+                    s[i][e] = u <= p.t[e >> 1] && u >= first[e >> 1] ? s[i][e] : 0.0f;
+                }
         lmf_wg_wait<0>();
         lmf_wg_settle(ds);
 #pragma unroll
@@ -363,14 +368,19 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
         for (int i = 0; i < 8; i++)
 #pragma unroll
             for (int e = 0; e < 2; e++) {
-                int at = 8 * i + (p.lane & 3) * 2 + e, first = f->first[at];
-                float lse = LOG2E * f->lse[at];
-#pragma unroll
-                for (int o = 0; o < 2; o++) {
-                    bool seen = each || (p.t[o] <= t0 + at && p.t[o] >= first);
-                    w[i][2 * o + e] = seen ? exp2_fast(fmaf(w[i][2 * o + e], by, -lse)) : 0.0f;
-                }
+                float lse = LOG2E * f->lse[8 * i + (p.lane & 3) * 2 + e];
+                w[i][e] = exp2_fast(fmaf(w[i][e], by, -lse)), w[i][2 + e] = exp2_fast(fmaf(w[i][2 + e], by, -lse));
             }
+        if (!each)
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    int at = 8 * i + (p.lane & 3) * 2 + e, first = f->first[at];
+#pragma unroll
+                    for (int o = 0; o < 2; o++)
+                        w[i][2 * o + e] = p.t[o] <= t0 + at && p.t[o] >= first ? w[i][2 * o + e] : 0.0f;
+                }
         lmf_wg_round(weight, w);
         lmf_wg_begin();
         lmf_wg_weigh(av, weight, q + (TILE >> 4));
