@@ -88,8 +88,8 @@ static void *take(char *base, size_t *at, size_t n)
 }
 
 /* The job of a call with scratch laid out from c->scratch (NULL: to measure): factors in bf16 where they are not, ranges of keys and
- * rows, delta. */
-static lmf_attention_job mma_job(const lmf_call *c, bool backward, size_t *bytes)
+ * rows, delta; for kernels of warpgroups delta and lse by head. */
+static lmf_attention_job mma_job(const lmf_call *c, bool backward, bool groups, size_t *bytes)
 {
     const lmf_attention_attrs *a = c->attrs;
     const lmf_view *in = c->in, *seq = &in[backward ? 6 : 3];
@@ -107,21 +107,24 @@ static lmf_attention_job mma_job(const lmf_call *c, bool backward, size_t *bytes
         j.o = c->out[0].data, j.lse = c->out[1].data;
         return j;
     }
-    j.d_o = there ? in[5].data : take(base, bytes, q), j.delta = take(base, bytes, t * (size_t)a->n_heads * sizeof(float));
+    size_t facts = (groups ? rows : t) * (size_t)a->n_heads * sizeof(float);
+    j.d_o = there ? in[5].data : take(base, bytes, q), j.delta = take(base, bytes, facts);
+    j.lse = groups ? take(base, bytes, facts) : NULL;
     j.lse_given = in[4].data, j.dq = c->out[0].data, j.dk = c->out[1].data, j.dv = c->out[2].data;
     return j;
 }
 
-static size_t mma_scratch(const lmf_call *c, bool backward)
+static size_t mma_scratch(const lmf_call *c, bool backward, bool groups)
 {
     lmf_call measured = *c;
     size_t bytes;
     measured.scratch = NULL;
-    mma_job(&measured, backward, &bytes);
+    mma_job(&measured, backward, groups, &bytes);
     return bytes;
 }
-static size_t mma_fwd_scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, mma_scratch(c, false); }
-static size_t mma_bwd_scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, mma_scratch(c, true); }
+static size_t mma_fwd_scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, mma_scratch(c, false, false); }
+static size_t mma_bwd_scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, mma_scratch(c, true, false); }
+static size_t wgmma_bwd_scratch(const lmf_call *c, const lmf_device *dev) { return (void)dev, mma_scratch(c, true, true); }
 
 static lmf_status mma_round(const lmf_worker *wk, const lmf_view *x, const void *to)
 {
@@ -158,7 +161,7 @@ static lmf_status mma_fwd(const lmf_call *c, const lmf_worker *wk)
                                              { "attention_mma_fwd_bf16_64", "attention_mma_fwd_bf16_96", "attention_mma_fwd_bf16_128" } };
     int C = ((const lmf_attention_attrs *)c->attrs)->head_size;
     size_t bytes;
-    lmf_attention_job j = mma_job(c, false, &bytes);
+    lmf_attention_job j = mma_job(c, false, false, &bytes);
     LMF_TRY(mma_begin(c, wk, &j));
     return mma_launch(c, wk, names[c->in[0].dtype == LMF_BF16], C == 64 ? 128 : 64, j.n, 4 * 64, 0, &j);
 }
@@ -174,34 +177,32 @@ static lmf_status wgmma_launch(const lmf_worker *wk, const char *name, int each,
 static lmf_status wgmma_fwd(const lmf_call *c, const lmf_worker *wk)
 {
     size_t bytes;
-    lmf_attention_job j = mma_job(c, false, &bytes);
+    lmf_attention_job j = mma_job(c, false, false, &bytes);
     LMF_TRY(mma_begin(c, wk, &j));
     const char *name = c->in[0].dtype == LMF_BF16 ? "attention_wgmma_fwd_bf16" : "attention_wgmma_fwd_f32";
     return wgmma_launch(wk, name, WG_ROWS, j.n, WG_ROWS / 64, 0, &j);
 }
 
-/* What the kernels of the backward pass are told and need first. */
-static lmf_status mma_bwd_begin(const lmf_call *c, const lmf_worker *wk, lmf_attention_job *j)
+/* What the kernels of the backward pass are told, and all that they need first but delta. */
+static lmf_status mma_bwd_begin(const lmf_call *c, const lmf_worker *wk, bool groups, lmf_attention_job *j)
 {
-    int C = ((const lmf_attention_attrs *)c->attrs)->head_size;
     size_t bytes;
-    *j = mma_job(c, true, &bytes);
-    int64_t n = (int64_t)j->t * j->n;
+    *j = mma_job(c, true, groups, &bytes);
     LMF_TRY(mma_begin(c, wk, j));
-    LMF_TRY(mma_round(wk, &c->in[5], j->d_o));
-    return lmf_cuda_launch(wk, "attention_mma", c->in[0].dtype == LMF_BF16 ? "attention_mma_delta_bf16" : "attention_mma_delta_f32",
-                           lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0,
-                           LMF_CUDA_ARGS(&c->in[3].data, &c->in[5].data, &j->delta, &n, &C));
+    return mma_round(wk, &c->in[5], j->d_o);
 }
 
 static lmf_status wgmma_bwd(const lmf_call *c, const lmf_worker *wk)
 {
     bool type = c->in[0].dtype == LMF_BF16;
     lmf_attention_job j;
-    LMF_TRY(mma_bwd_begin(c, wk, &j));
+    LMF_TRY(mma_bwd_begin(c, wk, true, &j));
+    int64_t n = ((int64_t)j.t + LMF_ATTENTION_ROUND - 1) / LMF_ATTENTION_ROUND * LMF_ATTENTION_ROUND * j.n; /* eight threads each */
+    LMF_TRY(lmf_cuda_launch(wk, "attention_wgmma", type ? "attention_wgmma_facts_bf16" : "attention_wgmma_facts_f32", lmf_cuda_blocks(n, 32), 256, 0,
+                            LMF_CUDA_ARGS(&j, &c->in[3].data, &c->in[5].data)));
     LMF_TRY(wgmma_launch(wk, type ? "attention_wgmma_dq_bf16" : "attention_wgmma_dq_f32", WG_ROWS, j.n, 2 * WG_ROWS / 64, 0, &j));
     return wgmma_launch(wk, type ? "attention_wgmma_dkv_bf16" : "attention_wgmma_dkv_f32", WG_KEYS, j.n_kv, 2 * WG_KEYS / 64,
-                        WG_STAGES * 3 * 64 * (int)sizeof(float), &j);
+                        WG_STAGES * 1024, &j);
 }
 
 static lmf_status mma_bwd(const lmf_call *c, const lmf_worker *wk)
@@ -213,7 +214,10 @@ static lmf_status mma_bwd(const lmf_call *c, const lmf_worker *wk)
     int type = c->in[0].dtype == LMF_BF16;
     int C = ((const lmf_attention_attrs *)c->attrs)->head_size, step = 32, rows = C == 64 ? 128 : 64;
     lmf_attention_job j;
-    LMF_TRY(mma_bwd_begin(c, wk, &j));
+    LMF_TRY(mma_bwd_begin(c, wk, false, &j));
+    int64_t n = (int64_t)j.t * j.n;
+    LMF_TRY(lmf_cuda_launch(wk, "attention_mma", type ? "attention_mma_delta_bf16" : "attention_mma_delta_f32",
+                            lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0, LMF_CUDA_ARGS(&c->in[3].data, &c->in[5].data, &j.delta, &n, &C)));
     LMF_TRY(mma_launch(c, wk, dq[type], rows, j.n, 2 * rows + 4 * step, 0, &j));
     return mma_launch(c, wk, dkv[type], rows, j.n_kv, 2 * rows + 4 * step, 2 * 3 * step * (int)sizeof(float), &j);
 }
@@ -226,7 +230,7 @@ LMF_CUDA_ROWS(attention) = {
     { .name = "attention_fwd_f32", .flags = LMF_ROW_ANY_WORKERS | LMF_ROW_INVARIANT, .needs = 75, .match = fits, .run = fwd }, { 0 }
 };
 LMF_CUDA_ROWS(attention_bwd) = {
-    { .name = "attention_bwd_bf16_wgmma", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = wgmma_fits, .scratch = mma_bwd_scratch,
+    { .name = "attention_bwd_bf16_wgmma", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = wgmma_fits, .scratch = wgmma_bwd_scratch,
       .run = wgmma_bwd },
     { .name = "attention_bwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = mma_bwd_scratch,
       .run = mma_bwd },

@@ -12,7 +12,7 @@ typedef struct lmf_attention_job {
     const int   *seq, *q_start;
     int         *first, *end;                    /* row t sees keys first[t] .. t, key u is seen by rows u .. end[u] - 1 */
     const float *lse_given;                      /* [T, H], for backward */
-    float       *lse, *delta;                    /* [T, H] */
+    float       *lse, *delta;                    /* [T, H]; for backward by warpgroups [H, rows]: lse in units of log 2 */
     void        *o, *dq, *dk, *dv;               /* of the kernel's output type */
     int          t, n_seq, n, n_kv, window;      /* rows, sequences, query heads, key heads */
     float        scale;

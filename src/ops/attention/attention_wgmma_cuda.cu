@@ -50,13 +50,6 @@ static __device__ __forceinline__ void copy16(unsigned to, const void *from, boo
 #endif
 }
 
-static __device__ __forceinline__ void copy4(void *to, const void *from, bool there)
-{
-#if __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(place_in_shared(to)), "l"(from), "r"(there ? 4 : 0) : "memory");
-#endif
-}
-
 /* ROWS rows on their way, past_to bytes behind f.to; what lies past row n is not read, and becomes zeros. */
 template <int ROWS, int THREADS>
 static __device__ __forceinline__ void copy_rows(const flow &f, unsigned past_to, const void *from, int width, int n)
@@ -68,7 +61,9 @@ static __device__ __forceinline__ void copy_rows(const flow &f, unsigned past_to
     for (int i = 0; i < ROWS / STEP; i++)
         copy16(f.to + past_to + i * STEP * LMF_WG_LINE, p + (int64_t)(i * STEP) * width, f.row + i * STEP < n);
 }
-static __device__ __forceinline__ unsigned stage_behind(unsigned stage) { return stage == (STAGES - 1) * STAGE ? 0 : stage + STAGE; }
+/* Places of stages as bytes from the first: the one behind, and the one before, which is filled two steps ahead. */
+template <int SIZE> static __device__ __forceinline__ unsigned stage_behind(unsigned at) { return at == (STAGES - 1) * SIZE ? 0 : at + SIZE; }
+template <int SIZE> static __device__ __forceinline__ unsigned stage_before(unsigned at) { return at == 0 ? (STAGES - 1) * SIZE : at - SIZE; }
 
 /* All but the newest of the stages on their way have arrived, for every product of the block. */
 static __device__ __forceinline__ void arrive(void)
@@ -76,6 +71,22 @@ static __device__ __forceinline__ void arrive(void)
     lmf_copies_wait<1>();
     lmf_wg_publish();
     __syncthreads();
+}
+
+/* The least and the greatest of a warp's x, in registers that all its threads share: what is made of them, loops and factors, is shared too. */
+static __device__ __forceinline__ int least_of(int x)
+{
+#if __CUDA_ARCH__ >= 800
+    x = __reduce_min_sync(ALL, x);
+#endif
+    return x;
+}
+static __device__ __forceinline__ int greatest_of(int x)
+{
+#if __CUDA_ARCH__ >= 800
+    x = __reduce_max_sync(ALL, x);
+#endif
+    return x;
 }
 
 /* Keys that rows row0 .. row0 + n - 1 see: from lo below hi; none: lo = FAR, hi = 0. last: the latest first key; FAR where a row is dead.
@@ -89,18 +100,16 @@ static __device__ __forceinline__ key_range keys_of(const lmf_attention_job &j, 
         bool sees = first <= t;
         k.lo = sees ? min(k.lo, first) : k.lo, k.hi = sees ? max(k.hi, t + 1) : k.hi, k.last = max(k.last, sees ? first : FAR);
     }
-    for (int m = 16; m; m >>= 1) {
-        k.lo = min(k.lo, __shfl_xor_sync(ALL, k.lo, m)), k.hi = max(k.hi, __shfl_xor_sync(ALL, k.hi, m));
-        k.last = max(k.last, __shfl_xor_sync(ALL, k.last, m));
-    }
+    k.lo = least_of(k.lo), k.hi = greatest_of(k.hi), k.last = greatest_of(k.last);
     return k;
 }
 
 /* A warpgroup's part of the rows that its block owns. */
-typedef struct place { int lane, row, t[2]; } place; /* row: the warpgroup's first; t: this thread's two */
+typedef struct place { int group, lane, row, t[2]; } place; /* row: the warpgroup's first; t: this thread's two */
 static __device__ __forceinline__ place place_of(int first)
 {
-    place p = { (int)(threadIdx.x & 31), first + (int)(threadIdx.x >> 7) * 64, { 0, 0 } };
+    int group = greatest_of(threadIdx.x >> 7);
+    place p = { group, (int)(threadIdx.x & 31), first + group * 64, { 0, 0 } };
     p.t[0] = p.row + (int)(threadIdx.x >> 5 & 3) * 16 + (p.lane >> 2), p.t[1] = p.t[0] + 8;
     return p;
 }
@@ -154,7 +163,7 @@ template <class O> static __device__ __forceinline__ void forward(const lmf_atte
     int blocks = all.hi > all.lo ? (all.hi - all.lo + N - 1) / N : 0, first[2] = { j.first[p.t[0]], j.first[p.t[1]] };
     float top[2] = { -INFINITY, -INFINITY }, sum[2] = { 0, 0 }, by = j.scale * LOG2E;
     lmf_wg_sums acc = { { 0 } };
-    unsigned q = kept(lmf_wg_low(own + (threadIdx.x >> 7) * TILE)), keys = kept(lmf_wg_low(stage)), use = 0, fill = 2 * STAGE;
+    unsigned q = lmf_wg_low(own + p.group * TILE), keys = lmf_wg_low(stage), use = 0;
     flow f = flow_of(stage, hk, j.n_kv * C, all.lo);
     if (blocks)
         copy_rows<ROWS, ROW_THREADS>(flow_of(own, h, (int)width, q0), 0, j.q, (int)width, j.t);
@@ -163,8 +172,8 @@ template <class O> static __device__ __forceinline__ void forward(const lmf_atte
     for (int b = 0, u0 = all.lo; b < blocks; b++, u0 += N) {
         unsigned k = keys + (use >> 4);
         arrive();
-        load_keys(j, f, fill, b + 2 < blocks);
-        use = stage_behind(use), fill = stage_behind(fill);
+        load_keys(j, f, stage_before<STAGE>(use), b + 2 < blocks);
+        use = stage_behind<STAGE>(use);
         if (u0 >= mine.hi || u0 + N <= mine.lo)
             continue;
         lmf_wg_sums s;
@@ -209,6 +218,52 @@ template <class O> static __device__ __forceinline__ void forward(const lmf_atte
 }
 
 /* ---- backward ---- */
+static __device__ __forceinline__ int rows_of(const lmf_attention_job &j)
+{
+    return (j.t + LMF_ATTENTION_ROUND - 1) / LMF_ATTENTION_ROUND * LMF_ATTENTION_ROUND;
+}
+static __device__ __forceinline__ float dot8(const float *a, const float *b)
+{
+    float s = 0;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        float4 x = ((const float4 *)a)[i], y = ((const float4 *)b)[i];
+        s = fmaf(x.x, y.x, fmaf(x.y, y.y, fmaf(x.z, y.z, fmaf(x.w, y.w, s))));
+    }
+    return s;
+}
+static __device__ __forceinline__ float dot8(const __nv_bfloat16 *a, const __nv_bfloat16 *b)
+{
+    float s = 0;
+    uint4 x = *(const uint4 *)a, y = *(const uint4 *)b;
+    const __nv_bfloat162 *p = (const __nv_bfloat162 *)&x, *q = (const __nv_bfloat162 *)&y;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        float2 u = __bfloat1622float2(p[i]), v = __bfloat1622float2(q[i]);
+        s = fmaf(u.x, v.x, fmaf(u.y, v.y, s));
+    }
+    return s;
+}
+
+/* By head, then row (rounded up, zeros past T): lse in units of log 2, and delta, the sum over channels of do * o. Eight threads a row of
+ * a head; o, d_o: [T, H*C] of the op's type. */
+template <class O> static __device__ __forceinline__ void facts(const lmf_attention_job &j, const void *o, const void *d_o)
+{
+    int rows = rows_of(j), part = threadIdx.x & 7;
+    int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) >> 3, t = i / j.n; /* i: [T, H] */
+    if (t >= rows) /* whole warps: rows are a multiple of 128 */
+        return;
+    bool there = t < j.t;
+    float s = there ? dot8((const O *)o + i * C + part * 8, (const O *)d_o + i * C + part * 8) : 0.0f;
+    for (int m = 4; m; m >>= 1)
+        s += __shfl_xor_sync(ALL, s, m);
+    int64_t to = (i - t * j.n) * rows + t;
+    if (part == 0)
+        j.delta[to] = s;
+    if (part == 1)
+        j.lse[to] = there ? j.lse_given[i] * LOG2E : 0.0f;
+}
+
 template <class O> static __device__ __forceinline__ void backward_q(const lmf_attention_job &j)
 {
     unsigned own = place_in_shared(lmf_wg_room(attention_shared)), stage = own + 2 * ROW_GROUPS * TILE; /* q, then do */
@@ -221,14 +276,12 @@ template <class O> static __device__ __forceinline__ void backward_q(const lmf_a
     float lse[2], delta[2], by = j.scale * LOG2E;
 #pragma unroll
     for (int e = 0; e < 2; e++) {
-        int64_t at = (int64_t)p.t[e] * j.n + h;
-        first[e] = j.first[p.t[e]];
-        lse[e] = p.t[e] < j.t ? j.lse_given[at] * LOG2E : 0.0f;
-        delta[e] = p.t[e] < j.t ? j.delta[at] : 0.0f;
+        int64_t at = (int64_t)h * rows_of(j) + p.t[e];
+        first[e] = j.first[p.t[e]], lse[e] = j.lse[at], delta[e] = j.delta[at];
     }
     lmf_wg_sums acc = { { 0 } };
-    unsigned q = kept(lmf_wg_low(own + (threadIdx.x >> 7) * TILE)), d_o = q + (ROW_GROUPS * TILE >> 4);
-    unsigned keys = kept(lmf_wg_low(stage)), use = 0, fill = 2 * STAGE;
+    unsigned q = lmf_wg_low(own + p.group * TILE), d_o = q + (ROW_GROUPS * TILE >> 4);
+    unsigned keys = lmf_wg_low(stage), use = 0;
     flow f = flow_of(stage, hk, j.n_kv * C, all.lo);
     if (blocks) {
         flow rows = flow_of(own, h, (int)width, q0);
@@ -240,8 +293,8 @@ template <class O> static __device__ __forceinline__ void backward_q(const lmf_a
     for (int b = 0, u0 = all.lo; b < blocks; b++, u0 += N) {
         unsigned k = keys + (use >> 4);
         arrive();
-        load_keys(j, f, fill, b + 2 < blocks);
-        use = stage_behind(use), fill = stage_behind(fill);
+        load_keys(j, f, stage_before<STAGE>(use), b + 2 < blocks);
+        use = stage_behind<STAGE>(use);
         if (u0 >= mine.hi || u0 + N <= mine.lo)
             continue;
         lmf_wg_sums s, ds;
@@ -294,63 +347,58 @@ template <class O> static __device__ __forceinline__ void backward_q(const lmf_a
 }
 
 /* One warpgroup a block, three blocks at a time: none waits for another's step. */
-enum { KEYS = 64, KEY_THREADS = 128 };
+enum { KEYS = 64, KEY_THREADS = 128, ROW_STAGE = STAGE + 1024 }; /* q, do, facts */
 
-/* What a row brings along besides q and do. */
-typedef struct row_facts { float lse[N], delta[N]; int first[N]; } row_facts;
+/* What rows bring along besides q and do; the first 48 threads copy 16 bytes each. */
+typedef struct alignas(16) row_facts { float lse[N], delta[N]; int first[N]; } row_facts;
 
 /* Scores lie turned, keys by rows, so that they are factors of dk and dv as they are. */
 template <class O> static __device__ __forceinline__ void backward_kv(const lmf_attention_job &j)
 {
     uint8_t *room = lmf_wg_room(attention_shared);
     unsigned own = place_in_shared(room), stage = own + 2 * TILE; /* k, then v */
-    row_facts *facts = (row_facts *)(room + 2 * TILE + STAGES * STAGE);
     int hk = blockIdx.y, group = j.n / j.n_kv, u0 = blockIdx.x * KEYS, end = 0, width = j.n * C;
     int64_t kw = (int64_t)j.n_kv * C;
     place p = place_of(u0);
     for (int i = p.lane; i < KEYS; i += 32)
         end = max(end, j.end[u0 + i]);
-    for (int m = 16; m; m >>= 1)
-        end = max(end, __shfl_xor_sync(ALL, end, m));
+    end = greatest_of(end);
     int blocks = end > u0 ? (end - u0 + N - 1) / N : 0, turns = blocks * group;
-    int t0 = u0, last = u0 + blocks * N; /* blocks of rows met and on their way: all of a head, then the next head's */
+    int column = (p.lane & 3) * 2, t0 = u0, last = u0 + blocks * N; /* blocks of rows met and on their way: all of a head, then the next head's */
     float by = j.scale * LOG2E;
     lmf_wg_sums ak = { { 0 } }, av = { { 0 } };
-    unsigned k = kept(lmf_wg_low(own)), v = k + (TILE >> 4), queries = kept(lmf_wg_low(stage)), use = 0, fill = 0, i_use = 0, i_fill = 0;
+    unsigned k = lmf_wg_low(own), v = k + (TILE >> 4), queries = lmf_wg_low(stage), use = 0;
     flow next = flow_of(stage, hk * group, width, u0);
-    int h_next = hk * group, t_next = u0;
+    int t_next = u0, kind = threadIdx.x >> 4, rows = rows_of(j); /* of facts: lse, delta, first */
+    const float *fact = kind == 2 ? (const float *)j.first : (kind ? j.delta : j.lse) + (int64_t)hk * group * rows;
+    int fact_back = (kind == 2 ? 0 : rows) - blocks * N;
+    unsigned own_fact = kept(stage + STAGE + threadIdx.x * 16);
+    fact += u0 + (threadIdx.x & 15) * 4;
     if (turns) {
         flow keys = flow_of(own, hk, (int)kw, u0);
         copy_rows<KEYS, KEY_THREADS>(keys, 0, j.k, (int)kw, j.t);
         copy_rows<KEYS, KEY_THREADS>(keys, TILE, j.v, (int)kw, j.t);
     }
-    auto fetch = [&](bool there) {
+    auto fetch = [&](unsigned fill, bool there) {
         if (there) {
             copy_rows<N, KEY_THREADS>(next, fill, j.q, width, j.t);
             copy_rows<N, KEY_THREADS>(next, fill + TILE, j.d_o, width, j.t);
-            int i = threadIdx.x, t = t_next + i;
-            if (i < N) { /* first goes on past row T */
-                row_facts *to = facts + i_fill;
-                int64_t at = t < j.t ? (int64_t)t * j.n + h_next : 0;
-                copy4(&to->lse[i], j.lse_given + at, t < j.t);
-                copy4(&to->delta[i], j.delta + at, t < j.t);
-                copy4(&to->first[i], j.first + t, true);
-            }
-            fill = stage_behind(fill), i_fill = i_fill == STAGES - 1 ? 0 : i_fill + 1;
-            next.at += (int64_t)N * width, next.row += N, t_next += N;
+            if (threadIdx.x < 48)
+                copy16(own_fact + fill, fact, true);
+            next.at += (int64_t)N * width, next.row += N, t_next += N, fact += N;
             if (t_next == last)
-                next.at += C - (int64_t)blocks * N * width, next.row -= blocks * N, t_next = u0, h_next++;
+                next.at += C - (int64_t)blocks * N * width, next.row -= blocks * N, t_next = u0, fact += fact_back;
         }
         lmf_copies_end();
     };
-    fetch(turns > 0);
-    fetch(turns > 1);
+    fetch(0, turns > 0);
+    fetch(ROW_STAGE, turns > 1);
     for (int b = 0; b < turns; b++, t0 = t0 + N == last ? u0 : t0 + N) {
         unsigned q = queries + (use >> 4);
-        const row_facts *f = facts + i_use;
-        use = stage_behind(use), i_use = i_use == STAGES - 1 ? 0 : i_use + 1;
+        const row_facts *f = (const row_facts *)(room + 2 * TILE + STAGE + use);
         arrive();
-        fetch(b + 2 < turns);
+        fetch(stage_before<ROW_STAGE>(use), b + 2 < turns);
+        use = stage_behind<ROW_STAGE>(use);
         int a = f->first[p.lane], z = f->first[p.lane + 32];
         bool some = __any_sync(ALL, min(a, z) <= p.row + 63), each = __all_sync(ALL, max(a, z) <= p.row) && t0 >= p.row + 63;
         if (!some || t0 + N <= p.row)
@@ -365,36 +413,34 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
         lmf_wg_wait<1>();
         lmf_wg_settle(w);
 #pragma unroll
-        for (int i = 0; i < 8; i++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                float lse = LOG2E * f->lse[8 * i + (p.lane & 3) * 2 + e];
-                w[i][e] = exp2_fast(fmaf(w[i][e], by, -lse)), w[i][2 + e] = exp2_fast(fmaf(w[i][2 + e], by, -lse));
-            }
+        for (int i = 0; i < 8; i++) {
+            float2 lse = *(const float2 *)&f->lse[8 * i + column];
+            w[i][0] = exp2_fast(fmaf(w[i][0], by, -lse.x)), w[i][1] = exp2_fast(fmaf(w[i][1], by, -lse.y));
+            w[i][2] = exp2_fast(fmaf(w[i][2], by, -lse.x)), w[i][3] = exp2_fast(fmaf(w[i][3], by, -lse.y));
+        }
         if (!each)
 #pragma unroll
-            for (int i = 0; i < 8; i++)
+            for (int i = 0; i < 8; i++) {
+                int2 first = *(const int2 *)&f->first[8 * i + column];
 #pragma unroll
-                for (int e = 0; e < 2; e++) {
-                    int at = 8 * i + (p.lane & 3) * 2 + e, first = f->first[at];
-#pragma unroll
-                    for (int o = 0; o < 2; o++)
-                        w[i][2 * o + e] = p.t[o] <= t0 + at && p.t[o] >= first ? w[i][2 * o + e] : 0.0f;
+                for (int e = 0; e < 4; e++) {
+                    int t = t0 + 8 * i + column + (e & 1), u = p.t[e >> 1];
+                    w[i][e] = u <= t && u >= (e & 1 ? first.y : first.x) ? w[i][e] : 0.0f;
                 }
+            }
         lmf_wg_round(weight, w);
-        lmf_wg_begin();
-        lmf_wg_weigh(av, weight, q + (TILE >> 4));
-        lmf_wg_end();
-        lmf_wg_wait<1>();
+        lmf_wg_wait<0>();
         lmf_wg_settle(ds);
 #pragma unroll
-        for (int i = 0; i < 8; i++)
-#pragma unroll
-            for (int e = 0; e < 4; e++)
-                ds[i][e] = w[i][e] * (ds[i][e] - f->delta[8 * i + (p.lane & 3) * 2 + (e & 1)]);
+        for (int i = 0; i < 8; i++) {
+            float2 delta = *(const float2 *)&f->delta[8 * i + column];
+            ds[i][0] = w[i][0] * (ds[i][0] - delta.x), ds[i][1] = w[i][1] * (ds[i][1] - delta.y);
+            ds[i][2] = w[i][2] * (ds[i][2] - delta.x), ds[i][3] = w[i][3] * (ds[i][3] - delta.y);
+        }
         unsigned slope[4][4];
         lmf_wg_round(slope, ds);
         lmf_wg_begin();
+        lmf_wg_weigh(av, weight, q + (TILE >> 4));
         lmf_wg_weigh(ak, slope, q);
         lmf_wg_end();
         lmf_wg_wait<0>();
@@ -417,9 +463,10 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
 
 #define BOUNDED(name, threads, blocks) \
     extern "C" __global__ void __launch_bounds__(threads, blocks) attention_wgmma_##name(lmf_attention_job j)
-#define EACH(name, type)                                             \
-    BOUNDED(fwd_##name, ROW_THREADS, 2) { forward<type>(j); }        \
-    BOUNDED(dq_##name, ROW_THREADS, 2) { backward_q<type>(j); }      \
+#define EACH(name, type)                                                                                      \
+    LMF_KERNEL(attention_wgmma_facts_##name)(lmf_attention_job j, const void *o, const void *d_o) { facts<type>(j, o, d_o); } \
+    BOUNDED(fwd_##name, ROW_THREADS, 2) { forward<type>(j); }                                                 \
+    BOUNDED(dq_##name, ROW_THREADS, 2) { backward_q<type>(j); }                                               \
     BOUNDED(dkv_##name, KEY_THREADS, 3) { backward_kv<type>(j); }
 EACH(f32, float)
 EACH(bf16, __nv_bfloat16)
