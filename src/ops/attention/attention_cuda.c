@@ -198,8 +198,8 @@ static lmf_status wgmma_bwd(const lmf_call *c, const lmf_worker *wk)
     lmf_attention_job j;
     LMF_TRY(mma_bwd_begin(c, wk, true, &j));
     int64_t n = ((int64_t)j.t + LMF_ATTENTION_ROUND - 1) / LMF_ATTENTION_ROUND * LMF_ATTENTION_ROUND * j.n; /* eight threads each */
-    LMF_TRY(lmf_cuda_launch(wk, "attention_wgmma", type ? "attention_wgmma_facts_bf16" : "attention_wgmma_facts_f32", lmf_cuda_blocks(n, 32), 256, 0,
-                            LMF_CUDA_ARGS(&j, &c->in[3].data, &c->in[5].data)));
+    LMF_TRY(lmf_cuda_launch(wk, "attention_wgmma", type ? "attention_wgmma_facts_bf16" : "attention_wgmma_facts_f32",
+                            lmf_cuda_blocks(n, 32), 256, 0, LMF_CUDA_ARGS(&j, &c->in[3].data, &c->in[5].data)));
     LMF_TRY(wgmma_launch(wk, type ? "attention_wgmma_dq_bf16" : "attention_wgmma_dq_f32", WG_ROWS, j.n, 2 * WG_ROWS / 64, 0, &j));
     return wgmma_launch(wk, type ? "attention_wgmma_dkv_bf16" : "attention_wgmma_dkv_f32", WG_KEYS, j.n_kv, 2 * WG_KEYS / 64,
                         WG_STAGES * 1024, &j);
@@ -217,7 +217,8 @@ static lmf_status mma_bwd(const lmf_call *c, const lmf_worker *wk)
     LMF_TRY(mma_bwd_begin(c, wk, false, &j));
     int64_t n = (int64_t)j.t * j.n;
     LMF_TRY(lmf_cuda_launch(wk, "attention_mma", type ? "attention_mma_delta_bf16" : "attention_mma_delta_f32",
-                            lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0, LMF_CUDA_ARGS(&c->in[3].data, &c->in[5].data, &j.delta, &n, &C)));
+                            lmf_cuda_blocks(n, MMA_THREADS / 32), MMA_THREADS, 0,
+                            LMF_CUDA_ARGS(&c->in[3].data, &c->in[5].data, &j.delta, &n, &C)));
     LMF_TRY(mma_launch(c, wk, dq[type], rows, j.n, 2 * rows + 4 * step, 0, &j));
     return mma_launch(c, wk, dkv[type], rows, j.n_kv, 2 * rows + 4 * step, 2 * 3 * step * (int)sizeof(float), &j);
 }

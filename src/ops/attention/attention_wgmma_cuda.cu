@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* attention of heads of 64 by products of warpgroups (device/cuda/wgmma.cuh): what attention_mma_cuda.cu computes, with sums in the same
- * fragments. A warpgroup owns 64 rows, or keys, of one head. A block's warpgroups share what they walk: blocks of 64 keys (k, v), or of 64
- * rows (q, do), three at a time in shared memory, of which two are on their way. Scores and their gradients are the next product's
- * factors where they are, in registers.
+ * fragments. A warpgroup owns 64 rows, or keys, of one head, whose factors (q and do, or k and v) lie in shared memory: ptxas 13.0 takes
+ * factors in registers that a loop does not change for free behind their product. A block walks blocks of 64 keys (k, v), or of 64 rows
+ * (q, do), three at a time in shared memory, of which two are on their way. Scores and their gradients are the next product's factors
+ * where they are, in registers, made anew in each step.
  * Rule: whether a step is left out is the same for all warps of a warpgroup. A stage is filled again one barrier after its last product.
- * No atomics and a fixed order of sums, so two runs have the same bits.
+ * No atomics and a fixed order of sums, so two runs have the same bits. If ptxas says C7512 (products wait for each other), a kernel has
+ * too few registers.
  * For sm_90a alone. */
 #include "device/cuda/wgmma.cuh"
 #include "ops/attention/attention_job.h"
@@ -62,8 +64,14 @@ static __device__ __forceinline__ void copy_rows(const flow &f, unsigned past_to
         copy16(f.to + past_to + i * STEP * LMF_WG_LINE, p + (int64_t)(i * STEP) * width, f.row + i * STEP < n);
 }
 /* Places of stages as bytes from the first: the one behind, and the one before, which is filled two steps ahead. */
-template <int SIZE> static __device__ __forceinline__ unsigned stage_behind(unsigned at) { return at == (STAGES - 1) * SIZE ? 0 : at + SIZE; }
-template <int SIZE> static __device__ __forceinline__ unsigned stage_before(unsigned at) { return at == 0 ? (STAGES - 1) * SIZE : at - SIZE; }
+template <int SIZE> static __device__ __forceinline__ unsigned stage_behind(unsigned at)
+{
+    return at == (STAGES - 1) * SIZE ? 0 : at + SIZE;
+}
+template <int SIZE> static __device__ __forceinline__ unsigned stage_before(unsigned at)
+{
+    return at == 0 ? (STAGES - 1) * SIZE : at - SIZE;
+}
 
 /* All but the newest of the stages on their way have arrived, for every product of the block. */
 static __device__ __forceinline__ void arrive(void)
@@ -73,7 +81,7 @@ static __device__ __forceinline__ void arrive(void)
     __syncthreads();
 }
 
-/* The least and the greatest of a warp's x, in registers that all its threads share: what is made of them, loops and factors, is shared too. */
+/* The least and the greatest of a warp's x, in registers that all its threads share, as is what is made of them: loops and factors. */
 static __device__ __forceinline__ int least_of(int x)
 {
 #if __CUDA_ARCH__ >= 800
@@ -352,6 +360,21 @@ enum { KEYS = 64, KEY_THREADS = 128, ROW_STAGE = STAGE + 1024 }; /* q, do, facts
 /* What rows bring along besides q and do; the first 48 threads copy 16 bytes each. */
 typedef struct alignas(16) row_facts { float lse[N], delta[N]; int first[N]; } row_facts;
 
+/* Weights of rows that don't see the key become zeros; first: of the block's rows, from t0 on. */
+static __device__ __forceinline__ void leave_out(lmf_wg_sums &w, const int *first, const place &p, int t0)
+{
+    int column = (p.lane & 3) * 2;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        int2 from = *(const int2 *)&first[8 * i + column];
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+            int t = t0 + 8 * i + column + (e & 1), u = p.t[e >> 1];
+            w[i][e] = u <= t && u >= (e & 1 ? from.y : from.x) ? w[i][e] : 0.0f;
+        }
+    }
+}
+
 /* Scores lie turned, keys by rows, so that they are factors of dk and dv as they are. */
 template <class O> static __device__ __forceinline__ void backward_kv(const lmf_attention_job &j)
 {
@@ -364,7 +387,7 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
         end = max(end, j.end[u0 + i]);
     end = greatest_of(end);
     int blocks = end > u0 ? (end - u0 + N - 1) / N : 0, turns = blocks * group;
-    int column = (p.lane & 3) * 2, t0 = u0, last = u0 + blocks * N; /* blocks of rows met and on their way: all of a head, then the next head's */
+    int column = (p.lane & 3) * 2, t0 = u0, last = u0 + blocks * N; /* rows are walked head by head */
     float by = j.scale * LOG2E;
     lmf_wg_sums ak = { { 0 } }, av = { { 0 } };
     unsigned k = lmf_wg_low(own), v = k + (TILE >> 4), queries = lmf_wg_low(stage), use = 0;
@@ -419,15 +442,7 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
             w[i][2] = exp2_fast(fmaf(w[i][2], by, -lse.x)), w[i][3] = exp2_fast(fmaf(w[i][3], by, -lse.y));
         }
         if (!each)
-#pragma unroll
-            for (int i = 0; i < 8; i++) {
-                int2 first = *(const int2 *)&f->first[8 * i + column];
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    int t = t0 + 8 * i + column + (e & 1), u = p.t[e >> 1];
-                    w[i][e] = u <= t && u >= (e & 1 ? first.y : first.x) ? w[i][e] : 0.0f;
-                }
-            }
+            leave_out(w, f->first, p, t0);
         lmf_wg_round(weight, w);
         lmf_wg_wait<0>();
         lmf_wg_settle(ds);
@@ -463,10 +478,13 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
 
 #define BOUNDED(name, threads, blocks) \
     extern "C" __global__ void __launch_bounds__(threads, blocks) attention_wgmma_##name(lmf_attention_job j)
-#define EACH(name, type)                                                                                      \
-    LMF_KERNEL(attention_wgmma_facts_##name)(lmf_attention_job j, const void *o, const void *d_o) { facts<type>(j, o, d_o); } \
-    BOUNDED(fwd_##name, ROW_THREADS, 2) { forward<type>(j); }                                                 \
-    BOUNDED(dq_##name, ROW_THREADS, 2) { backward_q<type>(j); }                                               \
+#define EACH(name, type)                                                                            \
+    LMF_KERNEL(attention_wgmma_facts_##name)(lmf_attention_job j, const void *o, const void *d_o)   \
+    {                                                                                               \
+        facts<type>(j, o, d_o);                                                                     \
+    }                                                                                               \
+    BOUNDED(fwd_##name, ROW_THREADS, 2) { forward<type>(j); }                                       \
+    BOUNDED(dq_##name, ROW_THREADS, 2) { backward_q<type>(j); }                                     \
     BOUNDED(dkv_##name, KEY_THREADS, 3) { backward_kv<type>(j); }
 EACH(f32, float)
 EACH(bf16, __nv_bfloat16)
