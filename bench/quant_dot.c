@@ -46,11 +46,16 @@ static double read_speed(const uint8_t *p, size_t n) /* bytes a second: sums of 
 static double dot_speed(const lmf_format *f, const uint8_t *w, size_t n, const lmf_act *x, int n_x, double seconds)
 {
     size_t row = lmf_format_bytes(f, K), rows = n / row;
-    float out[N_X], sum = 0;
+    float out[N_X * LMF_TILE], sum = 0;
     double best = 0, begin = now();
     do {
         double t = now();
-        for (size_t i = 0; i < rows; i++) {
+        if (f->tile)
+            for (size_t i = 0; i + LMF_TILE <= rows; i += LMF_TILE) {
+                f->tile(w + i * row, row, x, K / 32, n_x, K, out);
+                sum += out[0];
+            }
+        else for (size_t i = 0; i < rows; i++) {
             f->dot(w + i * row, x, K / 32, n_x, K, out);
             sum += out[0];
         }

@@ -17,9 +17,10 @@ enum { LMF_F32 = 0, LMF_F16 = 1, LMF_Q4_0 = 2, LMF_Q4_1 = 3, LMF_Q8_0 = 8,
 typedef struct lmf_act {
     float  d;       /* scale */
     float  s;       /* d * sum of q: what formats with an offset multiply it by */
+    int16_t sum[2]; /* of the first and of the last 16 of q: they take a constant out of integer sums */
     int8_t q[32];
 } lmf_act;
-enum { LMF_ACT_BLOCK = 32 };
+enum { LMF_ACT_BLOCK = 32, LMF_TILE = 16 };
 
 enum { LMF_FORMAT_FLOAT = 1, LMF_FORMAT_INT = 2, LMF_FORMAT_QUANT = 4 };
 
@@ -60,6 +61,9 @@ typedef struct lmf_format {
     /* out[j] = sum over k of w[k] * x_j[k], for n_x activation rows x_j = x + j * x_stride blocks; k a multiple of
      * block and of LMF_ACT_BLOCK, n_x 1 .. 8. Each out[j] is the same for any n_x. NULL: unpack instead. */
     void (*dot)(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int64_t k, float *out);
+    /* The same for LMF_TILE weight rows that lie row_bytes apart: out[j * LMF_TILE + r] is row r with x_j. Sums in another order than
+     * dot, but each is the same for any n_x and any place among the rows. NULL: dot instead. */
+    void (*tile)(const void *w, size_t row_bytes, const lmf_act *x, int64_t x_stride, int n_x, int64_t k, float *out);
     uint16_t    file_type;    /* general.file_type of a GGUF file whose weights are mostly of this format; 0: f32, or it has none */
     lmf_format_written written;
     const lmf_grid *grid;     /* NULL: codes can't be chosen from outside */
@@ -71,6 +75,7 @@ typedef struct lmf_format_rows {
     uint64_t needs;           /* LMF_CPU_* bits */
     void (*unpack)(const void *src, float *dst, int64_t n);
     void (*dot)(const void *w, const lmf_act *x, int64_t x_stride, int n_x, int64_t k, float *out);
+    void (*tile)(const void *w, size_t row_bytes, const lmf_act *x, int64_t x_stride, int n_x, int64_t k, float *out);
 } lmf_format_rows;
 
 const lmf_format *lmf_format_get(const lmf_ctx *ctx, uint16_t dtype);

@@ -2,6 +2,7 @@
 /* act: activations to lmf_act, for the integer dots of the block formats.
  *
  *     d = amax / 127,  q = round-to-nearest-even(x * (127 / amax)),  s = d * sum(q),  over blocks of 32
+ * and sum[h], of q over the first and the last 16.
  *
  *   x    [k]       f32, k a multiple of 32
  *   out  [k / 32]
@@ -33,14 +34,15 @@ static inline void lmf__act_block_ref(const float *x, lmf_act *out)
         return;
     }
     float amax = lmf_bits_f32(top), scale = 127.0f / amax;
-    int32_t sum = 0;
+    int32_t sum[2] = { 0 };
     for (int e = 0; e < 32; e++) {
         int32_t q = (int32_t)(lmf_f32_bits(x[e] * scale + 0x1.8p23f) - 0x4b400000u); /* rounds to even, |q| < 2^22 */
         out->q[e] = (int8_t)q;
-        sum += q;
+        sum[e / 16] += q;
     }
     out->d = amax / 127.0f;
-    out->s = out->d * (float)sum;
+    out->s = out->d * (float)(sum[0] + sum[1]);
+    out->sum[0] = (int16_t)sum[0], out->sum[1] = (int16_t)sum[1];
 }
 
 static inline void lmf_act_quantize_ref(const float *x, lmf_act *out, int64_t k)
@@ -69,14 +71,15 @@ static inline void lmf_act_quantize(const float *x, lmf_act *out, int64_t k)
         __m256 scale = _mm256_set1_ps(127.0f / amax);
         __m256i qa = _mm256_cvtps_epi32(_mm256_mul_ps(a, scale)), qb = _mm256_cvtps_epi32(_mm256_mul_ps(b, scale));
         __m256i qc = _mm256_cvtps_epi32(_mm256_mul_ps(c, scale)), qd = _mm256_cvtps_epi32(_mm256_mul_ps(d, scale));
-        __m256i sum = _mm256_add_epi32(_mm256_add_epi32(qa, qb), _mm256_add_epi32(qc, qd));
-        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-        s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+        __m256i h = _mm256_hadd_epi32(_mm256_add_epi32(qa, qb), _mm256_add_epi32(qc, qd)); /* 2 sums of the first 16, 2 of the rest */
+        __m128i s = _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
         s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1));
+        int32_t first = _mm_cvtsi128_si32(s), rest = _mm_extract_epi32(s, 2);
         __m256i q = _mm256_packs_epi16(_mm256_packs_epi32(qa, qb), _mm256_packs_epi32(qc, qd));
         _mm256_storeu_si256((__m256i *)out->q, _mm256_permutevar8x32_epi32(q, order));
         out->d = step;
-        out->s = step * (float)_mm_cvtsi128_si32(s);
+        out->s = step * (float)(first + rest);
+        out->sum[0] = (int16_t)first, out->sum[1] = (int16_t)rest;
     }
 }
 #else

@@ -63,11 +63,12 @@ static void meaning(void **state)
         for (int i = 0; i < N; i++)
             assert_true(fabs((double)a[i / 32].d * a[i / 32].q[i % 32] - x[i]) <= 0.5001 * a[i / 32].d);
         for (int b = 0; b < N / 32; b++) {
-            int sum = 0, top = 0;
+            int sum[2] = { 0 }, top = 0;
             for (int e = 0; e < 32; e++)
-                sum += a[b].q[e], top = abs(a[b].q[e]) > top ? abs(a[b].q[e]) : top;
+                sum[e / 16] += a[b].q[e], top = abs(a[b].q[e]) > top ? abs(a[b].q[e]) : top;
             assert_int_equal(top, 127);
-            assert_true(a[b].s == a[b].d * (float)sum);
+            assert_true(a[b].s == a[b].d * (float)(sum[0] + sum[1]));
+            assert_true(a[b].sum[0] == sum[0] && a[b].sum[1] == sum[1]);
         }
     }
     float y[64] = { [0] = 127, [1] = 0.5f, [2] = 1.5f, [3] = -2.5f, [40] = NAN };

@@ -165,7 +165,8 @@ LMF_INLINE void lmf_unpack256_offset(lmf_load256 load, const void *src, float *d
 #ifdef __AVX512F__
 #define LMF_FORMAT_UNPACK_256(kind, load)
 #define LMF_FORMAT_DOTS_256(kernel) LMF_TARGET_AVX512VNNI LMF__DOT_256(kernel, avx512vnni)
-#define LMF_ROWS_256(type) { { type, LMF_ISA_NEEDS | LMF_CPU_AVX512_VNNI, NULL, dot_avx512vnni }, { 0 } }
+#define LMF_ROWS_256(type) { { type, LMF_ISA_NEEDS | LMF_CPU_AVX512_VNNI, NULL, dot_avx512vnni, tile_avx512vnni }, { 0 } }
+#define LMF_ROWS_256_VNNI LMF_ROWS_256
 #else
 #define LMF_FORMAT_UNPACK_256(kind, load)                                                                              \
     static void unpack_avx2(const void *src, float *dst, int64_t n)                                                    \
@@ -173,13 +174,18 @@ LMF_INLINE void lmf_unpack256_offset(lmf_load256 load, const void *src, float *d
         lmf_unpack256_##kind(load, src, dst, n);                                                                       \
     }
 #define LMF_FORMAT_DOTS_256(kernel) LMF_TARGET_AVXVNNI LMF__DOT_256(kernel, avxvnni) LMF__DOT_256(kernel, avx2)
-#define LMF_ROWS_256(type) { { type, LMF_ISA_NEEDS | LMF_CPU_AVXVNNI, unpack_avx2, dot_avxvnni }, { type, LMF_ISA_NEEDS, unpack_avx2, dot_avx2 }, { 0 } }
+#define LMF_ROWS_256(type) LMF__ROWS_256(type, tile_avx2)
+#define LMF_ROWS_256_VNNI(type) LMF__ROWS_256(type, NULL) /* codes above 127: no tile without VNNI */
+#define LMF__ROWS_256(type, tile)                                                                                      \
+    { { type, LMF_ISA_NEEDS | LMF_CPU_AVXVNNI, unpack_avx2, dot_avxvnni, tile_avxvnni },                               \
+      { type, LMF_ISA_NEEDS, unpack_avx2, dot_avx2, tile }, { 0 } }
 #endif
 #else
 #define LMF_FORMAT_CODE_256(kind, load, kind_unpack, load_unpack)
 #define LMF_FORMAT_UNPACK_256(kind, load)
 #define LMF_FORMAT_DOTS_256(kernel)
 #define LMF_ROWS_256(type) { { 0 } }
+#define LMF_ROWS_256_VNNI(type) { { 0 } }
 #endif
 
 #endif

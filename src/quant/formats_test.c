@@ -200,6 +200,88 @@ static void check_dot(const lmf_format *f, const lmf_format *ref)
     free(x), free(wf), free(a), free(w);
 }
 
+/* 16 different rows, a gap between them: each output near the exact sum, and the same for any n_x and for another place of the row. */
+static void check_tile(const lmf_format *f, const lmf_format *ref)
+{
+    size_t bytes = lmf_format_bytes(f, K), row = bytes + f->block_bytes;
+    enum { ROWS = LMF_TILE + 3 };
+    float *x = malloc(sizeof(float) * K * N_X), *wf = malloc(sizeof(float) * K * ROWS);
+    lmf_act *a = malloc(sizeof(lmf_act) * N_X * STRIDE);
+    uint8_t *w = malloc(row * ROWS);
+    assert_true(x && wf && a && w);
+    for (int i = 0; i < K * N_X; i++)
+        x[i] = normal(31, (uint64_t)i);
+    for (int j = 0; j < N_X; j++)
+        lmf_act_quantize(x + j * K, a + j * STRIDE, K);
+    memset(w, 0xff, row * ROWS);
+    for (int r = 0; r < ROWS; r++) {
+        for (int i = 0; i < K; i++)
+            wf[r * K + i] = 0.2f * (float)(r + 1) * normal(32 + (uint32_t)r, (uint64_t)i) + 0.05f;
+        ref->pack(wf + r * K, w + (size_t)r * row, K);
+        ref->unpack(w + (size_t)r * row, wf + r * K, K);
+    }
+    const int64_t ks[] = { f->block < 32 ? 32 : f->block, f->block == 256 ? 768 : 96, K };
+    for (size_t c = 0; c < 3; c++) {
+        float all[N_X * LMF_TILE], moved[LMF_TILE];
+        f->tile(w, row, a, STRIDE, N_X, ks[c], all);
+        for (int j = 0; j < N_X; j++)
+            for (int r = 0; r < LMF_TILE; r++) {
+                double sum = 0, size = 0, got = all[j * LMF_TILE + r];
+                for (int64_t e = 0; e < ks[c]; e++) {
+                    const lmf_act *b = a + j * STRIDE + e / 32;
+                    double t = (double)wf[r * K + e] * b->d * b->q[e % 32];
+                    sum += t, size += fabs(t);
+                }
+                if (!(fabs(got - sum) <= 1e-6 * size))
+                    fail_msg("%s: tile of %lld, row %d, is %.9g, exact %.9g, off by %g of %g", f->name, (long long)ks[c], r, got, sum,
+                             fabs(got - sum), size);
+            }
+        for (int j = 0; j < N_X; j++) {
+            f->tile(w + 3 * row, row, a + j * STRIDE, STRIDE, 1, ks[c], moved);
+            for (int r = 3; r < LMF_TILE; r++)
+                assert_int_equal(lmf_f32_bits(moved[r - 3]), lmf_f32_bits(all[j * LMF_TILE + r]));
+        }
+        for (int n = 1; n < N_X; n++) {
+            float some[N_X * LMF_TILE];
+            some[n * LMF_TILE] = -777;
+            f->tile(w, row, a, STRIDE, n, ks[c], some);
+            assert_memory_equal(some, all, (size_t)n * LMF_TILE * sizeof *some);
+            assert_true(some[n * LMF_TILE] == -777);
+        }
+    }
+    a[1].d = a[1].s = NAN;
+    float out[2 * LMF_TILE];
+    f->tile(w, row, a, STRIDE, 2, ks[1], out);
+    for (int r = 0; r < LMF_TILE; r++)
+        assert_true(isnan(out[r]) && !isnan(out[LMF_TILE + r]));
+    free(x), free(wf), free(a), free(w);
+}
+/* All rows with a tile give the same bits, with VNNI or without. */
+static void tiles_agree(const lmf_ctx *ctx, const lmf_format *ref)
+{
+    enum { N = 512 };
+    size_t row = lmf_format_bytes(ref, N);
+    uint8_t *w = malloc(row * LMF_TILE);
+    float *wf = malloc(sizeof(float) * N * LMF_TILE), first[LMF_TILE], out[LMF_TILE];
+    lmf_act a[N / 32];
+    assert_true(w && wf);
+    for (int i = 0; i < N * LMF_TILE; i++)
+        wf[i] = normal(61, (uint64_t)i);
+    ref->pack(wf, w, N * LMF_TILE);
+    lmf_act_quantize(wf, a, N);
+    bool have = false;
+    for (const lmf_format_rows *const *set = ctx->tables->format_rows; *set; set++)
+        for (const lmf_format_rows *r = *set; r->unpack || r->dot; r++) {
+            if (r->dtype != ref->dtype || (r->needs & ~ctx->cpu_features) || !r->tile)
+                continue;
+            r->tile(w, row, a, N / 32, 1, N, have ? out : first);
+            if (have)
+                assert_memory_equal(out, first, sizeof out);
+            have = true;
+        }
+    free(w), free(wf);
+}
+
 /* Greatest codes on both sides: a saturating product would show. */
 static void dot_extremes(const lmf_format *f, const lmf_format *ref)
 {
@@ -219,6 +301,7 @@ static void dot_extremes(const lmf_format *f, const lmf_format *ref)
         for (int i = 0; i < N / 32; i++) {
             memset(a[i].q, c & 2 ? -127 : 127, 32);
             a[i].d = 1, a[i].s = c & 2 ? -127 * 32 : 127 * 32;
+            a[i].sum[0] = a[i].sum[1] = c & 2 ? -127 * 16 : 127 * 16;
         }
         ref->unpack(w, wf, N);
         double sum = 0, size = 0;
@@ -228,6 +311,12 @@ static void dot_extremes(const lmf_format *f, const lmf_format *ref)
         f->dot(w, a, 0, 1, N, &out);
         if (!(fabs(out - sum) <= 1e-6 * size))
             fail_msg("%s: extreme codes give %.9g, exact %.9g", f->name, out, sum);
+        float tile[LMF_TILE] = { 0 };
+        if (f->tile)
+            f->tile(w, 0, a, 0, 1, N, tile);
+        for (int r = 0; r < LMF_TILE && f->tile; r++)
+            if (!(fabs(tile[r] - sum) <= 1e-6 * size))
+                fail_msg("%s: extreme codes give %.9g in a tile, exact %.9g", f->name, tile[r], sum);
     }
     free(w), free(wf);
 }
@@ -306,9 +395,14 @@ void lmf_format_check(const char *name, const lmf_format_promise *p)
             n_rows++;
             if (row->unpack)
                 f.unpack = row->unpack, unpack_random(&f, ref);
+            f.tile = row->tile;
+            if (row->tile)
+                check_tile(&f, ref);
             if (row->dot)
                 f.dot = row->dot, check_dot(&f, ref), dot_extremes(&f, ref);
         }
+    if (ref->dot)
+        tiles_agree(ctx, ref);
     if (ctx->cpu_features & LMF_CPU_AVX2) /* every format that the CPU computes with has a fast row */
         assert_true(n_rows > 0 || !(p->flags & LMF_FORMAT_QUANT));
     lmf_test_ctx_done(ctx);

@@ -53,6 +53,21 @@ static inline void put(const lmf_gemm *g, int64_t i, int64_t j, float x)
 {
     g->y[i * g->y_stride + j] = g->alpha * x + (g->c ? g->c[i * g->c_stride + j] : 0);
 }
+/* Columns j .. j + 15 of y, or up to end. The last 16 weight rows are read again rather than past their end: a column's bits don't
+ * depend on its place. */
+static void tile(const lmf_gemm *g, const lmf_act *act, int64_t j, int64_t end, size_t row_bytes)
+{
+    int64_t first = j < g->n - LMF_TILE ? j : g->n - LMF_TILE, blocks = g->k / LMF_ACT_BLOCK;
+    end = end < first + LMF_TILE ? end : first + LMF_TILE;
+    for (int64_t i = 0; i < g->m; i += 8) {
+        float out[8 * LMF_TILE];
+        int n = (int)(g->m - i < 8 ? g->m - i : 8);
+        g->b.fmt->tile((const char *)g->b.data + (size_t)first * row_bytes, row_bytes, act + i * blocks, blocks, n, g->k, out);
+        for (int r = 0; r < n; r++)
+            for (int64_t c = j; c < end; c++)
+                put(g, i + r, c, out[r * LMF_TILE + c - first]);
+    }
+}
 static lmf_status dot(const lmf_call *call, const lmf_worker *wk)
 {
     lmf_gemm g;
@@ -72,7 +87,13 @@ static lmf_status dot(const lmf_call *call, const lmf_worker *wk)
     const char *w = g.b.data;
     size_t row_bytes = lmf_format_bytes(g.b.fmt, g.b.stride);
     lmf_split(g.n, LMF_GEMM_NR, wk->i_worker, wk->n_workers, &begin, &end);
-    for (int64_t j = begin; j < end; j++)
+    int64_t j = begin;
+    if (g.b.fmt->tile && g.n >= LMF_TILE) {
+        for (; j < end; j += LMF_TILE)
+            tile(&g, act, j, end, row_bytes);
+        return LMF_OK;
+    }
+    for (; j < end; j++)
         for (int64_t i = 0; i < g.m; i += 8) {
             float out[8];
             int n = (int)(g.m - i < 8 ? g.m - i : 8);

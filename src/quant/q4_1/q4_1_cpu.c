@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "quant/q4_1/q4_1.h"
-#include "quant/dot_avx2.h"
+#include "quant/dot_tile.h"
 
 #ifdef __AVX2__
 LMF_INLINE lmf_block256 load(const void *w, int64_t i)
@@ -10,6 +10,14 @@ LMF_INLINE lmf_block256 load(const void *w, int64_t i)
     __m128 dm = _mm_cvtph_ps(_mm_loadu_si32(p)); /* d and m lie side by side */
     return (lmf_block256){ lmf_nibbles256(p->qs), _mm256_broadcastss_ps(dm), dm };
 }
+LMF_INLINE void tile(const uint8_t *w, size_t stride, int64_t i, lmf_tile *t)
+{
+    const uint8_t *p = w + i * (int64_t)sizeof(lmf_q4_1);
+    lmf_ti dm = lmf_tile_word(p, stride);
+    t->d = lmf_tile_half(dm), t->m = lmf_tile_half(LMF_TI(srli_epi32)(dm, 16));
+    lmf_tile_nibbles(p + 4, stride, t->q);
+}
 #endif
 LMF_FORMAT_CODE_256(offset, load, offset, load)
+LMF_FORMAT_TILE(tile, -1, sizeof(lmf_q4_1))
 LMF_FORMAT_ROWS(q4_1) = LMF_ROWS_256(LMF_Q4_1);
