@@ -5,7 +5,7 @@
 #include "cli/conversation.h"
 #include "serve/serve.h"
 
-typedef struct mcp_args { const char *model, *name, *chat_template, *compute; int64_t slots, context; } mcp_args;
+typedef struct mcp_args { const char *model, *name, *chat_template, *compute, *guard; int64_t slots, context; } mcp_args;
 
 #define AT(member) offsetof(mcp_args, member)
 static const lmf_flag flags[] = {
@@ -14,6 +14,7 @@ static const lmf_flag flags[] = {
     { "max-sequences", 0, LMF_FLAG_INT, AT(slots), 1, 256, "4", .help = "answers that are written at once" },
     { "context", 'c', LMF_FLAG_INT, AT(context), 0, 1 << 24, "0",
         .help = "tokens of prompt and answer at most; 0: the model's, at most 4096" },
+    { "guard", 0, LMF_FLAG_STRING, AT(guard), .help = "policy that what tools are given and what they answer passes (docs/GUARD.md)" },
     LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
     { "compute", 0, LMF_FLAG_CHOICE, AT(compute), .fallback = "auto", .choices = "auto|f32|fast",
         .help = "precision of products; auto is fast" },
@@ -43,8 +44,9 @@ static lmf_status serve(lmf_cli *cli, const mcp_args *args, lmf_model *m)
     lmf_serve_engine_opts(&e);
     e.device = cli->device, e.max_seqs = (int32_t)args->slots, e.compute = strcmp(args->compute, "f32") != 0;
     e.context = args->context ? (int32_t)args->context : most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
-    o.model_name = args->name, o.stdio = true, o.mcp = true, o.drain_seconds = 0, o.max_queue = MAX_QUEUE,
+    o.model_name = args->name, o.stdio = true, o.mcp = true, o.guard = args->guard, o.drain_seconds = 0, o.max_queue = MAX_QUEUE,
         o.should_stop = should_stop;
+    LMF_TRY(lmf_serve_check(cli->ctx, &o));
     lmf_status s = lmf_engine_create(cli->ctx, m, &e, &engine);
     if (!s)
         s = lmf_serve(m, engine, &o);

@@ -6,7 +6,7 @@
 #include "serve/serve.h"
 
 typedef struct serve_args {
-    const char *model, *name, *adapter, *host, *api_key, *api_keys, *chat_template, *control, *compute, *responses;
+    const char *model, *name, *adapter, *host, *api_key, *api_keys, *chat_template, *control, *compute, *responses, *guard;
     int64_t     port, speculate, per_peer, slots, context, queue, connections, drain_seconds, cache_tokens;
     bool        invariant, mcp;
 } serve_args;
@@ -37,6 +37,8 @@ static const lmf_flag flags[] = {
         .help = "open connections of one address; 127.0.0.1 and ::1 are not counted" },
     { "responses", 0, LMF_FLAG_STRING, AT(responses),
         .help = "SQLite file in which answers of /v1/responses are kept to go on from, for 30 days; in memory if left out" },
+    { "guard", 0, LMF_FLAG_STRING, AT(guard),
+        .help = "policy that prompts and answers pass, of each key that names none of its own (docs/GUARD.md)" },
     { "mcp", 0, LMF_FLAG_BOOL, AT(mcp), .help = "the Model Context Protocol, too, at /mcp" },
     { "drain-seconds", 0, LMF_FLAG_INT, AT(drain_seconds), 0, 86400, "30", .help = "how long begun answers are waited for at the end" },
     LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
@@ -152,6 +154,7 @@ static lmf_status serve(lmf_cli *cli, const serve_args *args, lmf_arena *a, lmf_
     if (!m->tokenizer)
         return LMF_FAIL(cli->ctx, LMF_E_UNSUPPORTED, "%s: the model has no tokenizer", args->model);
     o.host = args->host, o.port = (int32_t)args->port, o.api_keys = args->api_keys, o.responses = args->responses, o.mcp = args->mcp;
+    o.guard = args->guard;
     o.api_key = args->api_key ? args->api_key : args->api_keys ? NULL : getenv("LMFAST_API_KEY");
     o.adapter_names = list.name, o.n_adapters = list.n;
     o.max_per_peer = (int32_t)args->per_peer;

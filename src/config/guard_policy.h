@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* guard_policy: what is done with which entity, from a file, YAML or JSON:
  *
+ *     name: personal-data           # what the server's headers call it
  *     threshold: 0.5
  *     salt: some text               # of hash
+ *     key: some longer text         # of encrypt
+ *     phrases: [Project Osprey]     # the entity BLOCKED_PHRASE
+ *     max_prompt_tokens: 4096       # of a request to the server
+ *     max_answer_tokens: 1024
  *     entities:
  *       DEFAULT: replace            # all that are not named
  *       CREDIT_CARD: block

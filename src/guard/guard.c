@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 #include "guard/shapes.h"
+#include "guard/vault.h"
 
-static const char *const operators[] = { "replace", "redact", "mask", "hash", "keep", "block", "ignore", NULL };
+static const char *const operators[] = { "replace", "redact", "mask", "hash", "encrypt", "keep", "block", "ignore", NULL };
+static const char phrase_entity[] = "BLOCKED_PHRASE";
 
 const char *lmf_guard_operator_name(lmf_guard_operator op) { return operators[op]; }
 
@@ -19,7 +21,16 @@ int lmf_guard_n_entities(const lmf_ctx *ctx)
     return n;
 }
 
-void lmf_guard_policy_init(lmf_guard_policy *p) { *p = (lmf_guard_policy){ .threshold = 0.5f }; }
+const char *lmf_guard_entity_name(const lmf_ctx *ctx, int entity)
+{
+    return entity == LMF_GUARD_PHRASE ? phrase_entity : ctx->tables->recognizers[entity]->entity;
+}
+
+void lmf_guard_policy_init(lmf_guard_policy *p)
+{
+    *p = (lmf_guard_policy){ .threshold = 0.5f };
+    p->by[LMF_GUARD_PHRASE] = LMF_GUARD_BLOCK;
+}
 
 /* The place of name in a NULL-ended list, or the sentence that says what there is. */
 static lmf_status place(lmf_ctx *ctx, const char *what, const char *name, const char *const *list, int *out)
@@ -38,15 +49,39 @@ lmf_status lmf_guard_policy_set(lmf_ctx *ctx, lmf_guard_policy *p, const char *e
 {
     const char *names[LMF_GUARD_MAX_ENTITIES + 2] = { "DEFAULT" };
     int n = lmf_guard_n_entities(ctx), i, o;
-    LMF_ASSERT(n <= LMF_GUARD_MAX_ENTITIES);
+    LMF_ASSERT(n <= LMF_GUARD_PHRASE);
     for (int k = 0; k < n; k++)
         names[k + 1] = ctx->tables->recognizers[k]->entity;
+    names[n + 1] = phrase_entity;
     LMF_TRY(place(ctx, "entity", entity, names, &i));
     LMF_TRY(place(ctx, "operator", op, operators, &o));
-    if (i)
+    if (i == n + 1)
+        p->by[LMF_GUARD_PHRASE] = (uint8_t)o;
+    else if (i)
         p->by[i - 1] = (uint8_t)o;
     else
-        memset(p->by, o, sizeof p->by);
+        memset(p->by, o, LMF_GUARD_PHRASE); /* phrases are named for what they are, and blocked unless it is said otherwise */
+    return LMF_OK;
+}
+
+static bool is_space(int c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+lmf_status lmf_guard_policy_add_phrase(lmf_ctx *ctx, lmf_guard_policy *p, const char *phrase)
+{
+    size_t n = strlen(phrase);
+    if (n == 0 || n >= LMF_GUARD_PHRASE_BYTES || is_space(phrase[0]) || is_space(phrase[n - 1]))
+        return LMF_FAIL(ctx, LMF_E_ARG, "a phrase has 1 to %d bytes and no white space around it", LMF_GUARD_PHRASE_BYTES - 1);
+    if (p->n_phrases == LMF_GUARD_MAX_PHRASES)
+        return LMF_FAIL(ctx, LMF_E_LIMIT, "there are more than %d phrases", LMF_GUARD_MAX_PHRASES);
+    memcpy(p->phrase[p->n_phrases++], phrase, n + 1);
+    return LMF_OK;
+}
+
+lmf_status lmf_guard_policy_check(lmf_ctx *ctx, const lmf_guard_policy *p)
+{
+    for (int k = 0; k < LMF_GUARD_MAX_ENTITIES; k++)
+        if (p->by[k] == LMF_GUARD_ENCRYPT && strlen(p->key) < LMF_VAULT_LEAST_KEY)
+            return LMF_FAIL(ctx, LMF_E_ARG, "the operator encrypt takes a key of %d characters or more", LMF_VAULT_LEAST_KEY);
     return LMF_OK;
 }
 
@@ -93,8 +128,50 @@ static float judge(const lmf_guard_text *t, size_t at, const lmf_recognizer *r, 
     return m.n ? m.score : 0;
 }
 
-/* The next finding from `from` on. False: none, and *decided is how far that is certain: the text's end if it is whole. */
-static bool next_finding(const lmf_guard_stream *s, lmf_guard_text *t, size_t from, lmf_finding *out, size_t *decided)
+/* The phrase at `at`, bytes; 0: it is not there. */
+static size_t match_phrase(lmf_guard_text *t, size_t at, const char *phrase)
+{
+    size_t i = at;
+    for (; *phrase; phrase++) {
+        if (is_space(*phrase)) {
+            size_t from = i;
+            while (i - at < LMF_GUARD_LONGEST && is_space(lmf_guard_at(t, i)))
+                i++;
+            if (i == from)
+                return 0;
+            while (is_space(phrase[1]))
+                phrase++;
+        } else if (lower(lmf_guard_at(t, i)) != lower((unsigned char)*phrase)) {
+            return 0;
+        } else {
+            i++;
+        }
+    }
+    return lmf_is_word((unsigned char)phrase[-1]) && !lmf_guard_ends(t, i) ? 0 : i - at;
+}
+
+static lmf_match match_phrases(const lmf_guard_policy *p, lmf_guard_text *t, size_t at)
+{
+    lmf_match best = { 0, 1 };
+    for (int32_t i = 0; i < p->n_phrases; i++) {
+        size_t n = match_phrase(t, at, p->phrase[i]);
+        best.n = n > best.n ? n : best.n;
+    }
+    return best;
+}
+
+static lmf_status check_match(lmf_guard_stream *s, const lmf_guard_text *t, size_t at, int k, lmf_match m)
+{
+    const char *why = t->failed ? t->failed : m.n > t->n - at || (m.n && !(m.score >= 0 && m.score <= 1)) ? "what it told of is not there"
+                                                                                                       : NULL;
+    if (!why)
+        return LMF_OK;
+    return s->status = LMF_FAIL(s->ctx, LMF_E_INTERNAL, "the recognizer of %s failed: %s; the text is not let through",
+                                lmf_guard_entity_name(s->ctx, k), why);
+}
+
+/* The next finding from `from` on. False: none, and *decided is how far that is certain: the text's end if it is whole; or s->status. */
+static bool next_finding(lmf_guard_stream *s, lmf_guard_text *t, size_t from, lmf_finding *out, size_t *decided)
 {
     const lmf_recognizer *const *all = s->ctx->tables->recognizers;
     float threshold = s->policy->threshold;
@@ -104,11 +181,19 @@ static bool next_finding(const lmf_guard_stream *s, lmf_guard_text *t, size_t fr
             continue;
         *out = (lmf_finding){ .begin = at };
         t->undecided = false;
+        size_t mark = s->policy->key[0] ? lmf__vault_mark(s->policy->key, t, at) : 0; /* what was encrypted is not a secret of its own */
+        if (mark) {
+            at += mark - 1;
+            continue;
+        }
         for (int k = 0; may; k++, may >>= 1) {
             if (!(may & 1))
                 continue;
-            lmf_match m = all[k]->match(t, at);
-            float score = judge(t, at, all[k], m, threshold);
+            bool own = k == LMF_GUARD_PHRASE;
+            lmf_match m = own ? match_phrases(s->policy, t, at) : all[k]->match(t, at);
+            if (check_match(s, t, at, k, m))
+                return false;
+            float score = own ? (m.n ? 1 : 0) : judge(t, at, all[k], m, threshold);
             if (score >= threshold && score > 0 && (score > out->score || (score == out->score && at + m.n > out->end)))
                 *out = (lmf_finding){ at, at + m.n, score, k };
         }
@@ -143,7 +228,8 @@ static lmf_status put(lmf_guard_stream *s, const lmf_finding *f, const char *tex
 {
     const lmf_guard_policy *p = s->policy;
     switch (p->by[f->entity]) {
-    case LMF_GUARD_REPLACE: return lmf_buf_printf(out, "<%s>", s->ctx->tables->recognizers[f->entity]->entity);
+    case LMF_GUARD_REPLACE: return lmf_buf_printf(out, "<%s>", lmf_guard_entity_name(s->ctx, f->entity));
+    case LMF_GUARD_ENCRYPT: return lmf__vault_put(s->ctx, p->key, lmf_guard_entity_name(s->ctx, f->entity), text, n, out);
     case LMF_GUARD_KEEP: return lmf_buf_append(out, text, n);
     case LMF_GUARD_MASK:
         for (size_t i = 0; i < n; i++)
@@ -151,7 +237,7 @@ static lmf_status put(lmf_guard_stream *s, const lmf_finding *f, const char *tex
                 LMF_TRY(lmf_buf_putc(out, '*'));
         return LMF_OK;
     case LMF_GUARD_HASH: return put_hash(s->ctx, p->salt, text, n, out);
-    case LMF_GUARD_BLOCK: s->blocked = true; return LMF_OK;
+    case LMF_GUARD_BLOCK: s->blocked = true, s->blocked_by = f->entity; return LMF_OK;
     default: return LMF_OK;                      /* redact */
     }
 }
@@ -163,6 +249,11 @@ void lmf_guard_open(lmf_guard_stream *s, lmf_ctx *ctx, const lmf_guard_policy *p
     for (int k = 0; ctx->tables->recognizers[k]; k++)
         for (int c = 0; c < 256 && p->by[k] != LMF_GUARD_IGNORE; c++)
             s->begins[c] |= (uint64_t)is_in_set(ctx->tables->recognizers[k]->starts, c) << k;
+    for (int32_t i = 0; i < p->n_phrases && p->by[LMF_GUARD_PHRASE] != LMF_GUARD_IGNORE; i++) {
+        int c = (unsigned char)p->phrase[i][0], other = lower(c) >= 'a' && lower(c) <= 'z' ? c ^ 32 : c;
+        s->begins[c] |= UINT64_C(1) << LMF_GUARD_PHRASE;
+        s->begins[other] |= UINT64_C(1) << LMF_GUARD_PHRASE;
+    }
     lmf_buf_init(&s->held, ctx, SIZE_MAX / 2);
 }
 
@@ -181,10 +272,8 @@ static void forget(lmf_guard_stream *s)
     s->seen -= n;
 }
 
-lmf_status lmf_guard_push(lmf_guard_stream *s, const char *text, size_t n, bool last, lmf_buf *out)
+static lmf_status push(lmf_guard_stream *s, const char *text, size_t n, bool last, lmf_buf *out)
 {
-    if (s->blocked)
-        return LMF_OK;
     LMF_TRY(lmf_buf_append(&s->held, text, n));
     lmf_guard_text t = { .s = lmf_buf_str(&s->held), .n = s->held.n, .whole = last };
     lmf_finding f;
@@ -198,10 +287,20 @@ lmf_status lmf_guard_push(lmf_guard_stream *s, const char *text, size_t n, bool 
         LMF_TRY(put(s, &f, t.s + f.begin, f.end - f.begin, out));
         s->seen = decided = f.end;
     }
+    LMF_TRY(s->status);
     if (s->blocked)
         return LMF_OK;
     LMF_TRY(lmf_buf_append(out, t.s + s->seen, decided - s->seen));
     s->seen = decided;
     forget(s);
     return LMF_OK;
+}
+
+lmf_status lmf_guard_push(lmf_guard_stream *s, const char *text, size_t n, bool last, lmf_buf *out)
+{
+    if (s->status)
+        return LMF_FAIL(s->ctx, s->status, "the text's check has failed before; nothing more of it is let through");
+    if (!s->blocked)
+        s->status = push(s, text, n, last, out);
+    return s->status;
 }

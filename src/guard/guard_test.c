@@ -12,7 +12,7 @@ static void tell(void *user, const lmf_finding *f, const char *text, size_t n)
     told *t = user;
     (void)text;
     assert_int_equal(n, f->end - f->begin);
-    lmf_buf_printf(&t->b, "%s %zu %zu;", t->ctx->tables->recognizers[f->entity]->entity, f->begin, f->end);
+    lmf_buf_printf(&t->b, "%s %zu %zu;", lmf_guard_entity_name(t->ctx, f->entity), f->begin, f->end);
 }
 
 /* Pushes text cut at the places of `cut`, a bit a byte before which it is cut; findings to t, what comes out to out. */
@@ -242,7 +242,9 @@ static void policies(void **state)
     static const struct { const char *text, *says; } wrong[] = {
         { "threshold: 2\n", "threshold is a number from 0 to 1" }, { "treshold: 0.5\n", "treshold" }, { "entities:\n  EMAIL: mask\n",
             "line 2" },
-        { "entities:\n  EMAIL_ADDRESS: hide\n", "replace" }, { "entities:\n  EMAIL_ADDRESS:\n", "null" }, { "- a\n", "" } };
+        { "entities:\n  EMAIL_ADDRESS: hide\n", "replace" }, { "entities:\n  EMAIL_ADDRESS:\n", "null" }, { "- a\n", "" },
+        { "phrases: [\" a\"]\n", "white space" }, { "entities:\n  URL: encrypt\n", "key of 16" }, { "name: a b\n", "name is made" },
+        { "max_answer_tokens: 0\n", "from 1 on" } };
     lmf_ctx *ctx = lmf_test_ctx();
     lmf_guard_policy p;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -258,6 +260,108 @@ static void policies(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* Phrases: whole words in either case, over white space of any length, wherever the text is cut. */
+static void own_phrases(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *want; } rows[] = {
+        { "of PROJECT\n  osprey, then", "of <BLOCKED_PHRASE>, then" }, { "project ospreys", "project ospreys" },
+        { "subproject osprey", "subproject osprey" }, { "projectosprey", "projectosprey" }, { "42%!", "<BLOCKED_PHRASE>!" },
+        { "Project", "Project" } };
+    static const char policy[] = "phrases: [project osprey, \"42%\"]\nentities:\n  BLOCKED_PHRASE: replace\n";
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_guard_policy p;
+    assert_ok(ctx, lmf_guard_policy_parse(ctx, "p.yaml", policy, sizeof policy - 1, &p));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int pieces = 0; pieces < 2; pieces++) {
+            uint8_t cut[64];
+            lmf_buf out;
+            told t;
+            memset(cut, 1, sizeof cut);
+            push(ctx, &p, rows[i].text, strlen(rows[i].text), pieces ? cut : NULL, &t, &out);
+            assert_string_equal(lmf_buf_str(&out), rows[i].want);
+            lmf_buf_clear(&t.b), lmf_buf_clear(&out);
+        }
+    assert_ok(ctx, lmf_guard_policy_parse(ctx, "p.yaml", "phrases: [a b]\nentities:\n  DEFAULT: mask\n", 40, &p));
+    assert_int_equal(p.by[LMF_GUARD_PHRASE], LMF_GUARD_BLOCK); /* of DEFAULT it is none */
+    lmf_test_ctx_done(ctx);
+}
+
+/* What encrypt wrote comes back with its key; with another, or changed, it does not. */
+static void vault(void **state)
+{
+    (void)state;
+    static const char text[] = "zo\xc3\xab@ex.nl, bob@ex.nl and zo\xc3\xab@ex.nl, token 9f8A7b6C5d4E3f2A1b0C9d8E, <B:x> <";
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_guard_policy p;
+    lmf_buf out, back, marks;
+    told t;
+    const char *policy = "key: a key of some length\nentities:\n  DEFAULT: encrypt\n";
+    assert_ok(ctx, lmf_guard_policy_parse(ctx, "p.yaml", policy, strlen(policy), &p));
+    push(ctx, &p, text, sizeof text - 1, NULL, &t, &out);
+    assert_null(strstr(lmf_buf_str(&out), "@"));
+    lmf_buf_init(&back, ctx, 1 << 10);
+    assert_ok(ctx, lmf_guard_restore(ctx, &p, lmf_buf_str(&out), out.n, &back));
+    assert_string_equal(lmf_buf_str(&back), text);
+    lmf_buf again;
+    told none;
+    assert_null(strstr(lmf_buf_str(&out), "9f8A"));
+    push(ctx, &p, out.data, out.n, NULL, &none, &again); /* its own marks are text that was treated */
+    assert_string_equal(lmf_buf_str(&again), lmf_buf_str(&out));
+    lmf_buf_clear(&none.b), lmf_buf_clear(&again);
+    size_t n = strcspn(lmf_buf_str(&out), ">") + 1;
+    assert_memory_equal(out.data, strstr(lmf_buf_str(&out), "and ") + 4, n); /* the same text, the same mark */
+    lmf_buf_init(&marks, ctx, 1 << 10);
+    lmf_buf_append(&marks, out.data, out.n);
+    marks.data[20] = marks.data[20] == 'A' ? 'B' : 'A';
+    assert_int_equal(lmf_guard_restore(ctx, &p, lmf_buf_str(&marks), marks.n, &back), LMF_E_FORMAT);
+    assert_non_null(strstr(lmf_error(ctx), "byte 0"));
+    p.key[0] = 'A';
+    assert_int_equal(lmf_guard_restore(ctx, &p, lmf_buf_str(&out), out.n, &back), LMF_E_FORMAT);
+    p.key[0] = 0;
+    assert_int_equal(lmf_guard_restore(ctx, &p, lmf_buf_str(&out), out.n, &back), LMF_E_ARG);
+    lmf_buf_clear(&t.b), lmf_buf_clear(&out), lmf_buf_clear(&back), lmf_buf_clear(&marks);
+    lmf_test_ctx_done(ctx);
+}
+
+/* A recognizer that fails, or tells of what is not there: nothing of the text behind what was certain before goes out, then or later. */
+static lmf_match fails(lmf_guard_text *t, size_t at)
+{
+    (void)at;
+    t->failed = "its model's file is gone";
+    return (lmf_match){ 0 };
+}
+static lmf_match beyond(lmf_guard_text *t, size_t at) { return (lmf_match){ t->n - at + 1, 1 }; }
+static lmf_match unsure(lmf_guard_text *t, size_t at) { return (lmf_match){ lmf_guard_at(t, at) == 'x', 0.0f / 0.0f }; }
+
+static void fails_closed(void **state)
+{
+    (void)state;
+    static const lmf_recognizer bad[] = { { "A", "", "x", NULL, fails }, { "A", "", "x", NULL, beyond }, { "A", "", "x", NULL, unsure } };
+    lmf_ctx *ctx = lmf_test_ctx();
+    const lmf_tables *all = ctx->tables;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const lmf_recognizer *const list[] = { &bad[i], NULL };
+        lmf_tables mine = *all;
+        lmf_guard_policy p;
+        lmf_guard_stream s;
+        lmf_buf out;
+        mine.recognizers = list;
+        ctx->tables = &mine;
+        lmf_guard_policy_init(&p);
+        lmf_buf_init(&out, ctx, 1 << 10);
+        lmf_guard_open(&s, ctx, &p);
+        assert_int_equal(lmf_guard_push(&s, "before x secret", 15, true, &out), LMF_E_INTERNAL);
+        assert_non_null(strstr(lmf_error(ctx), "the recognizer of A failed"));
+        assert_int_equal(lmf_guard_push(&s, "more", 4, true, &out), LMF_E_INTERNAL);
+        assert_string_equal(lmf_buf_str(&out), "");
+        lmf_guard_close(&s);
+        lmf_buf_clear(&out);
+        ctx->tables = all;
+    }
+    lmf_test_ctx_done(ctx);
+}
+
 LMF_TESTS(guard) = { { "each sample", each_sample }, { "accounts", accounts }, { "half as sure", half_as_sure },
     { "however cut", however_cut }, { "holds back", holds_back }, { "operators", operators }, { "hash is SHA-256", hash_is_sha256 },
-    { "policies", policies }, { 0 } };
+    { "policies", policies }, { "own phrases", own_phrases }, { "vault", vault }, { "fails closed", fails_closed }, { 0 } };

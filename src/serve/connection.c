@@ -68,6 +68,8 @@ static void head(lmf_exchange *x, int status, const char *type)
     if (x->policy)
         evbuffer_add_printf(out(x), "Content-Security-Policy: %s\r\nReferrer-Policy: no-referrer\r\n", x->policy);
     x->policy = NULL;
+    if (x->tenant && x->endpoint && strcmp(x->endpoint->method, "POST") == 0)
+        evbuffer_add_printf(out(x), "X-LMFast-Guard: %s\r\n", x->tenant->screen ? x->tenant->screen->told : "off");
     if (status == 429 || status == 503)
         evbuffer_add_printf(out(x), "Retry-After: %d\r\n", x->retry_s > 1 ? x->retry_s : 1);
     if (status == 401)

@@ -31,7 +31,7 @@ lmf_generation *lmf__generation_create(lmf_exchange *x, const lmf_shape *shape, 
         return NULL;
     }
     *g = (lmf_generation){ .server = s, .x = x, .tenant = x->tenant, .shape = shape, .body = body, .created = (int64_t)time(NULL),
-                            .begun_us = lmf__now_us() };
+                            .begun_us = lmf__now_us(), .screen = x->tenant->screen };
     g->next = s->generations;
     if (g->next)
         g->next->prev = g;
@@ -47,6 +47,29 @@ lmf_generation *lmf__generation_create(lmf_exchange *x, const lmf_shape *shape, 
 
 static size_t n_vector_bytes(const lmf_server *s) { return (size_t)lmf_model_config(s->model)->width * sizeof(float); }
 
+/* What was found is counted once, with the answer's end. */
+static void count_guard(lmf_candidate *c)
+{
+    if (c->guard.ctx)
+        lmf__screen_count(c->g->screen, LMF_WAY_OUT, &c->guard);
+    if (c->thought_guard.ctx && c->n_thought)
+        lmf__screen_count(c->g->screen, LMF_WAY_OUT, &c->thought_guard);
+    memset(c->guard.n_found, 0, sizeof c->guard.n_found);
+    memset(c->thought_guard.n_found, 0, sizeof c->thought_guard.n_found);
+}
+
+static void close_guard(lmf_candidate *c)
+{
+    if (!c->guard.ctx)
+        return;
+    if (!c->finish)
+        count_guard(c);
+    lmf_guard_close(&c->guard);
+    lmf_guard_close(&c->thought_guard);
+    lmf_buf_clear(&c->clean);
+    lmf_buf_clear(&c->clean_thought);
+}
+
 void lmf__generation_destroy(lmf_generation *g)
 {
     lmf_server *s = g->server;
@@ -61,6 +84,7 @@ void lmf__generation_destroy(lmf_generation *g)
         lmf__constrained_close(&c->form);
         lmf_buf_clear(&c->text);
         lmf_buf_clear(&c->thought);
+        close_guard(c);
         json_decref(c->pending);
         json_decref(c->tokens);
         json_decref(c->calls);
@@ -92,6 +116,10 @@ bool lmf__generation_add_prompt(lmf_generation *g, const int32_t *tok, size_t n,
     if (n >= (size_t)context)
         return lmf__refuse(f, 400, g->shape->thought ? "messages" : "prompt", "context_length_exceeded",
                            "the prompt has %zu tokens, and an answer needs one at least; the context holds %d", n, context);
+    if (g->screen && g->screen->policy.max_prompt_tok && n > (size_t)g->screen->policy.max_prompt_tok)
+        return lmf__refuse(f, 400, g->shape->thought ? "messages" : "prompt", "context_length_exceeded",
+                           "the prompt has %zu tokens; the policy of this server lets %lld pass", n,
+                           (long long)g->screen->policy.max_prompt_tok);
     if (g->n_parts == (g->shape->embeds ? LMF_MAX_EMBEDDINGS : LMF_MAX_PROMPTS))
         return lmf__refuse(f, 400, g->shape->embeds ? "input" : "prompt", NULL, "there are more than %d prompts", g->n_parts);
     if (g->n_parts == g->cap_parts) {
@@ -132,6 +160,12 @@ static bool make_choices(lmf_generation *g, lmf_fault *f)
         const lmf_part *part = &g->part[i / g->r.n];
         lmf_buf_init(&c->text, s->ctx, MAX_ANSWER_BYTES);
         lmf_buf_init(&c->thought, s->ctx, MAX_ANSWER_BYTES);
+        if (g->screen && !g->shape->embeds) {
+            lmf_guard_open(&c->guard, s->ctx, &g->screen->policy);
+            lmf_guard_open(&c->thought_guard, s->ctx, &g->screen->policy);
+            lmf_buf_init(&c->clean, s->ctx, 8 * (size_t)MAX_ANSWER_BYTES); /* a name in place of a short match is longer than it */
+            lmf_buf_init(&c->clean_thought, s->ctx, 8 * (size_t)MAX_ANSWER_BYTES);
+        }
         c->thinks = c->thought_once = g->shape->thought && lmf__prompt_thinks(&s->constraints, part->prompt, part->n_prompt);
         lmf_status status = lmf_text_stream_init(&c->stream, s->ctx, g->r.stop, g->r.n_stops);
         if (!status)
@@ -208,9 +242,23 @@ static bool submit(lmf_generation *g, lmf_fault *f)
     return true;
 }
 
+/* What a policy says of a request as a whole. */
+static bool follow_policy(lmf_generation *g, lmf_fault *f)
+{
+    const lmf_guard_policy *p = &g->screen->policy;
+    if (g->r.logprobs && g->shape->piece)
+        return lmf__refuse(f, 400, "logprobs", NULL, "log-probabilities tell tokens that the policy of this server may hold back; they are "
+                           "not told here");
+    if (p->max_answer_tok && (g->r.max_tok < 0 || g->r.max_tok > p->max_answer_tok))
+        g->r.max_tok = p->max_answer_tok;
+    return true;
+}
+
 bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
 {
     lmf_server *s = g->server;
+    if (g->screen && !follow_policy(g, f))
+        return false;
     if (!lmf__request_finish(&g->r, f))
         return false;
     if (!lmf__tenant_may_use(g->tenant, g->r.model))
@@ -270,13 +318,19 @@ lmf_usage lmf__generation_usage(const lmf_generation *g)
 
 const char *lmf__candidate_text(const lmf_candidate *c, size_t *n)
 {
-    const char *text = lmf_buf_str(&c->text);
-    *n = c->calls ? c->call_begin : c->stream.n_out;
+    const char *text = lmf_buf_str(c->guard.ctx ? &c->clean : &c->text);
+    *n = c->guard.ctx ? c->clean.n : c->calls ? c->call_begin : c->stream.n_out;
     while (c->calls && *n && strchr(" \n\r\t", text[*n - 1]))
         --*n;
     while (c->thought_once && *n && strchr(" \n\r\t", *text))
         text++, --*n;
     return text;
+}
+
+const char *lmf__candidate_thought(const lmf_candidate *c, size_t *n)
+{
+    *n = c->guard.ctx ? c->clean_thought.n : c->thoughts.n_out;
+    return lmf_buf_str(c->guard.ctx ? &c->clean_thought : &c->thought);
 }
 
 /* The reply is complete, or has failed; events that still come find nobody. */
@@ -353,11 +407,46 @@ static json_t *take_pending(lmf_candidate *c)
     return j;
 }
 
-/* Text up to n goes out. */
-static void show(lmf_candidate *c, size_t n)
+/* Text through a guard: what may go out by now. False: nothing more may, for it is blocked or could not be checked. */
+static bool guarded(lmf_candidate *c, lmf_guard_stream *guard, const char *text, size_t n, bool last, lmf_buf *out)
+{
+    c->guard_failed |= lmf_guard_push(guard, text, n, last, out) != LMF_OK;
+    if (guard->blocked)
+        c->finish = "content_filter";
+    return !c->guard_failed && !guard->blocked;
+}
+
+/* Takes what screen says of JSON that can't be looked at before it is whole. */
+static void take_verdict(lmf_candidate *c, lmf_verdict v)
+{
+    c->guard_failed |= v == LMF_BROKEN;
+    if (v == LMF_BLOCKED)
+        c->finish = "content_filter";
+}
+
+/* Whether what the answer must look like is JSON. */
+static bool is_json(const lmf_generation *g) { return g->r.wish.kind == LMF_WISH_SCHEMA; }
+
+/* Text up to n goes out; last: no more will. */
+static void show(lmf_candidate *c, size_t n, bool last)
 {
     lmf_generation *g = c->g;
-    if (n <= c->n_shown)
+    const char *text = lmf_buf_str(&c->text) + c->n_shown;
+    size_t fresh = n > c->n_shown ? n - c->n_shown : 0, before = c->clean.n;
+    int by;
+    if (g->screen && (c->guard_over || c->guard_failed || (is_json(g) && !last)))
+        return;
+    if (g->screen) {
+        if (is_json(g) && fresh)
+            take_verdict(c, lmf__screen_json(g->screen, LMF_WAY_OUT, text, fresh, &c->clean, &by));
+        else
+            guarded(c, &c->guard, text, fresh, last, &c->clean);
+        c->guard_over = last;
+        c->n_shown += fresh;
+        text = lmf_buf_str(&c->clean) + before;
+        fresh = c->clean.n - before;
+    }
+    if (!fresh || c->guard_failed)
         return;
     json_t *logprobs = take_pending(c);
     if (c->tokens) {
@@ -365,8 +454,9 @@ static void show(lmf_candidate *c, size_t n)
         json_decref(logprobs);
     }
     if (g->r.stream)
-        g->shape->piece(c, lmf_buf_str(&c->text) + c->n_shown, n - c->n_shown, logprobs);
-    c->n_shown = n;
+        g->shape->piece(c, text, fresh, logprobs);
+    if (!g->screen)
+        c->n_shown = n;
 }
 
 /* White space that an answer begins with behind what was thought. */
@@ -378,20 +468,66 @@ static size_t n_skipped(const lmf_candidate *c)
 static void show_thought(lmf_candidate *c)
 {
     lmf_generation *g = c->g;
-    size_t n = c->thoughts.n_out;
-    if (g->r.stream && n > c->n_thought)
-        g->shape->thought(c, lmf_buf_str(&c->thought) + c->n_thought, n - c->n_thought);
-    c->n_thought = n;
+    const char *text = lmf_buf_str(&c->thought) + c->n_thought;
+    size_t n = c->thoughts.n_out - c->n_thought, before = c->clean_thought.n;
+    bool last = !c->thinks || c->finish;
+    c->n_thought += n;
+    if (g->screen && c->thought_once && !c->thought_over) {
+        guarded(c, &c->thought_guard, text, n, last, &c->clean_thought);
+        c->thought_over = last;
+        text = lmf_buf_str(&c->clean_thought) + before;
+        n = c->clean_thought.n - before;
+    }
+    if (g->r.stream && n && !c->guard_failed)
+        g->shape->thought(c, text, n);
 }
 
-/* Calls as they come, from the mark at begin on; without a stream, or where they come whole, all at the end. False: it only looked like
- * calls. */
+/* Arguments as the policy wants them. False: they don't go out. */
+static bool screen_calls(lmf_candidate *c, json_t *list)
+{
+    lmf_screen *screen = c->g->screen;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *call = json_array_get(list, i), *name = json_incref(json_object_get(call, "name"));
+        const json_t *arguments = json_object_get(call, "arguments");
+        lmf_buf out;
+        int by;
+        lmf_buf_init(&out, screen->ctx, MAX_ANSWER_BYTES);
+        lmf_verdict v = lmf__screen_value(screen, LMF_WAY_OUT, &name, &by);
+        json_decref(name);
+        v = v == LMF_CHANGED ? LMF_BLOCKED : v; /* a name that is another's is no name of a tool */
+        if (v < LMF_BLOCKED)
+            v = lmf__screen_json(screen, LMF_WAY_OUT, json_string_value(arguments), json_string_length(arguments), &out, &by);
+        if (v < LMF_BLOCKED && json_object_set_new(call, "arguments", lmf_json_stringn(lmf_buf_str(&out), out.n)))
+            v = LMF_BROKEN;
+        lmf_buf_clear(&out);
+        take_verdict(c, v);
+        if (v >= LMF_BLOCKED)
+            return false;
+    }
+    return true;
+}
+
+/* Calls that were held back, all at once. */
+static void send_calls(lmf_candidate *c, json_t *list)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *call = json_array_get(list, i), *arguments = json_object_get(call, "arguments");
+        lmf_tool_piece p = { .i_call = (int32_t)i, .name = json_incref(json_object_get(call, "name")) };
+        c->g->shape->call(c, &p);
+        p = (lmf_tool_piece){ .i_call = (int32_t)i, .arguments = json_string_value(arguments), .n = json_string_length(arguments) };
+        c->g->shape->call(c, &p);
+    }
+    json_array_clear(list);
+}
+
+/* Calls as they come, from the mark at begin on; without a stream, under a policy, or where they come whole, all at the end. False: it only
+ * looked like calls. */
 static bool show_calls(lmf_candidate *c, size_t begin)
 {
     lmf_generation *g = c->g;
     const lmf_tool_form *form = &g->server->tool_form;
     lmf_tool_scan *scan = &c->scan;
-    bool streams = g->r.stream && g->shape->call;
+    bool streams = g->r.stream && g->shape->call && !g->screen;
     lmf_tool_piece p;
     json_t *list = json_array();
     if (scan->phase == LMF_SCAN_OPEN)
@@ -405,6 +541,15 @@ static bool show_calls(lmf_candidate *c, size_t begin)
             json_object_set_new(json_array_get(list, json_array_size(list) - 1), "arguments", lmf_json_stringn(p.arguments, p.n));
     }
     bool whole = c->finish && lmf_tool_scan_is_whole(scan, form, lmf_buf_str(&c->text), c->stream.n_out);
+    if (whole && g->screen) {
+        show(c, begin, true);
+        if (c->guard_failed || c->guard.blocked || !screen_calls(c, list)) {
+            json_decref(list);
+            return true;
+        }
+        if (g->r.stream && g->shape->call)
+            send_calls(c, list);
+    }
     if (whole) {
         c->calls = list;
         c->call_begin = begin;
@@ -415,26 +560,43 @@ static bool show_calls(lmf_candidate *c, size_t begin)
     return streams && (!c->finish || scan->n_calls);
 }
 
-/* What is certain of the text; all of it with a finish. */
-static void show_certain(lmf_candidate *c)
+/* Nothing more of the text goes out. */
+static bool is_shut(const lmf_candidate *c) { return c->guard_failed || c->guard.blocked || c->thought_guard.blocked; }
+
+/* The text with its calls, as far as they are certain. */
+static void show_text(lmf_candidate *c)
 {
     lmf_generation *g = c->g;
     size_t n = c->stream.n_out, begin = n;
-    if (g->r.stream && !c->greeted && g->shape->greeting)
-        g->shape->greeting(c);
-    c->greeted = true;
-    show_thought(c);
     if (c->n_shown < n_skipped(c))
         c->n_shown = n_skipped(c) < n ? n_skipped(c) : n;
     if (g->with_tools)
         begin = lmf_tool_form_begin(&g->server->tool_form, lmf_buf_str(&c->text), n, c->n_shown);
     if (begin < n && !c->finish && n - begin >= strlen(g->server->tool_form.open))
         c->stream.n_stops = 0; /* stop texts end text; a call has its own end */
-    show(c, begin);
-    if (begin < n && ((g->r.stream && g->shape->call) || c->finish) && !show_calls(c, begin))
-        show(c, n);
-    if (!c->finish)
+    show(c, begin, false);
+    if (is_shut(c))
         return;
+    if (begin < n && ((g->r.stream && g->shape->call && !g->screen) || c->finish) && !show_calls(c, begin))
+        show(c, n, c->finish != NULL);
+    else if (c->finish && begin == n)
+        show(c, n, true);
+}
+
+/* What is certain of the text; all of it with a finish. */
+static void show_certain(lmf_candidate *c)
+{
+    lmf_generation *g = c->g;
+    if (g->r.stream && !c->greeted && g->shape->greeting)
+        g->shape->greeting(c);
+    c->greeted = true;
+    show_thought(c);
+    if (!is_shut(c))
+        show_text(c);
+    if (!c->finish || c->guard_failed)
+        return;
+    if (g->screen)
+        count_guard(c);
     json_t *rest = c->stream.i_stop < 0 ? take_pending(c) : NULL; /* of tokens without text of their own; not those of a stop text */
     if (c->tokens && rest)
         json_array_extend(c->tokens, rest);
@@ -563,6 +725,11 @@ void lmf__generation_take(lmf_part *part, const lmf_job_event *ev)
             g->n_open -= c->finish != NULL;
         else
             show_certain(c);
+        if (g->x && c->guard_failed) {
+            lmf_fault why;
+            lmf__refuse_status(&why, g->server->ctx, LMF_E_INTERNAL, NULL);
+            fail(g, 500, why.message);
+        }
         if (c->finish && !ev->token.finish) /* by a stop text */
             lmf_job_end(part->job, ev->answer);
         if (g->x && g->n_open == 0)

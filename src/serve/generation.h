@@ -11,6 +11,7 @@
 #define LMF_SERVE_GENERATION_H
 #include "calls/tool_scan.h"
 #include "serve/request.h"
+#include "serve/screen.h"
 #include "text/stream/stream.h"
 
 typedef struct lmf_generation lmf_generation;
@@ -25,7 +26,7 @@ typedef struct lmf_candidate {
     lmf_tool_scan   scan;            /* of a stream's calls */
     lmf_text_stream stream;
     lmf_buf         text;            /* the answer; its first stream.n_out bytes are for certain */
-    size_t          n_shown;         /* bytes that were sent */
+    size_t          n_shown;         /* bytes that were sent, or given to the guard */
     lmf_buf         thought;         /* what came between <think> and </think>, in a conversation */
     lmf_text_stream thoughts;
     size_t          n_thought;       /* bytes of it that were sent */
@@ -39,6 +40,9 @@ typedef struct lmf_candidate {
     json_t         *pending, *tokens; /* logprobs not sent yet; all, without a stream. NULL: none are wanted */
     json_t         *calls;           /* [{"name", "arguments" as text}], empty where they were streamed; NULL: none */
     size_t          call_begin;      /* of the text that became calls */
+    lmf_guard_stream guard, thought_guard; /* where a policy is followed: what of text and thought may go out */
+    lmf_buf         clean, clean_thought; /* what did; text and thought as they were written are told to nobody then */
+    bool            guard_over, thought_over, guard_failed; /* all of it was pushed; a check failed, nothing more goes out */
     int32_t         n_blocks, block; /* where an answer is made of blocks: those that were begun, what kind the open one is */
 } lmf_candidate;
 
@@ -76,6 +80,7 @@ struct lmf_generation {
     json_t          *body;
     lmf_request      r;
     bool             with_tools;     /* calls are looked for in the answers */
+    lmf_screen      *screen;         /* the tenant's policy, or NULL */
     lmf_compiled    *compiled;       /* what the answers follow, or NULL */
     char             id[64];
     int64_t          created, begun_us;
@@ -97,6 +102,7 @@ typedef struct lmf_usage { int64_t prompt, cached, answer, thought; } lmf_usage;
 lmf_usage lmf__generation_usage(const lmf_generation *g);
 /* The text of an answer before its calls, without white space that only parted it from them or from what was thought. */
 const char *lmf__candidate_text(const lmf_candidate *c, size_t *n);
+const char *lmf__candidate_thought(const lmf_candidate *c, size_t *n);
 /* The body as an object; NULL and a 400. The caller's reference. */
 json_t *lmf__body_parse(lmf_exchange *x, lmf_fault *f);
 

@@ -113,7 +113,8 @@ static bool write_text(lmf_mcp_call *call, const json_t *arguments, bool is_chat
         good = lmf__refuse(&f, 400, "prompt", NULL, "prompt must be a text");
     lmf_generation *g = good ? lmf__generation_create(&call->x, shape, json_incref(body), &f) : NULL;
     lmf_ids_init(&ids, s->ctx, LMF_PROMPT_MAX_TOK);
-    if (!g || !(is_chat ? lmf__prompt_chat(s, g->body, false, &ids, &f) : lmf__prompt_text(s, prompt, true, &ids, NULL, &f)) ||
+    if (!g || !(is_chat ? lmf__prompt_chat(&call->x, g->body, false, &ids, &f)
+                        : lmf__prompt_text(&call->x, prompt, true, &ids, NULL, &f)) ||
         !lmf__generation_add_prompt(g, ids.data, ids.n, &f) || !lmf__generation_start(g, &f))
         lmf__generation_refuse(&call->x, g, &f);
     lmf_ids_clear(&ids);
@@ -154,7 +155,7 @@ static void embed(lmf_mcp_call *call, const json_t *arguments)
         lmf_ids ids;
         lmf_ids_init(&ids, s->ctx, LMF_PROMPT_MAX_TOK);
         good = json_is_string(json_array_get(texts, i)) || lmf__refuse(&f, 400, "texts", NULL, "texts[%zu] must be a text", i);
-        good = good && lmf__prompt_text(s, json_array_get(texts, i), true, &ids, NULL, &f) &&
+        good = good && lmf__prompt_text(&call->x, json_array_get(texts, i), true, &ids, NULL, &f) &&
                lmf__generation_add_prompt(g, ids.data, ids.n, &f);
         lmf_ids_clear(&ids);
     }
@@ -189,21 +190,21 @@ static json_t *judged(lmf_generation *g)
 static const lmf_shape choice_shape = { .id_prefix = "mcp-", .reply = judged };
 
 /* What comes before each choice: a question to a model that converses, else the text. */
-static bool question(lmf_server *s, const json_t *arguments, lmf_ids *ids, lmf_fault *f)
+static bool question(lmf_exchange *x, const json_t *arguments, lmf_ids *ids, lmf_fault *f)
 {
     json_t *text = json_object_get(arguments, "text"), *instruction = json_object_get(arguments, "instruction");
     if (!json_is_string(text) || json_string_length(text) == 0)
         return lmf__refuse(f, 400, "text", NULL, "text must be a text, and not empty");
     if (instruction && !json_is_null(instruction) && !json_is_string(instruction))
         return lmf__refuse(f, 400, "instruction", NULL, "instruction must be a text");
-    if (!s->chat.source)
-        return lmf__prompt_text(s, text, true, ids, NULL, f);
+    if (!x->server->chat.source)
+        return lmf__prompt_text(x, text, true, ids, NULL, f);
     json_t *chat = json_object(), *messages = json_array();
     bool good = lmf__put(chat, "messages", messages, f) &&
                 (json_string_length(instruction) == 0 || lmf__append(messages, json_pack("{s:s, s:O}", "role", "system", "content",
                                                                                         instruction), f)) &&
                 lmf__append(messages, json_pack("{s:s, s:O}", "role", "user", "content", text), f) &&
-                lmf__prompt_chat(s, chat, false, ids, f);
+                lmf__prompt_chat(x, chat, false, ids, f);
     json_decref(chat);
     return good;
 }
@@ -217,7 +218,7 @@ static void classify(lmf_mcp_call *call, const json_t *arguments)
     size_t n = json_array_size(choices);
     lmf_generation *g = lmf__generation_create(&call->x, &choice_shape, json_object(), &f);
     lmf_ids_init(&ids, s->ctx, LMF_PROMPT_MAX_TOK);
-    bool good = g && question(s, arguments, &ids, &f);
+    bool good = g && question(&call->x, arguments, &ids, &f);
     if (good && (!json_is_array(choices) || n < 2 || n > MAX_CHOICES))
         good = lmf__refuse(&f, 400, "choices", NULL, "choices must be a list of 2 to %d texts", MAX_CHOICES);
     call->choices = json_incref(choices);
@@ -225,7 +226,7 @@ static void classify(lmf_mcp_call *call, const json_t *arguments)
     for (size_t i = 0; good && i < n; i++) {
         const json_t *choice = json_array_get(choices, i);
         ids.n = call->n_prefix;
-        good = (json_string_length(choice) && lmf__prompt_text(s, choice, false, &ids, NULL, &f)) ||
+        good = (json_string_length(choice) && lmf__prompt_text(&call->x, choice, false, &ids, NULL, &f)) ||
                lmf__refuse(&f, 400, "choices", NULL, "choices[%zu] must be a text, and not empty", i);
         good = good && lmf__generation_add_prompt(g, ids.data, ids.n, &f);
     }
@@ -244,7 +245,7 @@ static void tokenize(lmf_mcp_call *call, const json_t *arguments)
     json_t *tokens = json_array();
     lmf_ids_init(&ids, call->x.server->ctx, LMF_PROMPT_MAX_TOK);
     bool good = json_is_string(text) || lmf__refuse(&f, 400, "text", NULL, "text must be a text");
-    good = good && lmf__prompt_text(call->x.server, text, true, &ids, NULL, &f);
+    good = good && lmf__prompt_text(&call->x, text, true, &ids, NULL, &f);
     for (size_t i = 0; good && i < ids.n; i++)
         json_array_append_new(tokens, json_integer(ids.data[i]));
     json_t *j = json_pack("{s:o, s:I}", "tokens", tokens, "count", (json_int_t)ids.n);

@@ -16,6 +16,30 @@ static void put_tenants(lmf_buf *b, const lmf_tenants *all, const char *name, co
                        (long long)*(const int64_t *)(const void *)((const char *)&all->of[i] + offset));
 }
 
+static void put_screens(lmf_buf *b, const lmf_screen *all)
+{
+    static const char *const way[] = { "in", "out" };
+    static const struct { const char *name, *help; size_t at; } rows[] = {
+        { "guard_texts_total", "Texts that a policy was asked about.", offsetof(lmf_screen, n_texts) },
+        { "guard_blocked_total", "Of them, those that were blocked.", offsetof(lmf_screen, n_blocked) },
+        { "guard_failed_total", "Of them, those whose check failed; they were not let through.", offsetof(lmf_screen, n_failed) } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lmf_buf_printf(b, "# HELP lmfast_%s %s\n# TYPE lmfast_%s counter\n", rows[i].name, rows[i].help, rows[i].name);
+        for (const lmf_screen *c = all; c; c = c->next)
+            for (int w = 0; w < LMF_N_WAYS; w++)
+                lmf_buf_printf(b, "lmfast_%s{policy=\"%s\",way=\"%s\"} %lld\n", rows[i].name, c->told, way[w],
+                               (long long)((const int64_t *)(const void *)((const char *)c + rows[i].at))[w]);
+    }
+    lmf_buf_puts(b, "# HELP lmfast_guard_findings_total What was found in them.\n# TYPE lmfast_guard_findings_total counter\n");
+    for (const lmf_screen *c = all; c; c = c->next)
+        for (int w = 0; w < LMF_N_WAYS; w++)
+            for (int k = 0; k < LMF_GUARD_MAX_ENTITIES; k++)
+                if (c->n_found[w][k])
+                    lmf_buf_printf(b, "lmfast_guard_findings_total{policy=\"%s\",way=\"%s\",entity=\"%s\",operator=\"%s\"} %lld\n",
+                                   c->told, way[w], lmf_guard_entity_name(c->ctx, k),
+                                   lmf_guard_operator_name((lmf_guard_operator)c->policy.by[k]), (long long)c->n_found[w][k]);
+}
+
 void lmf__metrics_print(lmf_server *s, lmf_buf *b)
 {
     lmf_scheduler_info q;
@@ -59,6 +83,8 @@ void lmf__metrics_print(lmf_server *s, lmf_buf *b)
         put_tenants(b, &s->tenants, "key_prompt_tokens_total", "Tokens of prompts, by key.", offsetof(lmf_tenant, n_prompt_tok));
         put_tenants(b, &s->tenants, "key_completion_tokens_total", "Tokens of answers, by key.", offsetof(lmf_tenant, n_answer_tok));
     }
+    if (s->screens)
+        put_screens(b, s->screens);
     lmf_histogram_print(&s->first_token, "time_to_first_token_seconds", "From the request to an answer's first token.", b);
     lmf_histogram_print(&s->next_token, "time_per_token_seconds", "From one token of an answer to the next.", b);
     lmf_histogram_print(&s->whole, "request_seconds", "From the request to the end of its reply.", b);

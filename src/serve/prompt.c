@@ -5,6 +5,7 @@
 #include "calls/describe.h"
 #include "data/rows.h"
 #include "serve/params.h"
+#include "serve/screen.h"
 
 static bool check_message(json_t *m, size_t i, lmf_fault *f)
 {
@@ -53,8 +54,9 @@ static json_t *conversation(const json_t *body, bool with_tools, lmf_fault *f)
     return vars;
 }
 
-bool lmf__prompt_chat(lmf_server *s, const json_t *body, bool with_tools, lmf_ids *ids, lmf_fault *f)
+bool lmf__prompt_chat(lmf_exchange *x, const json_t *body, bool with_tools, lmf_ids *ids, lmf_fault *f)
 {
+    lmf_server *s = x->server;
     const char *param = "messages";
     if (!s->chat.source)
         return lmf__refuse(f, 400, "messages", NULL, "%s",
@@ -64,6 +66,10 @@ bool lmf__prompt_chat(lmf_server *s, const json_t *body, bool with_tools, lmf_id
         return false;
     s->chat.now_unix = lmf__local_seconds();
     lmf_status status = lmf__row_normalize(s->ctx, vars);
+    if (!status && x->tenant->screen && !lmf__screen_request(x->tenant->screen, vars, f)) {
+        json_decref(vars);
+        return false;
+    }
     if (!status && s->own_tools)
         status = lmf__tools_describe(s->ctx, vars);
     if (!status)
@@ -78,7 +84,7 @@ bool lmf__prompt_chat(lmf_server *s, const json_t *body, bool with_tools, lmf_id
     return !status || lmf__refuse_status(f, s->ctx, status, param);
 }
 
-bool lmf__prompt_text(lmf_server *s, const json_t *text, bool specials, lmf_ids *ids, bool *bos_added, lmf_fault *f)
+static bool encode_text(lmf_server *s, const json_t *text, bool specials, lmf_ids *ids, bool *bos_added, lmf_fault *f)
 {
     size_t k = json_string_length(text), n = 0;
     lmf_status status = lmf_chat_encode_plain(&s->chat, json_string_value(text), k, specials ? LMF_ENCODE_DEFAULTS : 0, ids);
@@ -92,8 +98,32 @@ bool lmf__prompt_text(lmf_server *s, const json_t *text, bool specials, lmf_ids 
     return true;
 }
 
-bool lmf__prompt_ids(const lmf_server *s, const json_t *list, const char *param, lmf_ids *ids, lmf_fault *f)
+bool lmf__prompt_text(lmf_exchange *x, const json_t *text, bool specials, lmf_ids *ids, bool *bos_added, lmf_fault *f)
 {
+    json_t *now = NULL;
+    if (!x->tenant->screen)
+        return encode_text(x->server, text, specials, ids, bos_added, f);
+    bool good = lmf__screen_prompt(x->tenant->screen, "prompt", text, &now, f) &&
+                encode_text(x->server, now, specials, ids, bos_added, f);
+    json_decref(now);
+    return good;
+}
+
+static bool screen_ids(lmf_exchange *x, const lmf_ids *ids, size_t from, const char *param, lmf_fault *f)
+{
+    lmf_buf text;
+    lmf_buf_init(&text, x->server->ctx, (size_t)1 << 26);
+    lmf_status status = lmf_tokenizer_decode(x->server->model->tokenizer, ids->data + from, ids->n - from, 0, &text);
+    bool good = status ? lmf__refuse_status(f, x->server->ctx, status, param)
+                       : lmf__screen_decoded(x->tenant->screen, param, lmf_buf_str(&text), text.n, f);
+    lmf_buf_clear(&text);
+    return good && !status;
+}
+
+bool lmf__prompt_ids(lmf_exchange *x, const json_t *list, const char *param, lmf_ids *ids, lmf_fault *f)
+{
+    const lmf_server *s = x->server;
+    size_t from = ids->n;
     int64_t id = 0;
     if (!json_is_array(list))
         return lmf__refuse(f, 400, param, NULL, "%s must be a list of token ids", param);
@@ -103,5 +133,5 @@ bool lmf__prompt_ids(const lmf_server *s, const json_t *list, const char *param,
         if (lmf_ids_append(ids, &(int32_t){ (int32_t)id }, 1))
             return lmf__refuse(f, 503, param, NULL, "there is no memory for the token ids");
     }
-    return true;
+    return !x->tenant->screen || screen_ids(x, ids, from, param, f);
 }

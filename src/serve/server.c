@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "calls/describe.h"
+#include "config/guard_policy.h"
 #include "serve/generation.h"
 #include "serve/mcp_stdio.h"
 
@@ -347,6 +348,17 @@ static void stop(lmf_server *s)
     close_outbox(s);
 }
 
+static lmf_status open_screens(lmf_server *s)
+{
+    for (int32_t i = 0; i < s->tenants.n; i++) {
+        lmf_tenant *t = &s->tenants.of[i];
+        const char *path = t->guard ? json_string_value(t->guard) : s->o.guard;
+        if (path)
+            LMF_TRY(lmf__screen_open(&s->screens, s->ctx, path, &t->screen));
+    }
+    return LMF_OK;
+}
+
 lmf_status lmf_serve_check(lmf_ctx *ctx, const lmf_serve_opts *o)
 {
     if (!o->host || !o->model_name || o->port < 0 || o->port > 65535 || o->max_connections < 1 || o->max_per_peer < 1 || o->max_queue < 0)
@@ -354,7 +366,8 @@ lmf_status lmf_serve_check(lmf_ctx *ctx, const lmf_serve_opts *o)
     if (!o->api_key && !o->api_keys && !lmf_guard_is_loopback(o->host))
         return LMF_FAIL(ctx, LMF_E_ARG,
             "%s can be reached from other machines, where anybody could use the model: give a key that clients must send", o->host);
-    return LMF_OK;
+    lmf_guard_policy p;
+    return o->guard ? lmf_guard_policy_load(ctx, o->guard, &p) : LMF_OK;
 }
 
 lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve_opts *opts)
@@ -374,6 +387,8 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
     if (!status)
         status = lmf__tenants_open(&s->tenants, ctx, o.api_key, o.api_keys);
     if (!status)
+        status = open_screens(s);
+    if (!status)
         status = lmf_store_open(ctx, o.responses, &s->store);
     if (!status)
         status = lmf_guard_init(&s->guard, ctx, o.host, s->tenants.has_keys);
@@ -391,6 +406,7 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
     stop(s);
     lmf__constraints_clear(&s->constraints);
     lmf__tenants_close(&s->tenants);
+    lmf__screens_close(&s->screens);
     lmf_store_close(s->store);
     lmf_delete(ctx, s);
     return status;

@@ -11,6 +11,7 @@
 #include "serve/exchange.h"
 #include "serve/guard.h"
 #include "serve/histogram.h"
+#include "serve/screen.h"
 #include "serve/serve.h"
 #include "serve/store.h"
 #include "serve/tenant.h"
@@ -57,6 +58,7 @@ struct lmf_server {
     lmf_constraints   constraints;
     lmf_guard         guard;
     lmf_tenants       tenants;
+    lmf_screen       *screens;       /* policies that tenants are held to */
     lmf_store        *store;         /* answers that a request may go on from */
     struct event_base *base;
     struct evconnlistener *listener;

@@ -23,14 +23,23 @@ static lmf_status read_limit(lmf_ctx *ctx, const char *path, size_t i, const jso
     return json_is_integer(v) && *out > 0 ? LMF_OK : bad(ctx, path, i, what);
 }
 
+/* A path, from the folder of the file that names it. */
+static json_t *beside(const char *file, const char *name)
+{
+    const char *end = strrchr(file, '/');
+    int n = end && *name != '/' ? (int)(end + 1 - file) : 0;
+    return json_sprintf("%.*s%s", n, file, name);
+}
+
 static lmf_status read_entry(lmf_tenants *all, const char *path, const json_t *entry, lmf_tenant *t, size_t i)
 {
     static const char *const known[] = { "name", "sha256", "requests_per_minute", "concurrent_requests", "tokens_per_day", "models",
-                                         "metrics", NULL };
+                                         "metrics", "guard", NULL };
     lmf_ctx *ctx = all->ctx;
     const char *name = json_string_value(json_object_get(entry, "name")), *digest = json_string_value(json_object_get(entry, "sha256")),
         *key;
     json_t *models = json_object_get(entry, "models"), *metrics = json_object_get(entry, "metrics"), *v;
+    const json_t *guard = json_object_get(entry, "guard");
     json_object_foreach((json_t *)(uintptr_t)entry, key, v) {
         size_t k = 0;
         while (known[k] && strcmp(known[k], key))
@@ -38,7 +47,7 @@ static lmf_status read_entry(lmf_tenants *all, const char *path, const json_t *e
         if (!known[k])
             return bad(ctx, path, i,
                        "has a member that is not known; name, sha256, requests_per_minute, concurrent_requests, tokens_per_day, "
-                       "models and metrics are");
+                       "models, metrics and guard are");
     }
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@";
     if (!name || !*name || strlen(name) >= LMF_TENANT_NAME_BYTES || strspn(name, letters) != strlen(name))
@@ -60,6 +69,10 @@ static lmf_status read_entry(lmf_tenants *all, const char *path, const json_t *e
         return bad(ctx, path, i, "has models, which must be a list of names, and not empty");
     if (metrics && !json_is_boolean(metrics))
         return bad(ctx, path, i, "has metrics, which must be true or false");
+    if (guard && json_string_length(guard) == 0)
+        return bad(ctx, path, i, "has guard, which must be the path of a policy");
+    if (guard && !(t->guard = beside(path, json_string_value(guard))))
+        return LMF_NO_MEMORY(ctx, 1024, "a path");
     t->models = json_incref(models);
     t->metrics = json_is_true(metrics);
     t->allowance = (double)t->per_minute;
@@ -112,7 +125,7 @@ lmf_status lmf__tenants_open(lmf_tenants *all, lmf_ctx *ctx, const char *key, co
 void lmf__tenants_close(lmf_tenants *all)
 {
     for (int32_t i = 0; i < all->n; i++)
-        json_decref(all->of[i].models);
+        json_decref(all->of[i].models), json_decref(all->of[i].guard);
     lmf_free(all->ctx, all->of, (size_t)all->n * sizeof *all->of);
     *all = (lmf_tenants){ 0 };
 }

@@ -33,6 +33,17 @@ def test_redact(lmfast, letter, tmp_path):
     assert lmfast("guard", "redact", letter, "--policy", policy).stdout == TEXT.replace("bob@example.com", "")
 
 
+def test_encrypt_and_restore(lmfast, letter, tmp_path):
+    marked = lmfast("guard", "redact", letter, "--operator", "encrypt", "--key", "a key of some length").stdout
+    assert "bob@" not in marked and "<EMAIL_ADDRESS:" in marked
+    (tmp_path / "marked.txt").write_text(marked)
+    assert lmfast("guard", "restore", tmp_path / "marked.txt", env={"LMFAST_GUARD_KEY": "a key of some length"}).stdout == TEXT
+    r = lmfast("guard", "restore", tmp_path / "marked.txt", "--key", "a key of another length")
+    assert r.returncode == 1 and r.stdout == "" and "byte 11: what stands there was not encrypted with this key" in r.stderr
+    r = lmfast("guard", "redact", letter, "--operator", "encrypt", "--key", "short")
+    assert r.returncode == 1 and "16 characters" in r.stderr
+
+
 def test_block_and_wrong_policies_let_nothing_through(lmfast, letter, tmp_path):
     r = lmfast("guard", "redact", letter, "--operator", "block")
     assert r.returncode == 1 and r.stdout == "" and "blocks" in r.stderr

@@ -69,12 +69,12 @@ static void end(lmf_generation *g) { lmf__choices_send_usage(g, CHUNK); }
 
 static json_t *whole(lmf_candidate *c)
 {
-    size_t n;
-    const char *text = lmf__candidate_text(c, &n);
+    size_t n, n_thought;
+    const char *text = lmf__candidate_text(c, &n), *thought = lmf__candidate_thought(c, &n_thought);
     json_t *message = json_pack("{s:s, s:o?, s:n}", "role", "assistant", "content", c->calls && n == 0 ? NULL : lmf_json_stringn(text, n),
                                 "refusal");
     if (c->thought_once)
-        json_object_set_new(message, "reasoning_content", lmf_json_stringn(lmf_buf_str(&c->thought), c->thoughts.n_out));
+        json_object_set_new(message, "reasoning_content", lmf_json_stringn(thought, n_thought));
     if (c->calls)
         json_object_set_new(message, "tool_calls", calls_form(c));
     return json_pack("{s:i, s:o, s:o?, s:s}", "index", c->index, "message", message, "logprobs",
@@ -108,7 +108,7 @@ static bool add_prompt(lmf_generation *g, lmf_fault *f)
 {
     lmf_ids ids;
     lmf_ids_init(&ids, g->server->ctx, LMF_PROMPT_MAX_TOK);
-    bool good = lmf__prompt_chat(g->server, g->body, g->with_tools, &ids, f) && lmf__generation_add_prompt(g, ids.data, ids.n, f);
+    bool good = lmf__prompt_chat(g->x, g->body, g->with_tools, &ids, f) && lmf__generation_add_prompt(g, ids.data, ids.n, f);
     lmf_ids_clear(&ids);
     return good;
 }

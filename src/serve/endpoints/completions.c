@@ -62,7 +62,12 @@ static void finish(lmf_candidate *c, json_t *logprobs)
 
 static void end(lmf_generation *g) { lmf__choices_send_usage(g, OBJECT); }
 
-static json_t *whole(lmf_candidate *c) { return spell(c, lmf_buf_str(&c->text), c->stream.n_out, c->tokens, c->finish); }
+static json_t *whole(lmf_candidate *c)
+{
+    size_t n;
+    const char *text = lmf__candidate_text(c, &n);
+    return spell(c, text, n, c->tokens, c->finish);
+}
 
 static json_t *reply(lmf_generation *g) { return lmf__choices_reply(g, OBJECT, whole); }
 
@@ -87,8 +92,8 @@ static bool add_one(lmf_generation *g, const json_t *prompt, lmf_fault *f)
     lmf_ids ids;
     bool bos_added = false;
     lmf_ids_init(&ids, g->server->ctx, LMF_PROMPT_MAX_TOK);
-    bool good = (json_is_string(prompt) ? lmf__prompt_text(g->server, prompt, true, &ids, &bos_added, f)
-                                        : lmf__prompt_ids(g->server, prompt, "prompt", &ids, f)) &&
+    bool good = (json_is_string(prompt) ? lmf__prompt_text(g->x, prompt, true, &ids, &bos_added, f)
+                                        : lmf__prompt_ids(g->x, prompt, "prompt", &ids, f)) &&
                 lmf__generation_add_prompt(g, ids.data, ids.n, f);
     if (good)
         g->part[g->n_parts - 1].bos_added = bos_added;

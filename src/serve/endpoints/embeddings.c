@@ -108,8 +108,8 @@ static bool add_one(lmf_generation *g, const json_t *input, bool truncates, lmf_
 {
     lmf_ids ids;
     lmf_ids_init(&ids, g->server->ctx, LMF_PROMPT_MAX_TOK);
-    bool good = json_is_string(input) ? lmf__prompt_text(g->server, input, true, &ids, NULL, f)
-                                      : lmf__prompt_ids(g->server, input, "input", &ids, f);
+    bool good = json_is_string(input) ? lmf__prompt_text(g->x, input, true, &ids, NULL, f)
+                                      : lmf__prompt_ids(g->x, input, "input", &ids, f);
     size_t most = (size_t)g->server->engine_info.context - 1, n = truncates && ids.n > most ? most : ids.n;
     if (good && n == 0)
         good = lmf__refuse(f, 400, "input", NULL, "input holds an empty text, which has no tokens");

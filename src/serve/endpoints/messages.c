@@ -38,6 +38,8 @@ static const char *stop_reason(const lmf_candidate *c)
         return "tool_use";
     if (strcmp(c->finish, "length") == 0)
         return "max_tokens";
+    if (strcmp(c->finish, "content_filter") == 0)
+        return "refusal";
     return c->stream.i_stop >= 0 ? "stop_sequence" : "end_turn";
 }
 
@@ -66,12 +68,12 @@ static json_t *reply(lmf_generation *g)
 {
     lmf_candidate *c = &g->choice[0];
     json_t *content = json_array();
-    size_t n;
+    size_t n, n_thought;
     char id[64];
-    const char *text = lmf__candidate_text(c, &n);
+    const char *text = lmf__candidate_text(c, &n), *thought = lmf__candidate_thought(c, &n_thought);
     if (c->thought_once)
         json_array_append_new(content, json_pack("{s:s, s:o, s:s}", "type", "thinking", "thinking",
-                                                 lmf_json_stringn(lmf_buf_str(&c->thought), c->thoughts.n_out), "signature", ""));
+                                                 lmf_json_stringn(thought, n_thought), "signature", ""));
     if (n)
         json_array_append_new(content, json_pack("{s:s, s:o}", "type", "text", "text", lmf_json_stringn(text, n)));
     for (size_t i = 0; i < json_array_size(c->calls); i++) {
@@ -421,7 +423,7 @@ static void run(lmf_exchange *x)
     bool good = g && lmf__tools_read(g->body, &g->r.wish, &f);
     if (good)
         g->with_tools = g->r.wish.tools != NULL;
-    if (!good || !lmf__prompt_chat(x->server, g->body, g->with_tools, &ids, &f) ||
+    if (!good || !lmf__prompt_chat(x, g->body, g->with_tools, &ids, &f) ||
         !lmf__generation_add_prompt(g, ids.data, ids.n, &f) || !lmf__generation_start(g, &f))
         lmf__generation_refuse(x, g, &f);
     lmf_ids_clear(&ids);
@@ -437,7 +439,7 @@ static void count(lmf_exchange *x)
     lmf_ids_init(&ids, x->server->ctx, LMF_PROMPT_MAX_TOK);
     lmf__request_init(&r, x->server->ctx);
     if (chat && lmf__request_read(&r, x->server, chat, &f) && lmf__tools_read(chat, &r.wish, &f) &&
-        lmf__prompt_chat(x->server, chat, r.wish.tools != NULL, &ids, &f))
+        lmf__prompt_chat(x, chat, r.wish.tools != NULL, &ids, &f))
         lmf__reply_json(x, 200, json_pack("{s:I}", "input_tokens", (json_int_t)ids.n));
     else
         lmf__reply_fault(x, &f);

@@ -59,7 +59,7 @@ static void set_end(const lmf_candidate *c, json_t *to)
     lmf_usage u = lmf__generation_usage(g);
     int64_t now = lmf__now_us(), first = c->first_us ? c->first_us : now;
     json_object_update_new(to, json_pack("{s:b, s:s, s:I, s:i, s:I, s:I, s:I, s:I}", "done", 1, "done_reason",
-                                         strcmp(c->finish, "length") ? "stop" : "length", "total_duration",
+                                         strcmp(c->finish, "tool_calls") ? c->finish : "stop", "total_duration",
                                          (json_int_t)(now - g->begun_us) * 1000, "load_duration", 0, "prompt_eval_count",
                                          (json_int_t)u.prompt, "prompt_eval_duration", (json_int_t)(first - g->begun_us) * 1000,
                                          "eval_count", (json_int_t)u.answer, "eval_duration", (json_int_t)(now - first) * 1000));
@@ -68,10 +68,10 @@ static void set_end(const lmf_candidate *c, json_t *to)
 static json_t *reply(lmf_generation *g)
 {
     const lmf_candidate *c = &g->choice[0];
-    size_t n;
-    const char *text = lmf__candidate_text(c, &n);
+    size_t n, n_thought;
+    const char *text = lmf__candidate_text(c, &n), *thought = lmf__candidate_thought(c, &n_thought);
     json_t *j = head(g);
-    set_parts(g, j, lmf_json_stringn(text, n), c->thought_once ? lmf_json_stringn(lmf_buf_str(&c->thought), c->thoughts.n_out) : NULL,
+    set_parts(g, j, lmf_json_stringn(text, n), c->thought_once ? lmf_json_stringn(thought, n_thought) : NULL,
               c->calls ? calls_form(c) : NULL);
     if (c->tokens)
         json_object_set(j, "logprobs", c->tokens);
@@ -297,7 +297,7 @@ static bool go_on(lmf_generation *g, const json_t *raw, lmf_fault *f)
         return lmf__refuse(f, 400, "top_logprobs", NULL, "top_logprobs goes with logprobs: true");
     g->with_tools = g->r.wish.tools != NULL;
     lmf_ids_init(&ids, s->ctx, LMF_PROMPT_MAX_TOK);
-    bool good = (raw ? lmf__prompt_text(s, raw, true, &ids, NULL, f) : lmf__prompt_chat(s, g->body, g->with_tools, &ids, f)) &&
+    bool good = (raw ? lmf__prompt_text(g->x, raw, true, &ids, NULL, f) : lmf__prompt_chat(g->x, g->body, g->with_tools, &ids, f)) &&
                 lmf__generation_add_prompt(g, ids.data, ids.n, f) && lmf__generation_start(g, f);
     lmf_ids_clear(&ids);
     return good;

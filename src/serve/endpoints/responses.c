@@ -85,25 +85,28 @@ static json_t *ended(lmf_generation *g, const char *status)
     if (!j || json_object_set_new(j, "usage", usage(g)))
         return json_decref(j), NULL;
     if (strcmp(status, "incomplete") == 0)
-        json_object_set_new(j, "incomplete_details", json_pack("{s:s}", "reason", "max_output_tokens"));
+        json_object_set_new(j, "incomplete_details", json_pack("{s:s}", "reason", strcmp(g->choice[0].finish, "length")
+                                                                             ? "content_filter" : "max_output_tokens"));
     if (o->keeps && (!add_answer(o->messages, o->output, &f) || lmf_store_put(g->server->store, g->tenant->name, g->id, g->created, j,
                                                                              o->messages)))
         json_object_set_new(j, "store", json_false());
     return j;
 }
 
-static const char *status_of(const lmf_candidate *c) { return strcmp(c->finish, "length") ? "completed" : "incomplete"; }
+static const char *status_of(const lmf_candidate *c) 
+{
+    return strcmp(c->finish, "length") && strcmp(c->finish, "content_filter") ? "completed" : "incomplete";
+}
 
 static json_t *reply(lmf_generation *g)
 {
     lmf_candidate *c = &g->choice[0];
     own *o = g->own;
-    size_t n;
-    const char *text = lmf__candidate_text(c, &n), *status = status_of(c);
+    size_t n, n_thought;
+    const char *text = lmf__candidate_text(c, &n), *thought = lmf__candidate_thought(c, &n_thought), *status = status_of(c);
     if (c->thought_once) {
         lmf__server_id(g->server, "rs_", o->id, sizeof o->id);
-        json_array_append_new(o->output, thought_item(o->id, "completed", json_pack("[o]", thought_part(lmf_buf_str(&c->thought),
-                                                                                                         c->thoughts.n_out))));
+        json_array_append_new(o->output, thought_item(o->id, "completed", json_pack("[o]", thought_part(thought, n_thought))));
     }
     if (n || !c->calls) {
         lmf__server_id(g->server, "msg_", o->id, sizeof o->id);
@@ -567,7 +570,7 @@ static bool go_on(lmf_generation *g, lmf_fault *f)
         return lmf__refuse(f, 400, "top_logprobs", NULL, "top_logprobs goes with include: [\"message.output_text.logprobs\"]");
     g->with_tools = g->r.wish.tools != NULL;
     lmf_ids_init(&ids, g->server->ctx, LMF_PROMPT_MAX_TOK);
-    bool good = lmf__prompt_chat(g->server, g->body, g->with_tools, &ids, f) && lmf__generation_add_prompt(g, ids.data, ids.n, f) &&
+    bool good = lmf__prompt_chat(g->x, g->body, g->with_tools, &ids, f) && lmf__generation_add_prompt(g, ids.data, ids.n, f) &&
                 lmf__generation_start(g, f);
     lmf_ids_clear(&ids);
     return good;

@@ -24,17 +24,17 @@ static json_t *tokens_form(const lmf_server *s, const lmf_ids *ids, bool strings
                      texts);
 }
 
-static bool encode(lmf_server *s, json_t *body, bool specials, lmf_ids *ids, lmf_fault *f)
+static bool encode(lmf_exchange *x, json_t *body, bool specials, lmf_ids *ids, lmf_fault *f)
 {
     const json_t *prompt = json_object_get(body, "prompt"), *messages = json_object_get(body, "messages"), *tools = json_object_get(body,
         "tools");
     if (tools && !json_is_null(tools) && !json_is_array(tools))
         return lmf__refuse(f, 400, "tools", NULL, "tools must be a list");
     if (messages && !json_is_null(messages))
-        return lmf__prompt_chat(s, body, json_array_size(tools) > 0, ids, f);
+        return lmf__prompt_chat(x, body, json_array_size(tools) > 0, ids, f);
     if (!json_is_string(prompt))
         return lmf__refuse(f, 400, "prompt", NULL, "prompt must be a text; or give messages");
-    return lmf__prompt_text(s, prompt, specials, ids, NULL, f);
+    return lmf__prompt_text(x, prompt, specials, ids, NULL, f);
 }
 
 static const lmf_param own[] = { { "add_special_tokens", LMF_PARAM_BOOL, offsetof(wanted, specials), 0, 0 },
@@ -47,7 +47,7 @@ static void tokenize(lmf_exchange *x)
     wanted w = { .specials = true };
     json_t *body = lmf__body_parse(x, &f);
     lmf_ids_init(&ids, x->server->ctx, LMF_PROMPT_MAX_TOK);
-    if (body && lmf__params_read(body, own, &w, &f) && encode(x->server, body, w.specials, &ids, &f))
+    if (body && lmf__params_read(body, own, &w, &f) && encode(x, body, w.specials, &ids, &f))
         lmf__reply_json(x, 200, tokens_form(x->server, &ids, w.strings));
     else
         lmf__reply_fault(x, &f);
@@ -64,7 +64,7 @@ static void detokenize(lmf_exchange *x)
     json_t *body = lmf__body_parse(x, &f);
     lmf_ids_init(&ids, s->ctx, LMF_PROMPT_MAX_TOK);
     lmf_buf_init(&text, s->ctx, (size_t)1 << 24);
-    bool good = body && lmf__prompt_ids(s, json_object_get(body, "tokens"), "tokens", &ids, &f);
+    bool good = body && lmf__prompt_ids(x, json_object_get(body, "tokens"), "tokens", &ids, &f);
     if (good && lmf_tokenizer_decode(s->model->tokenizer, ids.data, ids.n, 0, &text))
         good = lmf__refuse(&f, 503, NULL, NULL, "there is no memory for the text");
     if (good)
