@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/file.h"
+#include "format/gguf.h"
 #include "test.h"
 
 static void write_bytes(lmf_ctx *ctx, const char *path, const void *p, size_t n) { assert_ok(ctx, lmf_file_write(ctx, path, p, n)); }
@@ -30,6 +31,12 @@ static void gguf_round_trip(void **state)
     assert_ok(ctx, lmf_imatrix_read(ctx, path, &got));
     assert_int_equal(got->n, 100);
     assert_int_equal(got->chunk_tok, 512);
+    lmf_gguf *g;
+    uint32_t n_chunks;
+    assert_ok(ctx, lmf_gguf_open(ctx, path, &g));
+    assert_ok(ctx, lmf_gguf_get_u32(g, "imatrix.chunk_count", &n_chunks)); /* 1,024 tokens in chunks of 512 */
+    assert_int_equal(n_chunks, 2);
+    lmf_gguf_close(g);
     for (int i = 0; i < 100; i++) {
         const lmf_imatrix_entry *f = lmf_imatrix_find(got, im->items[i].name);
         assert_non_null(f);

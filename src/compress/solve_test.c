@@ -230,4 +230,37 @@ static void methods_in_order(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-LMF_TESTS(solve) = { { "grids", grids }, { "factors", factors }, { "methods in order", methods_in_order }, { 0 } };
+/* Where few columns count, the scales are theirs: what is kept is chosen by the weighted error. */
+static void few_columns_count(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    problem p = make_problem(ctx);
+    for (const lmf_format *const *f = ctx->tables->formats; *f; f++) {
+        if (!(*f)->grid)
+            continue;
+        uint8_t *packed = malloc(lmf_format_bytes(*f, N * K));
+        double sums[4], error[2];
+        assert_non_null(packed);
+        for (int even = 0; even < 2; even++) {
+            for (int j = 0; j < K; j++)
+                p.importance[j] = even || j % 8 ? 1 : 1000;
+            solved(ctx, &p, *f, false, 1, packed, sums);
+            float q[K];
+            error[even] = 0;
+            for (int r = 0; r < N; r++) {
+                (*f)->unpack(packed + (size_t)r * lmf_format_bytes(*f, K), q, K);
+                for (int j = 0; j < K; j += 8)
+                    error[even] += ((double)p.w[r * K + j] - (double)q[j]) * ((double)p.w[r * K + j] - (double)q[j]);
+            }
+        }
+        if (!(error[0] < 0.65 * error[1]))
+            fail_msg("%s: those that count are off by %g, where all count alike by %g", (*f)->name, error[0], error[1]);
+        free(packed);
+    }
+    free_problem(&p);
+    lmf_test_ctx_done(ctx);
+}
+
+LMF_TESTS(solve) = { { "few columns count", few_columns_count }, { "grids", grids },
+    { "factors", factors }, { "methods in order", methods_in_order }, { 0 } };

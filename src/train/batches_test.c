@@ -164,6 +164,9 @@ static void parts_of_epochs(void **state)
         assert_ok(ctx, lmf_batches_init(&b, ctx, &l.s, 5, false, 4, 0, rows[i].epochs, 0));
         assert_int_equal(b.n_steps, rows[i].n_steps);
         lmf_batches_clear(&b);
+        assert_ok(ctx, lmf_batches_init_open(&b, ctx, &l.s, 2, 8, 64, 0, rows[i].epochs, 0)); /* each twice, in steps of 8 */
+        assert_int_equal(b.n_steps, rows[i].n_steps);
+        lmf_batches_clear(&b);
     }
     lmf_test_ctx_done(ctx);
 }
