@@ -45,7 +45,7 @@ def current(root):
     return lines
 
 
-PLUGIN = {"lmf_alloc", "lmf_realloc", "lmf_free", "lmf_shim", "lmf_fail_at", "lmf_fail_prefix", "lmf_device_init"}
+PLUGIN = {"lmf_alloc", "lmf_realloc", "lmf_free", "lmf_shim", "lmf_fail_at", "lmf_fail_prefix", "lmf_device_init", "lmf_dynamic8_map"}
 
 
 def exported(library):

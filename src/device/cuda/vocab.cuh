@@ -17,7 +17,7 @@ static __device__ __forceinline__ int lmf_vocab_n_rows(const lmf_vocab_job &j)
 }
 static __device__ __forceinline__ bool lmf_vocab_counts(const lmf_vocab_job &j, int t)
 {
-    return t < j.t && (!j.weight || j.weight[t] != 0) && j.target[t] >= 0 && j.target[t] < j.v;
+    return t < j.t && (!j.weight || j.weight[t] != 0) && (!j.target || (j.target[t] >= 0 && j.target[t] < j.v));
 }
 
 /* One block of 1024: the list in order, and zeroes for what is not in it. */
@@ -64,6 +64,23 @@ static __device__ __forceinline__ void lmf_vocab_multiply(const lmf_vocab_shared
             for (int n = 0; n < 4; n++)
                 sum[i][n] = fmaf(ar[i], br[n], sum[i][n]);
     }
+}
+
+/* A thread's sum of exp(x - top), top the greatest so far: many of them make a log sum exp. NaN stays NaN. */
+typedef struct lmf_online { float top, sum; } lmf_online;
+static __device__ __forceinline__ void lmf_online_add(lmf_online &o, float x)
+{
+    if (x > o.top) {
+        o.sum *= expf(o.top - x);
+        o.top = x;
+    }
+    o.sum += expf(x - o.top);
+}
+/* The block's log sum exp; part as lmf_block_sum's. */
+static __device__ __forceinline__ float lmf_online_lse(const lmf_online &o, float *part)
+{
+    float most = lmf_block_max(o.top, part);
+    return most + logf(lmf_block_sum(o.sum == 0 ? 0.0f : o.sum * expf(o.top - most), part));
 }
 
 /* logits[r, v] = scale * x[live r] . w[v]. Grid: tiles of V, tiles of rows. */
@@ -345,6 +362,28 @@ LMF_KERNEL(vocab_rows16)(lmf_vocab_job j)
         __syncthreads();
         if (v < j.v_stride)
             *(uint2 *)((uint16_t *)l + v) = make_uint2(lmf_pack_bf16(e[0], e[1]), lmf_pack_bf16(e[2], e[3]));
+    }
+}
+
+/* A row of logits, blocks of 512 and four neighbours a thread: f(v, four logits) for all v below v_stride, which makes of them what is
+ * written: in place, or in bf16 into the first half of the row, for products in bf16. That is written behind what has been read by all. */
+enum { LMF_VOCAB_RUN = 2048 };
+template <bool half, class F> static __device__ __forceinline__ void lmf_vocab_rewrite(float *l, int v_stride, F f)
+{
+    for (int v0 = 0; v0 < v_stride; v0 += LMF_VOCAB_RUN) {
+        int v = v0 + threadIdx.x * 4;
+        float e[4] = { 0 };
+        if (v < v_stride) {
+            float4 x = *(const float4 *)(l + v);
+            e[0] = x.x, e[1] = x.y, e[2] = x.z, e[3] = x.w;
+            f(v, e);
+        }
+        if (half)
+            __syncthreads();
+        if (v < v_stride && half)
+            *(uint2 *)((uint16_t *)l + v) = make_uint2(lmf_pack_bf16(e[0], e[1]), lmf_pack_bf16(e[2], e[3]));
+        else if (v < v_stride)
+            *(float4 *)(l + v) = make_float4(e[0], e[1], e[2], e[3]);
     }
 }
 

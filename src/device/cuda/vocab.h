@@ -29,8 +29,7 @@ static inline const lmf_vocab_format *lmf_vocab_format_of(const lmf_format *f)
     return i < 0 ? NULL : &all[i];
 }
 
-/* x and w of a call lie so that the kernels can read them, whatever x's type. */
-static inline bool lmf__vocab_lies(const lmf_call *c)
+static inline bool lmf_vocab_dense(const lmf_call *c)
 {
     for (int i = 0; i < c->n_in; i++)
         if (c->in[i].n_dims && !lmf_view_is_dense(&c->in[i]))
@@ -38,9 +37,15 @@ static inline bool lmf__vocab_lies(const lmf_call *c)
     for (int j = 0; j < c->n_out; j++)
         if (!lmf_view_is_dense(&c->out[j]))
             return false;
-    return lmf_vocab_format_of(c->in[1].fmt) && c->in[1].dim[0] <= (int64_t)LMF_VOCAB_TILE * 65535 &&
-           c->in[1].dim[1] <= INT32_MAX / 2 && lmf_view_rows(&c->in[0]) <= INT32_MAX / 2;
+    return true;
 }
+/* The kernels can read x and w, whatever x's type. */
+static inline bool lmf_vocab_takes(const lmf_view *x, const lmf_view *w)
+{
+    return lmf_vocab_format_of(w->fmt) && w->dim[0] <= (int64_t)LMF_VOCAB_TILE * 65535 && w->dim[1] <= INT32_MAX / 2 &&
+           lmf_view_rows(x) <= INT32_MAX / 2;
+}
+static inline bool lmf__vocab_lies(const lmf_call *c) { return lmf_vocab_dense(c) && lmf_vocab_takes(&c->in[0], &c->in[1]); }
 
 static inline bool lmf_vocab_fits(const lmf_call *c) { return c->in[0].dtype == LMF_F32 && lmf__vocab_lies(c); }
 
@@ -53,69 +58,132 @@ static inline bool lmf_vocab_fits_mma(const lmf_call *c)
 static inline int64_t lmf__vocab_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 /* w is read where it lies. */
-static inline bool lmf__vocab_w_is_bf16(const lmf_call *c) { return c->in[1].dtype == LMF_BF16 && c->in[1].cls != LMF_STATE; }
+static inline bool lmf__vocab_w_is_bf16(const lmf_view *w) { return w->dtype == LMF_BF16 && w->cls != LMF_STATE; }
 
-/* Sizes, and scratch laid out from `scratch` (NULL: to measure). *bytes gets its size. */
-static inline lmf_vocab_job lmf_vocab_job_of(const lmf_call *c, void *scratch, int products, bool with_dx, size_t *bytes)
+/* Sizes of the products of x and the first v rows of w; rows and all of scratch are still to be set. */
+static inline lmf_vocab_job lmf_vocab_sizes(const lmf_view *x, const lmf_view *w, int64_t v)
 {
-    bool mma = products != LMF_VOCAB_F32;
-    int64_t t = lmf_view_rows(&c->in[0]), d = c->in[1].dim[1], v = c->in[1].dim[0], tile = mma ? 2 * LMF_VOCAB_TILE : LMF_VOCAB_TILE;
-    lmf_vocab_job j = { .x = c->in[0].data, .w = c->in[1].data, .target = c->in[2].data, .t = (int)t, .d = (int)d, .v = (int)v,
-                        .x_is_bf16 = c->in[0].dtype == LMF_BF16 };
-    j.w_bytes = (int64_t)lmf_format_bytes(c->in[1].fmt, d);
+    int64_t d = w->dim[1];
+    lmf_vocab_job j = { .x = x->data, .w = w->data, .t = (int)lmf_view_rows(x), .d = (int)d, .v = (int)v, .x_is_bf16 = x->dtype == LMF_BF16 };
+    j.w_bytes = (int64_t)lmf_format_bytes(w->fmt, d);
     j.v_stride = lmf__vocab_up(v, 32);
     j.n_parts = (int)((v + LMF_VOCAB_PART - 1) / LMF_VOCAB_PART);
     j.n_parts = j.n_parts < 1 ? 1 : j.n_parts > LMF_VOCAB_MOST_PARTS ? LMF_VOCAB_MOST_PARTS : j.n_parts;
     j.v_part = lmf__vocab_up((v + j.n_parts - 1) / j.n_parts, 32);
-    int64_t row = (j.v_stride + (with_dx ? j.n_parts * d : 0)) * (int64_t)sizeof(float) + (mma ? d * 2 : 0), rows = LMF_VOCAB_ROOM / row;
+    return j;
+}
+/* Bytes of scratch that a row of a chunk takes. */
+static inline int64_t lmf_vocab_row_bytes(const lmf_vocab_job *j, int products, bool with_dx)
+{
+    return (j->v_stride + (with_dx ? (int64_t)j->n_parts * j->d : 0)) * (int64_t)sizeof(float) + (products != LMF_VOCAB_F32 ? (int64_t)j->d * 2 : 0);
+}
+/* Rows of a chunk of which each takes so many bytes. */
+static inline int lmf_vocab_chunk(int64_t t, int64_t row_bytes, int products)
+{
+    int64_t tile = products != LMF_VOCAB_F32 ? 2 * LMF_VOCAB_TILE : LMF_VOCAB_TILE, rows = LMF_VOCAB_ROOM / row_bytes;
     rows = rows >= tile ? rows / tile * tile : rows < 1 ? 1 : rows;
-    j.rows = (int)(rows < t ? rows : t < 1 ? 1 : t);
-    char *p = scratch;
-    size_t n[] = { (size_t)(t + 1) * sizeof(int), (size_t)(j.rows * j.v_stride) * sizeof(float),
-                   with_dx ? (size_t)(j.rows * j.n_parts * d) * sizeof(float) : 0,
-                   mma ? (size_t)(j.rows * d) * 2 : 0, mma && !lmf__vocab_w_is_bf16(c) ? (size_t)(v * d) * 2 : 0 };
-    void *at[sizeof n / sizeof *n];
+    return (int)(rows < t ? rows : t < 1 ? 1 : t);
+}
+/* The next n bytes of scratch (NULL: to measure), of which *bytes are taken. */
+static inline void *lmf_vocab_take(void *scratch, size_t *bytes, size_t n)
+{
+    void *at = scratch ? (char *)scratch + *bytes : NULL;
+    *bytes += lmf_align_up(n, 256);
+    return at;
+}
+/* What the products of a job with its rows set need of scratch. w: as lmf_vocab_sizes'. */
+static inline void lmf_vocab_lay(lmf_vocab_job *j, const lmf_view *w, void *scratch, int products, bool with_dx, size_t *bytes)
+{
+    bool mma = products != LMF_VOCAB_F32, in_place = lmf__vocab_w_is_bf16(w);
+    int64_t rows = j->rows;
+    j->logits = lmf_vocab_take(scratch, bytes, (size_t)(rows * j->v_stride) * sizeof(float));
+    j->part = lmf_vocab_take(scratch, bytes, with_dx ? (size_t)(rows * j->n_parts * j->d) * sizeof(float) : 0);
+    j->x16 = lmf_vocab_take(scratch, bytes, mma ? (size_t)(rows * j->d) * 2 : 0);
+    j->w16 = lmf_vocab_take(scratch, bytes, mma && !in_place ? (size_t)((int64_t)j->v * j->d) * 2 : 0);
+    if (in_place)
+        j->w16 = w->data;
+}
+
+/* The job of a call (x, w, target, ...), and scratch laid out from `scratch` (NULL: to measure). *bytes gets its size. */
+static inline lmf_vocab_job lmf_vocab_job_of(const lmf_call *c, void *scratch, int products, bool with_dx, size_t *bytes)
+{
+    lmf_vocab_job j = lmf_vocab_sizes(&c->in[0], &c->in[1], c->in[1].dim[0]);
     *bytes = 0;
-    for (size_t i = 0; i < sizeof n / sizeof *n; *bytes += lmf_align_up(n[i++], 256))
-        at[i] = p ? p + *bytes : NULL;
-    j.live = at[0], j.logits = at[1], j.part = at[2], j.x16 = at[3], j.w16 = at[4];
-    if (lmf__vocab_w_is_bf16(c))
-        j.w16 = c->in[1].data;
+    j.target = c->in[2].data;
+    j.rows = lmf_vocab_chunk(j.t, lmf_vocab_row_bytes(&j, products, with_dx), products);
+    j.live = lmf_vocab_take(scratch, bytes, (size_t)(j.t + 1) * sizeof(int));
+    lmf_vocab_lay(&j, &c->in[1], scratch, products, with_dx, bytes);
     return j;
 }
 
-/* All of it; module: the op's. dx of rows that don't count, and their logp and lse, become 0. */
+/* ---- launches; module: the op's ---- */
+static inline uint32_t lmf__vocab_tiles(int64_t n, int products)
+{
+    int64_t tile = products != LMF_VOCAB_F32 ? 2 * LMF_VOCAB_TILE : LMF_VOCAB_TILE;
+    return (uint32_t)((n + tile - 1) / tile);
+}
+static inline uint32_t lmf__vocab_shared(int products)
+{
+    return products == LMF_VOCAB_WG ? LMF_VOCAB_WG_SHARED : products == LMF_VOCAB_MMA ? LMF_VOCAB_SHARED : 0;
+}
+
+/* The list, zeroes for what is not in it. */
+static inline lmf_status lmf_vocab_list(const lmf_worker *wk, const char *module, const lmf_vocab_job *j)
+{
+    LMF_TRY(lmf_cuda_launch(wk, module, "vocab_count", (lmf_cuda_grid){ 1, 1, 1 }, 1024, 0, LMF_CUDA_ARGS(j)));
+    return j->dx ? lmf_cuda_fill(wk, j->dx, 0, (size_t)j->t * (size_t)j->d * (j->x_is_bf16 ? sizeof(uint16_t) : sizeof(float))) : LMF_OK;
+}
+/* w in bf16, where the products want it. */
+static inline lmf_status lmf_vocab_prepare(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products, const lmf_vocab_job *j)
+{
+    if (products == LMF_VOCAB_F32 || j->w16 == j->w)
+        return LMF_OK;
+    return lmf_cuda_launch(wk, module, lmf_vocab_format_of(fmt)->round, lmf_cuda_blocks((int64_t)j->v * (j->d / 8), 256), 256, 0, LMF_CUDA_ARGS(j));
+}
+/* The chunk's logits. */
+static inline lmf_status lmf_vocab_multiply(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products, const lmf_vocab_job *j)
+{
+    uint32_t rows = (uint32_t)j->rows, columns = lmf__vocab_tiles(j->v, products), tall = lmf__vocab_tiles(j->rows, products);
+    if (products == LMF_VOCAB_F32)
+        return lmf_cuda_launch(wk, module, lmf_vocab_format_of(fmt)->logits, (lmf_cuda_grid){ columns, tall, 1 }, 256, 0, LMF_CUDA_ARGS(j));
+    LMF_TRY(lmf_cuda_launch(wk, module, j->x_is_bf16 ? "vocab_gather_bf16" : "vocab_gather", (lmf_cuda_grid){ rows, 1, 1 }, 256, 0,
+                            LMF_CUDA_ARGS(j)));
+    return lmf_cuda_launch(wk, module, products == LMF_VOCAB_WG ? "vocab_logits_wg" : "vocab_logits16", (lmf_cuda_grid){ tall, columns, 1 },
+                           256, lmf__vocab_shared(products), LMF_CUDA_ARGS(j));
+}
+/* dx and dw of the chunk, whose logits have become gradients. */
+static inline lmf_status lmf_vocab_gradients(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products, const lmf_vocab_job *j)
+{
+    bool mma = products != LMF_VOCAB_F32, wg = products == LMF_VOCAB_WG;
+    const char *dw = wg ? "vocab_dw_wg" : mma ? "vocab_dw16" : "vocab_dw";
+    const char *sums = wg ? "vocab_sums_wg" : mma ? "vocab_sums16" : lmf_vocab_format_of(fmt)->sums;
+    uint32_t wide = lmf__vocab_tiles(j->d, products), tall = lmf__vocab_tiles(j->rows, products), shared = lmf__vocab_shared(products);
+    if (j->dx) {
+        LMF_TRY(lmf_cuda_launch(wk, module, sums, (lmf_cuda_grid){ wide, tall, (uint32_t)j->n_parts }, 256, shared, LMF_CUDA_ARGS(j)));
+        LMF_TRY(lmf_cuda_launch(wk, module, j->x_is_bf16 ? "vocab_dx_bf16" : "vocab_dx", (lmf_cuda_grid){ (uint32_t)j->rows, 1, 1 }, 256, 0,
+                                LMF_CUDA_ARGS(j)));
+    }
+    if (!j->dw)
+        return LMF_OK;
+    return lmf_cuda_launch(wk, module, dw, (lmf_cuda_grid){ wide, lmf__vocab_tiles(j->v, products), 1 }, 256, shared, LMF_CUDA_ARGS(j));
+}
+static inline lmf_status lmf_vocab_loss(const lmf_worker *wk, const char *module, const lmf_vocab_job *j)
+{
+    return j->loss ? lmf_cuda_launch(wk, module, "vocab_loss", (lmf_cuda_grid){ 1, 1, 1 }, 1024, 0, LMF_CUDA_ARGS(j)) : LMF_OK;
+}
+
+/* All of it. dx of rows that don't count, and their logp and lse, become 0. */
 static inline lmf_status lmf_vocab_launch(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products, lmf_vocab_job *j)
 {
-    const lmf_vocab_format *f = lmf_vocab_format_of(fmt);
-    bool mma = products != LMF_VOCAB_F32, wg = products == LMF_VOCAB_WG;
-    const char *logits = wg ? "vocab_logits_wg" : mma ? "vocab_logits16" : f->logits;
-    const char *dw = wg ? "vocab_dw_wg" : mma ? "vocab_dw16" : "vocab_dw", *sums = wg ? "vocab_sums_wg" : mma ? "vocab_sums16" : f->sums;
-    uint32_t tile = mma ? 2 * LMF_VOCAB_TILE : LMF_VOCAB_TILE, rows = (uint32_t)j->rows;
-    uint32_t shared = wg ? LMF_VOCAB_WG_SHARED : mma ? LMF_VOCAB_SHARED : 0;
-    uint32_t columns = ((uint32_t)j->v + tile - 1) / tile, wide = ((uint32_t)j->d + tile - 1) / tile, tall = (rows + tile - 1) / tile;
-    const lmf_cuda_grid each = { rows, 1, 1 }, one = { 1, 1, 1 };
-    LMF_TRY(lmf_cuda_launch(wk, module, "vocab_count", one, 1024, 0, LMF_CUDA_ARGS(j)));
-    if (j->dx)
-        LMF_TRY(lmf_cuda_fill(wk, j->dx, 0, (size_t)j->t * (size_t)j->d * (j->x_is_bf16 ? sizeof(uint16_t) : sizeof(float))));
-    if (mma && j->w16 != j->w)
-        LMF_TRY(lmf_cuda_launch(wk, module, f->round, lmf_cuda_blocks((int64_t)j->v * (j->d / 8), 256), 256, 0, LMF_CUDA_ARGS(j)));
+    const char *rows = products == LMF_VOCAB_F32 ? "vocab_rows" : "vocab_rows16";
+    LMF_TRY(lmf_vocab_list(wk, module, j));
+    LMF_TRY(lmf_vocab_prepare(wk, module, fmt, products, j));
     for (j->begin = 0; j->begin < j->t || j->begin == 0; j->begin += j->rows) {
-        if (mma)
-            LMF_TRY(lmf_cuda_launch(wk, module, j->x_is_bf16 ? "vocab_gather_bf16" : "vocab_gather", each, 256, 0, LMF_CUDA_ARGS(j)));
-        LMF_TRY(lmf_cuda_launch(wk, module, logits, mma ? (lmf_cuda_grid){ tall, columns, 1 } :
-                                (lmf_cuda_grid){ columns, tall, 1 }, 256, shared, LMF_CUDA_ARGS(j)));
-        LMF_TRY(lmf_cuda_launch(wk, module, mma ? "vocab_rows16" : "vocab_rows", each, 512, 0, LMF_CUDA_ARGS(j)));
-        if (j->dx) {
-            LMF_TRY(lmf_cuda_launch(wk, module, sums, (lmf_cuda_grid){ wide, tall, (uint32_t)j->n_parts }, 256,
-                                    shared, LMF_CUDA_ARGS(j)));
-            LMF_TRY(lmf_cuda_launch(wk, module, j->x_is_bf16 ? "vocab_dx_bf16" : "vocab_dx", each, 256, 0, LMF_CUDA_ARGS(j)));
-        }
-        if (j->dw)
-            LMF_TRY(lmf_cuda_launch(wk, module, dw, (lmf_cuda_grid){ wide, columns, 1 }, 256, shared,
-                                    LMF_CUDA_ARGS(j)));
+        LMF_TRY(lmf_vocab_multiply(wk, module, fmt, products, j));
+        LMF_TRY(lmf_cuda_launch(wk, module, rows, (lmf_cuda_grid){ (uint32_t)j->rows, 1, 1 }, 512, 0, LMF_CUDA_ARGS(j)));
+        LMF_TRY(lmf_vocab_gradients(wk, module, fmt, products, j));
     }
-    return j->loss ? lmf_cuda_launch(wk, module, "vocab_loss", one, 1024, 0, LMF_CUDA_ARGS(j)) : LMF_OK;
+    return lmf_vocab_loss(wk, module, j);
 }
 
 #endif

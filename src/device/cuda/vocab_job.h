@@ -10,7 +10,7 @@ enum { LMF_VOCAB_SHARED = 61440, LMF_VOCAB_WG_SHARED = 3 * 32768 + 1024 };
 typedef struct lmf_vocab_job {
     const void  *x;          /* [T, D] f32, or bf16 for products in bf16 */
     const void  *w;          /* [V, D], rows w_bytes apart */
-    const int   *target;     /* [T] */
+    const int   *target;     /* [T], or NULL: no row is skipped for its target */
     const float *weight;     /* [T] or NULL: all count */
     const float *u;          /* [T] d loss / d logp times sign, for dx and dw */
     const float *lse_given;  /* [T] or NULL: worked out */

@@ -18,8 +18,8 @@
  * Srivastava et al. 2014; PEFT's lora_dropout, before A. */
 #ifndef LMF_OPS_DROPOUT_H
 #define LMF_OPS_DROPOUT_H
-#include "base/philox.h"
 #include "graph/graph.h"
+#include "ops/dropout/dropout_draw.h"
 
 typedef struct lmf_dropout_attrs { float p; int32_t stream; } lmf_dropout_attrs;
 extern const lmf_op lmf_op_dropout;
@@ -28,14 +28,6 @@ lmf_tensor *lmf_dropout(lmf_graph *g, lmf_tensor *x, lmf_tensor *pos, lmf_tensor
                         lmf_dropout_attrs attrs);
 #define lmf_dropout(g, ...) (lmf_dropout)(LMF_AT(g), __VA_ARGS__)
 
-/* The key that a row draws with. */
-static inline uint64_t lmf_dropout_row(const int32_t noise[3], int32_t stream, int32_t item, int32_t pos)
-{
-    uint32_t r[4];
-    uint64_t seed = (uint64_t)(uint32_t)noise[1] << 32 | (uint32_t)noise[0];
-    lmf_philox4x32(seed, (uint64_t)(uint32_t)item << 32 | (uint32_t)pos, (uint64_t)(uint32_t)noise[2] << 32 | (uint32_t)stream, r);
-    return (uint64_t)r[1] << 32 | r[0];
-}
 /* The least of (word >> 8) that is kept: ceil(p 2^24). */
 static inline uint32_t lmf_dropout_bound(float p)
 {

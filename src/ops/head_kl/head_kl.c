@@ -64,12 +64,6 @@ static void piece(const row *r, int64_t v0, int64_t n, double *s, double *t)
     }
 }
 
-static void add_to_lse(double *lse, double z)
-{
-    double top = fmax(*lse, z);
-    *lse = top + log(exp(*lse - top) + exp(z - top));
-}
-
 /* Of one token: its share of D; and s slope, where slope is d D / d log s, so that d D / d z = s slope - s (sum of s slope). */
 static double share(const row *r, double ls, double lt, double *own)
 {
@@ -97,8 +91,8 @@ static void ref_row(row *r, double weight)
             piece(r, v0, n, s, t);
             for (int64_t i = 0; i < n; i++) {
                 if (pass == 0) {
-                    add_to_lse(&r->lse_s, s[i]);
-                    add_to_lse(&r->lse_t, t[i]);
+                    lmf__add_to_lse(&r->lse_s, s[i]);
+                    lmf__add_to_lse(&r->lse_t, t[i]);
                     continue;
                 }
                 double one = share(r, s[i] - r->lse_s, t[i] - r->lse_t, &own), p = exp(s[i] - r->lse_s);

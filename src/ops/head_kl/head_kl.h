@@ -27,6 +27,7 @@
  * Agarwal et al. 2023, arXiv 2306.13649 (beta); Hinton et al. 2015, arXiv 1503.02531; Shing et al. 2025, arXiv 2501.16937 (mix). */
 #ifndef LMF_OPS_HEAD_KL_H
 #define LMF_OPS_HEAD_KL_H
+#include <math.h>
 #include "graph/graph.h"
 
 typedef struct lmf_head_kl_attrs { float scale, teacher_scale, temperature, beta; int32_t compute; } lmf_head_kl_attrs;
@@ -36,5 +37,12 @@ typedef struct lmf_head_kl_in { lmf_tensor *x, *w, *teacher, *head, *weight, *mi
 /* Returns loss; *kl, where not NULL, gets the other output. */
 lmf_tensor *lmf_head_kl(lmf_graph *g, lmf_head_kl_in in, lmf_head_kl_attrs attrs, lmf_tensor **kl);
 #define lmf_head_kl(g, ...) (lmf_head_kl)(LMF_AT(g), __VA_ARGS__)
+
+/* lse becomes log(exp(lse) + exp(z)); -infinity where nothing is in it yet. For references, of head_topk too. */
+static inline void lmf__add_to_lse(double *lse, double z)
+{
+    double top = fmax(*lse, z);
+    *lse = top + log(exp(*lse - top) + exp(z - top));
+}
 
 #endif

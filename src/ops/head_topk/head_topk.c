@@ -2,6 +2,7 @@
 /* Rule: the forward pass makes the gradients of a loss of 1; backward only scales them. */
 #include "ops/head_topk/head_topk.h"
 #include <stdint.h>
+#include "ops/head_kl/head_kl.h"
 #include "ops/scale_by/scale_by.h"
 
 enum { X, W, ID, LOGP, REST, WEIGHT };
@@ -51,12 +52,6 @@ static double logit(const lmf_call *c, int64_t t, int64_t v)
     return (double)a->scale / (double)a->temperature * sum;
 }
 
-static void add_to_lse(double *lse, double z)
-{
-    double top = fmax(*lse, z);
-    *lse = top + log(exp(*lse - top) + exp(z - top));
-}
-
 /* Of the k tokens of a row the one that v is, or k. */
 static int64_t place(const lmf_call *c, int64_t t, int64_t k, int64_t v)
 {
@@ -74,9 +69,9 @@ static double ref_row(const lmf_call *c, int64_t t, double weight)
     double u = weight * (double)a->temperature * (double)a->scale;
     for (int64_t v = 0; v < n_v; v++) {
         double z = logit(c, t, v);
-        add_to_lse(&lse, z);
+        lmf__add_to_lse(&lse, z);
         if (place(c, t, k, v) == k)
-            add_to_lse(&others, z);
+            lmf__add_to_lse(&others, z);
     }
     for (int64_t i = 0; i < k; i++) {
         double ls = logit(c, t, lmf_get_int(&c->in[ID], t * k + i)) - lse;

@@ -20,8 +20,8 @@
  * Refuses LMF_E_SHAPE where T, D or K differ or K is greater than V, LMF_E_DTYPE for other dtypes. */
 #ifndef LMF_OPS_HEAD_TOPK_H
 #define LMF_OPS_HEAD_TOPK_H
-#include <math.h>
 #include "graph/graph.h"
+#include "ops/head_topk/head_topk_bucket.h"
 
 typedef struct lmf_head_topk_attrs { float scale, temperature, beta; int32_t compute; } lmf_head_topk_attrs;
 extern const lmf_op lmf_op_head_topk, lmf_op_head_topk_w;
@@ -29,21 +29,5 @@ extern const lmf_op lmf_op_head_topk, lmf_op_head_topk_w;
 typedef struct lmf_head_topk_in { lmf_tensor *x, *w, *id, *logp, *rest, *weight; } lmf_head_topk_in;
 lmf_tensor *lmf_head_topk(lmf_graph *g, lmf_head_topk_in in, lmf_head_topk_attrs attrs); /* loss */
 #define lmf_head_topk(g, ...) (lmf_head_topk)(LMF_AT(g), __VA_ARGS__)
-
-/* A bucket's share of D from both log-probabilities, and its slope d D / d log s, of which s times the slope less s times the sum of s
- * slope is the gradient by the logits. For row files and reference. */
-static inline double lmf__bucket(double beta, double ls, double lt, double *slope)
-{
-    double s = exp(ls), t = exp(lt);
-    if (beta == 0) {
-        *slope = -exp(fmin(lt - ls, 80));
-        return t > 0 ? t * (lt - ls) : 0;
-    }
-    if (beta == 1)
-        return s * (*slope = ls - lt);
-    double top = fmax(ls, lt), lm = top + log(beta * exp(lt - top) + (1 - beta) * exp(ls - top));
-    *slope = (1 - beta) * (ls - lm);
-    return (t > 0 ? beta * t * (lt - lm) : 0) + s * *slope;
-}
 
 #endif

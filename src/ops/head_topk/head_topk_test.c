@@ -39,6 +39,10 @@ LMF_OP_CASES(head_topk) = {
       "scale=0.2 temperature=1 beta=0 compute=1", "refused:E_SHAPE" },
     { "head_topk_w", "fast, f32", "x:f32[130,64] w:f32[419,64] id:i32[130,1]<419 logp:f32[130,1]=-0.7 rest:f32[130]=-0.7 weight:f32[130]",
       "scale=0.2 temperature=1 beta=1 compute=1", "normal tol=0.05" },
+    { "head_topk", "bf16 x, many tiles", "x:bf16[3,64] w:q4_1[2500,64] id:i32[3,3]=383,384,2499,0,400,2100,10,11,12 " TEACHER
+      "weight:f32[3]=0.3,0,0.5", "scale=0.15 temperature=2 beta=0.5 compute=1", "normal tol=0.05" },
+    { "head_topk_w", "bf16 x", "x:bf16[130,64] w:f32[419,64] id:i32[130,1]<419 logp:f32[130,1]=-0.7 rest:f32[130]=-0.7 weight:f32[130]",
+      "scale=0.2 temperature=1 beta=0 compute=1", "normal tol=0.05" },
     { "head_topk", "more tokens than there are", "x:f32[1,8] w:f32[2,8] id:i32[1,3]=0,1,2 logp:f32[1,3] rest:f32[1] weight:f32[1]",
       ONE "beta=0 compute=0", "refused:E_SHAPE" },
     { "head_topk", "logp of another shape", "x:f32[1,8] w:f32[9,8] id:i32[1,3]=0,1,2 logp:f32[1,2] rest:f32[1] weight:f32[1]",

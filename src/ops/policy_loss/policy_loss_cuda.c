@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ops/policy_loss/policy_loss.h"
+#include "device/cuda/cuda.h"
+
+static bool fits(const lmf_call *c, const lmf_device *dev)
+{
+    (void)dev;
+    for (int i = 0; i < c->n_in; i++)
+        if (!lmf_view_is_dense(&c->in[i]) || lmf_view_count(&c->in[i]) > INT32_MAX / 2)
+            return false;
+    return true;
+}
+
+static lmf_status run(const lmf_call *c, const lmf_worker *wk)
+{
+    const lmf_policy_loss_attrs *a = c->attrs;
+    int n = (int)lmf_view_count(&c->in[0]);
+    return lmf_cuda_launch(wk, "policy_loss", "policy_loss_f32", (lmf_cuda_grid){ 1, 1, 1 }, 128, 0,
+                           LMF_CUDA_ARGS(&c->in[0].data, &c->in[1].data, &c->in[2].data, &c->in[3].data, &c->in[4].data, &c->in[5].data,
+                                         &c->in[6].data, &c->out[0].data, &c->out[1].data, &c->out[2].data, &n, &a->epsilon,
+                                         &a->epsilon_high, &a->beta, &a->on_policy, &a->kl_ratio));
+}
+
+LMF_CUDA_ROWS(policy_loss) = {
+    { .name = "policy_loss_f32", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = fits, .run = run }, { 0 }
+};
