@@ -11,6 +11,7 @@ if ! [ -x "$dir/test_cuda" ]; then
     echo "gpu_check: $dir/test_cuda is not there; build it with: ninja -C build/release gpu" >&2
     exit 2
 fi
+dir=$(realpath "$dir")
 grep -m1 "model name" /proc/cpuinfo
 nvidia-smi --query-gpu=name,driver_version,memory.total,memory.used --format=csv,noheader 2>/dev/null || echo "gpu_check: no nvidia-smi"
 
@@ -40,6 +41,9 @@ if [ -x "$dir/lmf_tests" ]; then
     run "op cases through a plan (lmf_tests --device cuda)" 150 "$dir/lmf_tests" --device cuda --verbose src/ops
     # this machine's processor may have bf16 units that others lack
     run "products by oneDNN and in bf16 (lmf_tests matmul_large gemm_bf16 src/ops/lora src/ops/head_nll)" 40 "$dir/lmf_tests" --workers 2 matmul_large gemm_bf16 src/ops/lora src/ops/head_nll
+fi
+if [ -x "$dir/lmfast" ]; then
+    run "training as on the CPU (tools/gpu_train.sh)" 120 "$(dirname "$0")/gpu_train.sh" "$dir/lmfast"
 fi
 echo "== summary$summary"
 exit $failed

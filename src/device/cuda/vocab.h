@@ -64,7 +64,8 @@ static inline bool lmf__vocab_w_is_bf16(const lmf_view *w) { return w->dtype == 
 static inline lmf_vocab_job lmf_vocab_sizes(const lmf_view *x, const lmf_view *w, int64_t v)
 {
     int64_t d = w->dim[1];
-    lmf_vocab_job j = { .x = x->data, .w = w->data, .t = (int)lmf_view_rows(x), .d = (int)d, .v = (int)v, .x_is_bf16 = x->dtype == LMF_BF16 };
+    lmf_vocab_job j = { .x = x->data, .w = w->data, .t = (int)lmf_view_rows(x), .d = (int)d, .v = (int)v,
+                        .x_is_bf16 = x->dtype == LMF_BF16 };
     j.w_bytes = (int64_t)lmf_format_bytes(w->fmt, d);
     j.v_stride = lmf__vocab_up(v, 32);
     j.n_parts = (int)((v + LMF_VOCAB_PART - 1) / LMF_VOCAB_PART);
@@ -75,7 +76,8 @@ static inline lmf_vocab_job lmf_vocab_sizes(const lmf_view *x, const lmf_view *w
 /* Bytes of scratch that a row of a chunk takes. */
 static inline int64_t lmf_vocab_row_bytes(const lmf_vocab_job *j, int products, bool with_dx)
 {
-    return (j->v_stride + (with_dx ? (int64_t)j->n_parts * j->d : 0)) * (int64_t)sizeof(float) + (products != LMF_VOCAB_F32 ? (int64_t)j->d * 2 : 0);
+    int64_t floats = j->v_stride + (with_dx ? (int64_t)j->n_parts * j->d : 0);
+    return floats * (int64_t)sizeof(float) + (products != LMF_VOCAB_F32 ? (int64_t)j->d * 2 : 0);
 }
 /* Rows of a chunk of which each takes so many bytes. */
 static inline int lmf_vocab_chunk(int64_t t, int64_t row_bytes, int products)
@@ -134,14 +136,17 @@ static inline lmf_status lmf_vocab_list(const lmf_worker *wk, const char *module
     return j->dx ? lmf_cuda_fill(wk, j->dx, 0, (size_t)j->t * (size_t)j->d * (j->x_is_bf16 ? sizeof(uint16_t) : sizeof(float))) : LMF_OK;
 }
 /* w in bf16, where the products want it. */
-static inline lmf_status lmf_vocab_prepare(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products, const lmf_vocab_job *j)
+static inline lmf_status lmf_vocab_prepare(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products,
+                                           const lmf_vocab_job *j)
 {
     if (products == LMF_VOCAB_F32 || j->w16 == j->w)
         return LMF_OK;
-    return lmf_cuda_launch(wk, module, lmf_vocab_format_of(fmt)->round, lmf_cuda_blocks((int64_t)j->v * (j->d / 8), 256), 256, 0, LMF_CUDA_ARGS(j));
+    return lmf_cuda_launch(wk, module, lmf_vocab_format_of(fmt)->round, lmf_cuda_blocks((int64_t)j->v * (j->d / 8), 256), 256, 0,
+                           LMF_CUDA_ARGS(j));
 }
 /* The chunk's logits. */
-static inline lmf_status lmf_vocab_multiply(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products, const lmf_vocab_job *j)
+static inline lmf_status lmf_vocab_multiply(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products,
+                                            const lmf_vocab_job *j)
 {
     uint32_t rows = (uint32_t)j->rows, columns = lmf__vocab_tiles(j->v, products), tall = lmf__vocab_tiles(j->rows, products);
     if (products == LMF_VOCAB_F32)
@@ -152,7 +157,8 @@ static inline lmf_status lmf_vocab_multiply(const lmf_worker *wk, const char *mo
                            256, lmf__vocab_shared(products), LMF_CUDA_ARGS(j));
 }
 /* dx and dw of the chunk, whose logits have become gradients. */
-static inline lmf_status lmf_vocab_gradients(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products, const lmf_vocab_job *j)
+static inline lmf_status lmf_vocab_gradients(const lmf_worker *wk, const char *module, const lmf_format *fmt, int products,
+                                             const lmf_vocab_job *j)
 {
     bool mma = products != LMF_VOCAB_F32, wg = products == LMF_VOCAB_WG;
     const char *dw = wg ? "vocab_dw_wg" : mma ? "vocab_dw16" : "vocab_dw";

@@ -4,7 +4,8 @@
 #include "ops/adamw_8bit/adamw_8bit_job.h"
 
 _Static_assert(LMF_ADAMW_8BIT_LR == 0 && LMF_ADAMW_8BIT_EPS == 3 && LMF_ADAMW_8BIT_DECAY == 4 && LMF_ADAMW_8BIT_BIAS1 == 5 &&
-               LMF_ADAMW_8BIT_MAX_NORM == 7 && LMF_ADAMW_8BIT_BLOCK == 256, "adamw_8bit_cuda.cu reads hyper by number, an element a thread");
+               LMF_ADAMW_8BIT_MAX_NORM == 7 && LMF_ADAMW_8BIT_BLOCK == 256,
+               "adamw_8bit_cuda.cu reads hyper by number, an element a thread");
 
 static bool fits(const lmf_call *c, const lmf_device *dev)
 {

@@ -76,7 +76,8 @@ LMF_CUDA_ROWS(head_kl) = {
     { 0 }
 };
 LMF_CUDA_ROWS(head_kl_w) = {
-    { .name = "head_kl_w_fwd_bf16_wgmma", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = wg_fits, .scratch = scratch_mma, .run = run_wg },
+    { .name = "head_kl_w_fwd_bf16_wgmma", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = wg_fits, .scratch = scratch_mma,
+      .run = run_wg },
     { .name = "head_kl_w_fwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = scratch_mma, .run = run_mma },
     { .name = "head_kl_w_fwd_f32", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = fits, .scratch = scratch, .run = run },
     { 0 }

@@ -66,7 +66,8 @@ LMF_CUDA_ROWS(head_topk) = {
 LMF_CUDA_ROWS(head_topk_w) = {
     { .name = "head_topk_w_fwd_bf16_wgmma", .flags = LMF_ROW_ANY_WORKERS, .needs = 90, .match = wg_fits, .scratch = scratch_mma,
       .run = run_wg },
-    { .name = "head_topk_w_fwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = scratch_mma, .run = run_mma },
+    { .name = "head_topk_w_fwd_bf16", .flags = LMF_ROW_ANY_WORKERS, .needs = 80, .match = mma_fits, .scratch = scratch_mma,
+      .run = run_mma },
     { .name = "head_topk_w_fwd_f32", .flags = LMF_ROW_ANY_WORKERS, .needs = 75, .match = fits, .scratch = scratch, .run = run },
     { 0 }
 };

@@ -2,7 +2,8 @@
 #include "ops/sgd/sgd.h"
 #include "device/cuda/cuda.h"
 
-_Static_assert(LMF_SGD_LR == 0 && LMF_SGD_MOMENTUM == 1 && LMF_SGD_DECAY == 2 && LMF_SGD_MAX_NORM == 3, "sgd_cuda.cu reads hyper by number");
+_Static_assert(LMF_SGD_LR == 0 && LMF_SGD_MOMENTUM == 1 && LMF_SGD_DECAY == 2 && LMF_SGD_MAX_NORM == 3,
+               "sgd_cuda.cu reads hyper by number");
 
 static bool fits(const lmf_call *c, const lmf_device *dev)
 {
