@@ -76,12 +76,14 @@ static __device__ __forceinline__ void lmf_online_add(lmf_online &o, float x)
     }
     o.sum += expf(x - o.top);
 }
-/* The block's log sum exp; part as lmf_block_sum's. */
-static __device__ __forceinline__ float lmf_online_lse(const lmf_online &o, float *part)
+/* The block's log sum exp is top + rest; one number would be rounded by as much as log-probabilities near 0 are not. */
+typedef struct lmf_lse { float top, rest; } lmf_lse;
+static __device__ __forceinline__ lmf_lse lmf_online_lse(const lmf_online &o, float *part) /* part as lmf_block_sum's */
 {
-    float most = lmf_block_max(o.top, part);
-    return most + logf(lmf_block_sum(o.sum == 0 ? 0.0f : o.sum * expf(o.top - most), part));
+    float top = lmf_block_max(o.top, part);
+    return { top, logf(lmf_block_sum(o.sum == 0 ? 0.0f : o.sum * expf(o.top - top), part)) };
 }
+static __device__ __forceinline__ float lmf_log_share(float x, const lmf_lse &lse) { return x - lse.top - lse.rest; }
 
 /* logits[r, v] = scale * x[live r] . w[v]. Grid: tiles of V, tiles of rows. */
 template <int dtype> static __device__ __forceinline__ void lmf_vocab_logits(const lmf_vocab_job &j)

@@ -35,12 +35,12 @@ template <bool half> static __device__ __forceinline__ void rows(const lmf_vocab
         lmf_online_add(own, s[v]);
         lmf_online_add(others, mixed(mix, s[v], z[v]));
     }
-    float lse_s = lmf_online_lse(own, part), lse_t = lmf_online_lse(others, part);
+    lmf_lse lse_s = lmf_online_lse(own, part), lse_t = lmf_online_lse(others, part);
     if (k.beta != 0) {
         float sum = 0, slope;
         for (int v = threadIdx.x; v < j.v; v += blockDim.x) {
-            float ls = s[v] - lse_s;
-            share_of(k, ls, mixed(mix, s[v], z[v]) - lse_t, expf(ls), &slope);
+            float ls = lmf_log_share(s[v], lse_s);
+            share_of(k, ls, lmf_log_share(mixed(mix, s[v], z[v]), lse_t), expf(ls), &slope);
             sum += slope;
         }
         mean = lmf_block_sum(sum, part);
@@ -50,8 +50,8 @@ template <bool half> static __device__ __forceinline__ void rows(const lmf_vocab
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             if (v + i < j.v) {
-                float ls = e[i] - lse_s, p = expf(ls), slope;
-                kl += share_of(k, ls, mixed(mix, e[i], z[v + i]) - lse_t, p, &slope);
+                float ls = lmf_log_share(e[i], lse_s), p = expf(ls), slope;
+                kl += share_of(k, ls, lmf_log_share(mixed(mix, e[i], z[v + i]), lse_t), p, &slope);
                 e[i] = u * (slope - p * mean);
             } else {
                 e[i] = 0;

@@ -61,12 +61,15 @@ static int64_t place(const lmf_call *c, int64_t t, int64_t k, int64_t v)
     return i;
 }
 
+enum { PIECE = 4096 };
+
+/* The gradient by the logits a piece at a time, so that a dx in bf16 rounds once a piece. */
 static double ref_row(const lmf_call *c, int64_t t, double weight)
 {
     const lmf_head_topk_attrs *a = c->attrs;
     int64_t n_v = c->in[W].dim[0], k = c->in[ID].dim[1], d = c->in[W].dim[1];
     double others = -INFINITY, lse = -INFINITY, kl = 0, mean = 0, rest_slope = 0, slope, beta = (double)a->beta;
-    double u = weight * (double)a->temperature * (double)a->scale;
+    double u = weight * (double)a->temperature * (double)a->scale, dz[PIECE];
     for (int64_t v = 0; v < n_v; v++) {
         double z = logit(c, t, v);
         lmf__add_to_lse(&lse, z);
@@ -82,17 +85,25 @@ static double ref_row(const lmf_call *c, int64_t t, double weight)
         kl += lmf__bucket(beta, others - lse, lmf_get(&c->in[REST], t), &rest_slope);
         mean += exp(others - lse) * rest_slope;
     }
-    for (int64_t v = 0; v < n_v; v++) {
-        int64_t i = place(c, t, k, v);
-        double ls = logit(c, t, v) - lse;
-        slope = rest_slope;
-        if (i < k)
-            lmf__bucket(beta, ls, lmf_get(&c->in[LOGP], t * k + i), &slope);
-        double dz = u * exp(ls) * (slope - mean);
+    for (int64_t v0 = 0; v0 < n_v; v0 += PIECE) {
+        int64_t n = n_v - v0 < PIECE ? n_v - v0 : PIECE;
+        for (int64_t v = 0; v < n; v++) {
+            int64_t i = place(c, t, k, v0 + v);
+            double ls = logit(c, t, v0 + v) - lse;
+            slope = rest_slope;
+            if (i < k)
+                lmf__bucket(beta, ls, lmf_get(&c->in[LOGP], t * k + i), &slope);
+            dz[v] = u * exp(ls) * (slope - mean);
+        }
         for (int64_t e = 0; e < d; e++) {
-            lmf_set(&c->out[DX], t * d + e, lmf_get(&c->out[DX], t * d + e) + dz * lmf_get(&c->in[W], v * d + e));
-            if (c->n_out > DW)
-                lmf_set(&c->out[DW], v * d + e, lmf_get(&c->out[DW], v * d + e) + dz * lmf_get(&c->in[X], t * d + e));
+            double dx = lmf_get(&c->out[DX], t * d + e), x = lmf_get(&c->in[X], t * d + e);
+            for (int64_t v = 0; v < n; v++) {
+                int64_t at = (v0 + v) * d + e;
+                dx += dz[v] * lmf_get(&c->in[W], at);
+                if (c->n_out > DW)
+                    lmf_set(&c->out[DW], at, lmf_get(&c->out[DW], at) + dz[v] * x);
+            }
+            lmf_set(&c->out[DX], t * d + e, dx);
         }
     }
     return (double)a->temperature * (double)a->temperature * kl;

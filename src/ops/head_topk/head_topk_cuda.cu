@@ -55,8 +55,8 @@ template <bool half> static __device__ __forceinline__ void rows(const lmf_vocab
     lmf_online online = { -INFINITY, 0 };
     for (int v = threadIdx.x; v < j.v; v += blockDim.x)
         lmf_online_add(online, l[v]);
-    double rest = (double)lmf_online_lse(online, part);
-    rest = others ? rest : -1e30;
+    lmf_lse left = lmf_online_lse(online, part);
+    double rest = others ? (double)left.top + (double)left.rest : -1e30;
     most = most_of(fmax(most, rest), wide);
     for (int64_t i = threadIdx.x; i < o.k; i += blockDim.x)
         sum += exp((double)top[i] - most);
