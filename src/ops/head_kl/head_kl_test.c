@@ -76,7 +76,7 @@ LMF_OP_CASES(head_kl) = {
     { "head_kl", "bf16 x", "x!:bf16[37,32] w:f32[261,32] teacher:bf16[37,32] head:bf16[261,32] weight:f32[37] -",
       "scale=0.2 teacher_scale=0.2 temperature=1 beta=0 compute=1", "normal tol=0.05" },
     { "head_kl", "bf16 x, many tiles, mixed, rows that don't count",
-      "x:bf16[7,32] w:q4_1[2500,32] teacher:f32[7,64] head:q8_0[2450,64] weight:f32[7]=1,0,0.5,0,-2,1,0 mix:f32[1]=0.5",
+      "x:bf16[7,32] w:q4_1[2500,32] teacher:f32[7,64] head:q8_0[2450,64] weight:f32[7]=1,0,0.5,0,2,1,0 mix:f32[1]=0.5",
       "scale=0.15 teacher_scale=0.2 temperature=2 beta=0.5 compute=1", "normal tol=0.05" },
     { "head_kl", "bf16 x, no rows", "x:bf16[0,64] w:f32[19,64] teacher:bf16[0,64] head:f32[19,64] weight:f32[0] -",
       "scale=0.2 teacher_scale=0.2 temperature=1 beta=1 compute=1", "normal" },

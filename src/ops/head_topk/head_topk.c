@@ -63,7 +63,7 @@ static int64_t place(const lmf_call *c, int64_t t, int64_t k, int64_t v)
 
 enum { PIECE = 4096 };
 
-/* The gradient by the logits a piece at a time, so that a dx in bf16 rounds once a piece. */
+/* The gradient by the logits a piece at a time: a dx in bf16 rounds once a piece. */
 static double ref_row(const lmf_call *c, int64_t t, double weight)
 {
     const lmf_head_topk_attrs *a = c->attrs;
