@@ -32,9 +32,13 @@ static void packing_changes_nothing(void **state)
         lmf_train_stats st;
         o.batch_size = 8, o.micro_tok = micro[i];
         fixture f = setup(&o);
+        int64_t n_tok = 0;
         for (int k = 0; k < STEPS; k++) {
             assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
             check_inputs(&f);
+            for (int n = 0; n < f.t->now.n_groups; n++)
+                n_tok += f.samples->items[f.t->now.group[n]].n;
+            assert_int_equal(st.total_tok, n_tok);
             got[k] = st.loss;
             most_micro = f.t->now.n_micro > most_micro ? f.t->now.n_micro : most_micro;
             if (i == 0)
@@ -242,6 +246,20 @@ static void skips_what_is_not_finite(void **state)
         const float *h = lmf_plan_io(f.t->plan, f.t->n_graphs - 1, i ? "hyper_plain" : "hyper");
         assert_true(fabs((double)h[5] - (1 - (double)h[1] * h[1])) < 1e-7 && fabs((double)h[6] - (1 - (double)h[2] * h[2])) < 1e-9);
     }
+    /* a run that goes on from here counts on */
+    char dir[600];
+    int passed_over;
+    lmf_train_stats on;
+    snprintf(dir, sizeof dir, "%s", lmf_test_path("counts"));
+    assert_ok(f.ctx, lmf_dir_create(f.ctx, dir));
+    assert_ok(f.ctx, lmf_trainer_save(f.t, dir, 1, "base"));
+    fixture later = setup(&o);
+    assert_ok(later.ctx, lmf_trainer_resume(later.t, dir, &passed_over));
+    lmf_trainer_stats(later.t, &on);
+    assert_int_equal(on.step, 3);
+    assert_int_equal(on.n_skipped, 1);
+    assert_int_equal(on.total_tok, st.total_tok);
+    teardown(&later);
     free(p);
     free(q);
     teardown(&f);
