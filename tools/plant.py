@@ -92,7 +92,7 @@ FAULTS = [
     ("src/train/objectives/orpo.c", "static double target(const lmf_place *p) { return is_counted(p)",
      "static double target(const lmf_place *p) { return lmf_place_learned(p)", "orpo"),
     ("src/train/objective.c", "return lmf_place_learned(p) ? lmf_value_per_token(p) : 0; }",
-     "return lmf_place_has_next(p) ? lmf_value_per_token(p) : 0; }", "trainer gradients grpo distill"),
+     "return lmf_place_has_next(p) ? lmf_value_per_token(p) : 0; }", "simpo ipo orpo"),
     ("src/train/objective.h", "return lmf_place_has_next(p) && p->sample->learn[p->i_tok + 1]; }",
      "return lmf_place_has_next(p); }", "gradients dpo"),
     ("src/train/objectives/ipo.c", "in->in[REFERENCE], in->in[PER_TOKEN]", "in->in[REFERENCE], NULL", "ipo"),
