@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include "cli/command.h"
+#include "sandbox/sandbox.h"
 
 _Noreturn void lmf_assert_failed(const char *condition, const char *file, int line)
 {
@@ -25,6 +26,9 @@ static void *run(void *p)
 int main(int argc, char **argv)
 {
     enum { ENOUGH = 1 << 20, USUAL = 8 << 20 };
+    int code = lmf_sandbox_main(argc, argv);
+    if (code >= 0)
+        return code;
     call c = { argc, argv, 1 };
     struct rlimit r;
     pthread_attr_t a;

@@ -163,7 +163,7 @@ static lmf_status parse_flag(parser *p, int argc, char **argv, int *i)
 static lmf_status parse_positional(parser *p, const char *value)
 {
     for (const lmf_flag *f = p->cmd->flags; f && f->name; f++)
-        if (f->positional && !p->line[f - p->cmd->flags])
+        if (f->positional && (f->kind == LMF_FLAG_LIST || !p->line[f - p->cmd->flags]))
             return set(p, f, value, p->args);
     return LMF_FAIL(p->ctx, LMF_E_ARG, "unexpected argument \"%.64s\"; lmfast %s --help shows what it takes", value, p->cmd->name);
 }

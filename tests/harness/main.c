@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/cpu.h"
 #include "op_harness.h"
+#include "sandbox/sandbox.h"
 #include "test_config.h"
 #include "test_tables.h"
 
@@ -158,8 +159,11 @@ int main(int argc, char **argv)
     options o;
     totals t = { 0 };
     uint64_t cap;
+    int code = lmf_sandbox_main(argc, argv);
+    if (code >= 0)
+        return code;
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);
-    int code = parse(argc, argv, &o);
+    code = parse(argc, argv, &o);
     if (code || (code = check_filters(&o)))
         return code;
     if (!lmf_cpu_level(o.isa, &cap)) {

@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The caller's side: finds the program and what it may read, starts the fresh process (inside.c), gathers output, gives the result.
+ * Rule: it never forks by itself, as the caller may have threads and locks; whatever it started has ended when it returns. */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "sandbox/parts.h"
+
+enum { POLL_MS = 50, LATE_S = 15, FIRST_FD = 10 };
+
+void lmf_sandbox_limits_default(lmf_sandbox_limits *l)
+{
+    *l = (lmf_sandbox_limits){ .wall_s = 10, .cpu_s = 10, .memory_bytes = 512 << 20, .file_bytes = 16 << 20, .scratch_bytes = 64 << 20,
+                               .n_files = 1000, .n_processes = 16, .n_open = 64, .output_bytes = 1 << 20 };
+}
+
+const char *lmf_sandbox_end_text(lmf_sandbox_end e)
+{
+    static const char *const text[] = {
+        [LMF_SANDBOX_EXITED] = "exited", [LMF_SANDBOX_SIGNALLED] = "ended by a signal",
+        [LMF_SANDBOX_SYSCALL] = "ended for a system call that is not allowed", [LMF_SANDBOX_WALL] = "ended at the time limit",
+        [LMF_SANDBOX_CPU] = "ended at the limit of processor time", [LMF_SANDBOX_MEMORY] = "ended at the limit of memory",
+        [LMF_SANDBOX_SCRATCH] = "ended for too many bytes in the scratch folder", [LMF_SANDBOX_FILES] = "ended for too many files",
+        [LMF_SANDBOX_FILE_SIZE] = "ended for too large a file", [LMF_SANDBOX_STOPPED] = "stopped" };
+    return (unsigned)e < sizeof text / sizeof *text ? text[e] : "?";
+}
+
+static lmf_status check_limits(lmf_ctx *ctx, const lmf_sandbox_limits *l)
+{
+    const struct { const char *name; double value, lo, hi; } range[] = {
+        { "wall_s", l->wall_s, 0.01, 1e6 }, { "cpu_s", l->cpu_s, 0.01, 1e6 }, 
+        { "memory_bytes", (double)l->memory_bytes, 1 << 20, 1e15 },
+        { "file_bytes", (double)l->file_bytes, 0, 1e15 }, { "scratch_bytes", (double)l->scratch_bytes, 0, 1e15 },
+        { "n_files", (double)l->n_files, 0, 1e6 }, { "n_processes", (double)l->n_processes, 1, 4096 },
+        { "n_open", (double)l->n_open, 8, 65536 },
+        { "output_bytes", (double)l->output_bytes, 0, 1 << 30 } };
+    for (size_t i = 0; i < sizeof range / sizeof *range; i++)
+        if (!(range[i].value >= range[i].lo && range[i].value <= range[i].hi))
+            return LMF_FAIL(ctx, LMF_E_ARG, "the sandbox's limit %s is %g; %g to %g are possible", range[i].name, range[i].value,
+                            range[i].lo, range[i].hi);
+    return LMF_OK;
+}
+
+/* ---- the program and what it may read ---- */
+
+typedef struct paths { char at[2 * LMF_SANDBOX_MAX_READ][4096]; int n; } paths;
+
+static void add(paths *p, const char *fmt, const char *a, const char *b) __attribute__((format(printf, 2, 0)));
+static void add(paths *p, const char *fmt, const char *a, const char *b)
+{
+    if (p->n < 2 * LMF_SANDBOX_MAX_READ) {
+        int k = snprintf(p->at[p->n], sizeof p->at[0], fmt, a, b);
+        p->n += k > 0 && k < (int)sizeof p->at[0];
+    }
+}
+
+typedef enum binary { BINARY, SCRIPT, NEITHER, MISSING } binary;
+
+/* What a path leads to; loader: of a dynamic program, "" for a static one. */
+static binary look(const char *path, char *loader, size_t n)
+{
+    unsigned char head[4096] = { 0 };
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t k = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, head, sizeof head) : -1;
+    *loader = 0;
+    if (fd >= 0)
+        close(fd);
+    if (k < 0 || access(path, X_OK))
+        return MISSING;
+    if (k > 1 && head[0] == '#' && head[1] == '!')
+        return SCRIPT;
+    if (k < (ssize_t)sizeof(Elf64_Ehdr) || memcmp(head, ELFMAG, SELFMAG) || head[EI_CLASS] != ELFCLASS64)
+        return NEITHER;
+    Elf64_Ehdr e;
+    memcpy(&e, head, sizeof e);
+    for (unsigned i = 0; i < e.e_phnum; i++) {
+        Elf64_Phdr h;
+        if (e.e_phoff > sizeof head || e.e_phoff + (i + 1) * sizeof h > sizeof head)
+            break;
+        memcpy(&h, head + e.e_phoff + i * sizeof h, sizeof h);
+        if (h.p_type == PT_INTERP && h.p_offset < sizeof head && h.p_filesz <= sizeof head - h.p_offset && h.p_filesz < n)
+            memcpy(loader, head + h.p_offset, h.p_filesz), loader[h.p_filesz] = 0;
+    }
+    return BINARY;
+}
+
+static lmf_status find_program(lmf_ctx *ctx, const char *name, char *path, size_t n, char *loader, size_t n_loader)
+{
+    binary kind = MISSING, best = MISSING;
+    const char *dirs = strchr(name, '/') ? NULL : getenv("PATH");
+    if (strchr(name, '/')) {
+        snprintf(path, n, "%s", name);
+        kind = best = look(path, loader, n_loader);
+    } else {
+        for (const char *at = dirs && *dirs ? dirs : "/usr/local/bin:/usr/bin:/bin"; kind != BINARY && *at;) {
+            size_t k = strcspn(at, ":");
+            snprintf(path, n, "%.*s/%s", (int)k, at, name);
+            kind = k ? look(path, loader, n_loader) : MISSING; /* scripts, as of version managers, are passed over */
+            best = kind < best ? kind : best;
+            at += k + (at[k] != 0);
+        }
+    }
+    if (kind == BINARY)
+        return LMF_OK;
+    if (best == SCRIPT)
+        return LMF_FAIL(ctx, LMF_E_ARG, "%.200s is a script; the sandbox takes the program that runs it, such as /usr/bin/python3", name);
+    if (best == NEITHER)
+        return LMF_FAIL(ctx, LMF_E_ARG, "%.200s is no program for 64-bit Linux", name);
+    return LMF_FAIL(ctx, LMF_E_ARG, "there is no program %.200s that can be run", name);
+}
+
+static void parent(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (slash)
+        *slash = 0;
+}
+
+/* The system's libraries, those beside the program where it is installed, and its own settings. */
+static void readable(const char *program, const char *real, paths *p)
+{
+    static const char *const always[] = { "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache",
+                                          "/etc/localtime", "/usr/share/zoneinfo" };
+    const char *base = strrchr(real, '/');
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+        add(p, "%s%s", always[i], "");
+    for (int i = 0; i < 2; i++) {
+        char prefix[4096];
+        snprintf(prefix, sizeof prefix, "%s", i ? real : program);
+        parent(prefix);
+        parent(prefix);
+        add(p, "%s/%s", prefix, "lib");
+        add(p, "%s/%s", prefix, "lib64");
+        add(p, "%s/%s", prefix, "pyvenv.cfg");
+    }
+    add(p, "/etc/%s%s", base ? base + 1 : real, "");
+}
+
+/* ---- the fresh process ---- */
+
+typedef struct run {
+    lmf_ctx   *ctx;
+    const lmf_sandbox_job *job;
+    lmf_sandbox_result *r;
+    pid_t      pid, group;      /* of the fresh process; of the program once it started */
+    int        out[2], err[2], control[2], in;
+    lmf_buf    spec;
+} run;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void shut(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* Above those that the fresh process gets. */
+static int high(int fd)
+{
+    int to = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD) : -1;
+    if (fd >= 0)
+        close(fd);
+    return to;
+}
+
+static lmf_status open_pipes(run *u)
+{
+    int *pair[] = { u->out, u->err, u->control };
+    bool ok = lmf_shim(u->ctx, LMF_SITE_OPEN) == 0;
+    for (int i = 0; ok && i < 3; i++) {
+        ok = i < 2 ? pipe2(pair[i], O_CLOEXEC) == 0 : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair[i]) == 0;
+        for (int k = 0; ok && k < 2; k++)
+            ok = (pair[i][k] = high(pair[i][k])) >= 0;
+        if (ok && i < 2)
+            ok = fcntl(pair[i][0], F_SETFL, O_NONBLOCK) == 0;
+    }
+    if (ok && u->job->n_in == 0) {
+        u->in = high(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    } else if (ok) {
+        u->in = high((int)memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+        size_t at = 0;
+        while (u->in >= 0 && at < u->job->n_in) {
+            ssize_t k = write(u->in, (const char *)u->job->in + at, u->job->n_in - at);
+            if (k < 0 && errno != EINTR)
+                break;
+            at += k > 0 ? (size_t)k : 0;
+        }
+        ok = u->in >= 0 && at == u->job->n_in && lseek(u->in, 0, SEEK_SET) == 0
+          && fcntl(u->in, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0;
+    }
+    return ok && u->in >= 0 ? LMF_OK : LMF_FAIL(u->ctx, LMF_E_IO, "no pipes for the sandbox: %s", strerror(errno));
+}
+
+static lmf_status start(run *u)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+    char entry[] = LMF__SANDBOX_ENTRY, name[] = "lmfast-sandbox";
+    char *argv[] = { name, entry, NULL }, *env[] = { NULL };
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, u->in, 0);
+    posix_spawn_file_actions_adddup2(&actions, u->out[1], 1);
+    posix_spawn_file_actions_adddup2(&actions, u->err[1], 2);
+    posix_spawn_file_actions_adddup2(&actions, u->control[1], LMF__SANDBOX_FD);
+    posix_spawn_file_actions_addclosefrom_np(&actions, LMF__SANDBOX_FD + 1);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    const char *helper = u->job->helper ? u->job->helper : "/proc/self/exe";
+    int error = lmf_shim(u->ctx, LMF_SITE_OPEN);
+    if (!error)
+        error = posix_spawn(&u->pid, helper, &actions, &attr, argv, env);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error) {
+        u->pid = 0;
+        return LMF_FAIL(u->ctx, LMF_E_IO, "can't start the sandbox's process %.200s: %s", helper, strerror(error));
+    }
+    shut(&u->out[1]), shut(&u->err[1]), shut(&u->control[1]), shut(&u->in);
+    return LMF_OK;
+}
+
+static lmf_status put_strings(lmf_buf *b, const char *const *s, uint32_t *n, uint32_t max)
+{
+    *n = 0;
+    for (; s && s[*n]; ++*n) {
+        if (*n >= max)
+            return LMF_FAIL(b->ctx, LMF_E_ARG, "more than %u arguments or paths for the sandbox", max);
+        LMF_TRY(lmf_buf_append(b, s[*n], strlen(s[*n]) + 1));
+    }
+    return LMF_OK;
+}
+
+static lmf_status put_paths(lmf_buf *b, const paths *p, uint32_t *n)
+{
+    for (int i = 0; i < p->n; i++, ++*n)
+        LMF_TRY(lmf_buf_append(b, p->at[i], strlen(p->at[i]) + 1));
+    return LMF_OK;
+}
+
+/* The job as inside.c reads it. program NULL: only what is needed to try the features. */
+static lmf_status make_spec(run *u, const lmf__sandbox_test *test, const char *program, const char *loader, bool check)
+{
+    lmf__sandbox_head head = { .check = check, .limits = u->job->limits };
+    paths *p = lmf_new(u->ctx, paths);
+    char real[4096] = "";
+    if (!p)
+        return LMF_NO_MEMORY(u->ctx, sizeof *p, "paths for the sandbox");
+    if (test)
+        head.deny = test->deny, head.skip = test->skip, head.landlock_cap = test->landlock_cap;
+    lmf_status s = lmf_buf_append(&u->spec, &head, sizeof head);
+    if (!s)
+        s = lmf_buf_append(&u->spec, u->r->scratch, strlen(u->r->scratch) + 1);
+    if (!s)
+        s = lmf_buf_append(&u->spec, program ? program : "", program ? strlen(program) + 1 : 1);
+    if (!s)
+        s = put_strings(&u->spec, u->job->argv, &head.n_argv, LMF_SANDBOX_MAX_ARGS - 1);
+    if (!s)
+        s = put_strings(&u->spec, u->job->read, &head.n_read, LMF_SANDBOX_MAX_READ);
+    if (!s && program && (strlen(program) >= sizeof real || !realpath(program, real)))
+        s = LMF_FAIL(u->ctx, LMF_E_ARG, "%.200s: %s", program, strerror(errno));
+    if (!s && program) {
+        readable(program, real, p);
+        s = put_paths(&u->spec, p, &head.n_read);
+    }
+    p->n = 0;
+    add(p, "%s%s", real, "");
+    if (*loader)
+        add(p, "%s%s", loader, "");
+    if (!s && program)
+        s = put_paths(&u->spec, p, &head.n_exec);
+    lmf_delete(u->ctx, p);
+    head.n_bytes = (uint32_t)(u->spec.n - sizeof head);
+    if (!s)
+        memcpy(u->spec.data, &head, sizeof head);
+    return s;
+}
+
+static lmf_status send_spec(run *u)
+{
+    for (size_t at = 0; at < u->spec.n;) {
+        ssize_t k = send(u->control[0], u->spec.data + at, u->spec.n - at, MSG_NOSIGNAL);
+        if (k < 0 && errno != EINTR)
+            return LMF_FAIL(u->ctx, LMF_E_IO, "the sandbox's process ended at once (%s); is its program one that calls lmf_sandbox_main?",
+                            strerror(errno));
+        at += k > 0 ? (size_t)k : 0;
+    }
+    return LMF_OK;
+}
+
+/* What is there of a stream; *fd becomes -1 at its end. */
+static lmf_status gather(int *fd, lmf_buf *to, uint64_t *n)
+{
+    char text[1 << 16];
+    for (int turn = 0; turn < 16; turn++) {
+        ssize_t k = read(*fd, text, sizeof text);
+        if (k < 0 && (errno == EAGAIN || errno == EINTR))
+            return LMF_OK;
+        if (k <= 0) {
+            shut(fd);
+            return LMF_OK;
+        }
+        *n += (uint64_t)k;
+        size_t room = to->max - to->n;
+        if (room)
+            LMF_TRY(lmf_buf_append(to, text, (size_t)k < room ? (size_t)k : room));
+    }
+    return LMF_OK;
+}
+
+static bool take_word(run *u, lmf__sandbox_word *w)
+{
+    for (size_t at = 0; at < sizeof *w;) {
+        ssize_t k = recv(u->control[0], (char *)w + at, sizeof *w - at, 0);
+        if (k <= 0 && !(k < 0 && errno == EINTR))
+            return false;
+        at += k > 0 ? (size_t)k : 0;
+    }
+    w->name[sizeof w->name - 1] = w->text[sizeof w->text - 1] = 0;
+    return true;
+}
+
+static lmf_status refuse(lmf_ctx *ctx, const lmf__sandbox_word *w)
+{
+    return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the sandbox does not hold here, so nothing was run: %s: %s (lmfast sandbox check says all)",
+                    w->name, w->text);
+}
+
+/* Until the fresh process said how it ended and both streams did. */
+static lmf_status attend(run *u)
+{
+    lmf_sandbox_result *r = u->r;
+    double late = now() + u->job->limits.wall_s + LATE_S;
+    bool done = false, told = false;
+    while (!done || u->out[0] >= 0 || u->err[0] >= 0) {
+        struct pollfd p[3] = { { u->control[0], POLLIN, 0 }, { u->out[0], POLLIN, 0 }, { u->err[0], POLLIN, 0 } };
+        if (done)
+            p[0].fd = -1;
+        poll(p, 3, POLL_MS);
+        if (p[1].revents)
+            LMF_TRY(gather(&u->out[0], &r->out, &r->n_out));
+        if (p[2].revents)
+            LMF_TRY(gather(&u->err[0], &r->err, &r->n_err));
+        if (!done && p[0].revents) {
+            lmf__sandbox_word w;
+            if (!take_word(u, &w))
+                return LMF_FAIL(u->ctx, LMF_E_IO, "the sandbox's own process ended before it said how the program did");
+            if (w.kind == 'r')
+                return refuse(u->ctx, &w);
+            u->group = w.kind == 's' ? (pid_t)w.code : u->group;
+            done = w.kind == 'd';
+            if (done)
+                r->end = (lmf_sandbox_end)w.end, r->code = w.code, r->wall_s = w.wall_s, r->cpu_s = w.cpu_s, r->peak_bytes = w.peak_bytes;
+        }
+        if (!done && !told && u->job->stop && u->job->stop(u->job->stop_user)) {
+            told = true;
+            shutdown(u->control[0], SHUT_WR);
+            late = now() + LATE_S;
+        }
+        if (now() > late)
+            return LMF_FAIL(u->ctx, LMF_E_IO, "the sandbox's own process does not answer; it was killed");
+    }
+    return LMF_OK;
+}
+
+/* Whatever led here, nothing of it goes on. */
+static void finish(run *u)
+{
+    bool killed = false;
+    shut(&u->control[0]);                     /* the fresh process ends what it started, and itself */
+    for (double until = now() + LATE_S; u->pid;) {
+        int status;
+        pid_t pid = waitpid(u->pid, &status, killed ? 0 : WNOHANG);
+        if (pid == u->pid || (pid < 0 && errno != EINTR))
+            break;
+        if (!killed && now() > until) {
+            if (u->group > 0)
+                kill(-u->group, SIGKILL);
+            kill(u->pid, SIGKILL);
+            killed = true;
+        }
+        if (!killed)
+            poll(NULL, 0, 1);
+    }
+    shut(&u->out[0]), shut(&u->out[1]), shut(&u->err[0]), shut(&u->err[1]), shut(&u->control[1]), shut(&u->in);
+    lmf_buf_clear(&u->spec);
+}
+
+static void begin(run *u, lmf_ctx *ctx, const lmf_sandbox_job *job, lmf_sandbox_result *r)
+{
+    *u = (run){ .ctx = ctx, .job = job, .r = r, .out = { -1, -1 }, .err = { -1, -1 }, .control = { -1, -1 }, .in = -1 };
+    memset(r, 0, sizeof *r);
+    r->ctx = ctx;
+    lmf_buf_init(&u->spec, ctx, LMF__SANDBOX_MAX_SPEC);
+    lmf_buf_init(&r->out, ctx, (size_t)job->limits.output_bytes);
+    lmf_buf_init(&r->err, ctx, (size_t)job->limits.output_bytes);
+}
+
+lmf_status lmf__sandbox_run(lmf_ctx *ctx, const lmf_sandbox_job *job, const lmf__sandbox_test *test, lmf_sandbox_result *r)
+{
+    char program[4096], loader[4096];
+    run u;
+    memset(r, 0, sizeof *r);
+    if (!job->argv || !job->argv[0])
+        return LMF_FAIL(ctx, LMF_E_ARG, "no program was given to the sandbox");
+    LMF_TRY(check_limits(ctx, &job->limits));
+    LMF_TRY(find_program(ctx, job->argv[0], program, sizeof program, loader, sizeof loader));
+    begin(&u, ctx, job, r);
+    lmf_status s = lmf__scratch_open(ctx, r->scratch, sizeof r->scratch);
+    for (int i = 0; !s && i < job->n_files; i++)
+        s = lmf__scratch_put(ctx, r->scratch, &job->files[i]);
+    if (!s)
+        s = make_spec(&u, test, program, loader, false);
+    if (!s)
+        s = open_pipes(&u);
+    if (!s)
+        s = start(&u);
+    if (!s)
+        s = send_spec(&u);
+    if (!s)
+        s = attend(&u);
+    finish(&u);
+    if (!s)
+        s = lmf__scratch_list(r);
+    if (s)
+        lmf_sandbox_result_clear(r);
+    return s;
+}
+
+lmf_status lmf_sandbox_run(lmf_ctx *ctx, const lmf_sandbox_job *job, lmf_sandbox_result *r) { return lmf__sandbox_run(ctx, job, NULL, r); }
+
+void lmf_sandbox_result_clear(lmf_sandbox_result *r)
+{
+    if (!r->ctx)
+        return;
+    lmf__scratch_remove(r->scratch);
+    for (int i = 0; i < r->n_left; i++)
+        lmf_free(r->ctx, r->left[i].name, strlen(r->left[i].name) + 1);
+    lmf_free(r->ctx, r->left, (size_t)r->cap_left * sizeof *r->left);
+    lmf_buf_clear(&r->out);
+    lmf_buf_clear(&r->err);
+    memset(r, 0, sizeof *r);
+}
+
+lmf_status lmf_sandbox_check(lmf_ctx *ctx, const char *helper, const char *bwrap, lmf_sandbox_report *out)
+{
+    static const char *const none[] = { NULL };
+    lmf_sandbox_job job = { .argv = none, .helper = helper, .bwrap = bwrap };
+    lmf_sandbox_result r;
+    run u;
+    memset(out, 0, sizeof *out);
+    lmf_sandbox_limits_default(&job.limits);
+    begin(&u, ctx, &job, &r);
+    lmf_status s = lmf__scratch_open(ctx, r.scratch, sizeof r.scratch);
+    if (!s)
+        s = make_spec(&u, NULL, NULL, "", true);
+    if (!s)
+        s = open_pipes(&u);
+    if (!s)
+        s = start(&u);
+    if (!s)
+        s = send_spec(&u);
+    out->tier_a = !s;
+    while (!s) {
+        lmf__sandbox_word w;
+        if (!take_word(&u, &w))
+            s = LMF_FAIL(ctx, LMF_E_IO, "the sandbox's own process ended during its trials");
+        if (s || w.kind == 'e')
+            break;
+        if (w.kind == 'r')
+            s = refuse(ctx, &w);
+        if (!s && out->n < LMF_SANDBOX_MAX_FACTS) {
+            lmf_sandbox_fact *f = &out->fact[out->n++];
+            f->holds = w.holds, f->needed = w.needed;
+            memcpy(f->name, w.name, sizeof f->name);
+            memcpy(f->text, w.text, sizeof f->text);
+            out->tier_a &= f->holds || !f->needed;
+        }
+    }
+    finish(&u);
+    lmf_sandbox_result_clear(&r);
+    return s;
+}
