@@ -19,7 +19,7 @@ typedef struct sandbox_args {
 #define AT(member) offsetof(sandbox_args, member)
 static const lmf_flag flags[] = {
     { "what", 0, LMF_FLAG_CHOICE, AT(what), .required = true, .positional = true, .choices = "check|run",
-      .help = "check: what holds on this machine, and why; run: a program under these rules" },
+      .help = "check: what holds on this machine, and why; run: a program under these rules, as in run --timeout 5 -- python3 script.py" },
     { "program", 0, LMF_FLAG_LIST, AT(program), .positional = true,
       .help = "run: the program and its arguments, behind --; a script that is its first argument is put into the scratch folder" },
     { "tier", 0, LMF_FLAG_CHOICE, AT(tier), .fallback = "a", .choices = "a|b", .help = "b: within namespaces, too (bubblewrap)" },
@@ -137,9 +137,9 @@ static lmf_status print_result(lmf_cli *cli, const lmf_sandbox_result *r)
     return lmf_cli_print_json(cli, json_pack("{s:s, s:b, s:i, s:o, s:o, s:I, s:I, s:f, s:f, s:I, s:o, s:b}",
         "end", lmf_sandbox_end_text(r->end), "exited", r->end == LMF_SANDBOX_EXITED, "code", r->code,
         "stdout", lmf_json_stringn(lmf_buf_str(&r->out), r->out.n),
-        "stderr", lmf_json_stringn(lmf_buf_str(&r->err), r->err.n), "stdout_bytes", (json_int_t)r->n_out, "stderr_bytes", (json_int_t)r->n_err,
-        "seconds", round(r->wall_s * 1e6) / 1e6, "cpu_seconds", round(r->cpu_s * 1e6) / 1e6, "peak_bytes", (json_int_t)r->peak_bytes,
-        "files", left, "files_cut", r->left_cut));
+        "stderr", lmf_json_stringn(lmf_buf_str(&r->err), r->err.n),
+        "stdout_bytes", (json_int_t)r->n_out, "stderr_bytes", (json_int_t)r->n_err, "seconds", round(r->wall_s * 1e6) / 1e6, "cpu_seconds", round(r->cpu_s * 1e6) / 1e6,
+        "peak_bytes", (json_int_t)r->peak_bytes, "files", left, "files_cut", r->left_cut));
 }
 
 static bool stop(void *user)
@@ -203,4 +203,4 @@ static lmf_status run(lmf_cli *cli, void *args)
 
 const lmf_command lmf_command_sandbox = {
     "sandbox", "run a program that nobody vouches for, with nothing but a folder of its own", flags, sizeof(sandbox_args), run,
-    .example = "lmfast sandbox run --timeout 5 -- python3 script.py" };
+    .example = "lmfast sandbox check" };
