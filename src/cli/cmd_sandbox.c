@@ -138,7 +138,8 @@ static lmf_status print_result(lmf_cli *cli, const lmf_sandbox_result *r)
         "end", lmf_sandbox_end_text(r->end), "exited", r->end == LMF_SANDBOX_EXITED, "code", r->code,
         "stdout", lmf_json_stringn(lmf_buf_str(&r->out), r->out.n),
         "stderr", lmf_json_stringn(lmf_buf_str(&r->err), r->err.n),
-        "stdout_bytes", (json_int_t)r->n_out, "stderr_bytes", (json_int_t)r->n_err, "seconds", round(r->wall_s * 1e6) / 1e6, "cpu_seconds", round(r->cpu_s * 1e6) / 1e6,
+        "stdout_bytes", (json_int_t)r->n_out, "stderr_bytes", (json_int_t)r->n_err,
+        "seconds", round(r->wall_s * 1e6) / 1e6, "cpu_seconds", round(r->cpu_s * 1e6) / 1e6,
         "peak_bytes", (json_int_t)r->peak_bytes, "files", left, "files_cut", r->left_cut));
 }
 
