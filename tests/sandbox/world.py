@@ -41,6 +41,7 @@ class World:
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.tcp, selectors.EVENT_READ)
         self.selector.register(self.unix, selectors.EVENT_READ)
+        self.name = f"escape-{os.getpid()}-{self.dir.name}.py"  # by which its processes are known
         self.before = self.outside()
 
     def outside(self):
@@ -55,7 +56,7 @@ class World:
         """What is wrong, as a list of sentences; empty: nothing."""
         values = {"secret": self.secret, "writable": self.writable, "pid": self.other, "port": self.tcp.getsockname()[1],
                   "unix": self.unix_path}
-        script = self.dir / "tmp" / "escape.py"
+        script = self.tmp / self.name
         script.write_text(escapes.fill(body, values))
         env = dict(os.environ, CANARY=SECRET, TMPDIR=str(self.tmp))
         with open(self.secret) as inherited:
@@ -87,11 +88,13 @@ class World:
         return wrong
 
     def leftover(self):
-        """Processes that the sandbox started are its users', or have its name."""
+        """Processes of this world's runs: by their command line, or by the folder in which they are."""
         out = []
         for p in pathlib.Path("/proc").iterdir():
             try:
-                if p.name.isdigit() and (0x70000000 <= p.stat().st_uid < 0x71000000 or b"escape.py" in (p / "cmdline").read_bytes()):
+                if p.name.isdigit() and self.name.encode() in (p / "cmdline").read_bytes():
+                    out.append(f"process {p.name} is left")
+                elif p.name.isdigit() and os.readlink(p / "cwd").startswith(str(self.tmp)):
                     out.append(f"process {p.name} is left")
             except OSError:
                 pass
