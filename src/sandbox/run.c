@@ -426,6 +426,8 @@ lmf_status lmf__sandbox_run(lmf_ctx *ctx, const lmf_sandbox_job *job, const lmf_
     memset(r, 0, sizeof *r);
     if (!job->argv || !job->argv[0])
         return LMF_FAIL(ctx, LMF_E_ARG, "no program was given to the sandbox");
+    if (job->tier != LMF_SANDBOX_TIER_A)
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the sandbox's tier B (namespaces) does not hold here, so nothing was run; tier A may");
     LMF_TRY(check_limits(ctx, &job->limits));
     LMF_TRY(find_program(ctx, job->argv[0], program, sizeof program, loader, sizeof loader));
     begin(&u, ctx, job, r);

@@ -74,6 +74,12 @@ def test_what_can_not_be_run(lmfast):
         assert r.returncode in (1, 2) and says in r.stderr and r.stdout == ""
 
 
+def test_a_tier_that_does_not_hold_is_refused(lmfast, facts):
+    r = lmfast("sandbox", "run", "--tier", "b", "--", PYTHON, "-c", "print('ran')")
+    assert (r.stdout == "ran\n") == facts["tier_b"]
+    assert facts["tier_b"] or (r.returncode == 1 and "nothing was run" in r.stderr)
+
+
 CALM = sorted(name for name in escapes.QUICK if not ROWS[name][1] and not re.search(r"-\d+$", name))  # signals are for themselves
 RUNS = [CALM[i::4] for i in range(4)] + [[name] for name in sorted(escapes.QUICK - set(CALM))]
 
