@@ -6,8 +6,8 @@
 #include "serve/serve.h"
 
 typedef struct serve_args {
-    const char *model, *name, *adapter, *host, *api_key, *api_keys, *chat_template, *control, *compute, *responses, *guard;
-    int64_t     port, speculate, per_peer, slots, context, queue, connections, drain_seconds, cache_tokens;
+    const char *model, *name, *adapter, *host, *api_key, *api_keys, *chat_template, *control, *compute, *responses, *guard, *adapter_folder;
+    int64_t     max_adapters, max_rank, port, speculate, per_peer, slots, context, queue, connections, drain_seconds, cache_tokens;
     bool        invariant, mcp;
 } serve_args;
 
@@ -17,6 +17,12 @@ static const lmf_flag flags[] = {
         .help = "GGUF file, Hugging Face folder, or org/name of the hub" },
     { "name", 0, LMF_FLAG_STRING, AT(name), .help = "what clients call the model; its file's name if left out" },
     { "adapter", 'a', LMF_FLAG_STRING, AT(adapter), .help = "LoRA adapters as models of their own: name=DIR, more behind commas" },
+    { "allow-runtime-adapters", 0, LMF_FLAG_STRING, AT(adapter_folder),
+        .help = "folder whose adapters clients may load and unload while the server runs, by POST /v1/load_lora_adapter" },
+    { "max-adapters", 0, LMF_FLAG_INT, AT(max_adapters), 0, 64, "0",
+        .help = "adapters that --allow-runtime-adapters makes room for, those of --adapter among them; 0: 4 more than those" },
+    { "max-lora-rank", 0, LMF_FLAG_INT, AT(max_rank), 0, 1024, "0",
+        .help = "rank that --allow-runtime-adapters makes room for; each costs memory and time, also unused; 0: 16" },
     { "host", 0, LMF_FLAG_STRING, AT(host), .fallback = "127.0.0.1",
         .help = "address to bind; one that other machines reach needs --api-key or --api-keys" },
     { "port", 0, LMF_FLAG_INT, AT(port), 0, 65535, "8000", .help = "0: any free one" },
@@ -50,7 +56,7 @@ static const lmf_flag flags[] = {
     { 0 }
 };
 
-enum { MAX_ADAPTERS = 64, DEFAULT_CONTEXT = 4096 };
+enum { MAX_ADAPTERS = 64, DEFAULT_CONTEXT = 4096, MORE_ADAPTERS = 4, DEFAULT_RANK = 16 };
 
 typedef struct adapters { const char *name[MAX_ADAPTERS], *dir[MAX_ADAPTERS]; int n; } adapters;
 
@@ -129,6 +135,11 @@ static lmf_status start_engine(lmf_cli *cli, const serve_args *args, const lmf_m
     o.need_invariant = args->invariant;
     o.adapters = list->dir;
     o.n_adapters = list->n;
+    if (args->adapter_folder) {
+        int32_t more = list->n + MORE_ADAPTERS < MAX_ADAPTERS ? list->n + MORE_ADAPTERS : MAX_ADAPTERS;
+        o.max_adapters = args->max_adapters ? (int32_t)args->max_adapters : more;
+        o.max_rank = args->max_rank ? (int32_t)args->max_rank : DEFAULT_RANK;
+    }
     LMF_TRY(lmf_engine_create(cli->ctx, m, &o, out));
     lmf_engine_info info;
     lmf_engine_get_info(*out, &info);
@@ -156,7 +167,12 @@ static lmf_status serve(lmf_cli *cli, const serve_args *args, lmf_arena *a, lmf_
     o.host = args->host, o.port = (int32_t)args->port, o.api_keys = args->api_keys, o.responses = args->responses, o.mcp = args->mcp;
     o.guard = args->guard;
     o.api_key = args->api_key ? args->api_key : args->api_keys ? NULL : getenv("LMFAST_API_KEY");
-    o.adapter_names = list.name, o.n_adapters = list.n;
+    o.adapter_names = list.name, o.n_adapters = list.n, o.adapter_folder = args->adapter_folder;
+    if (!args->adapter_folder && (args->max_adapters || args->max_rank))
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--max-adapters and --max-lora-rank go with --allow-runtime-adapters DIR");
+    if (args->max_adapters && args->max_adapters <= list.n)
+        return LMF_FAIL(cli->ctx, LMF_E_ARG, "--max-adapters %lld leaves no room beside the %d adapters of --adapter",
+            (long long)args->max_adapters, list.n);
     o.max_per_peer = (int32_t)args->per_peer;
     o.max_connections = (int32_t)args->connections, o.max_queue = (int32_t)args->queue, o.drain_seconds = (int32_t)args->drain_seconds;
     o.should_stop = should_stop, o.ready = ready, o.user = cli;

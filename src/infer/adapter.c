@@ -2,6 +2,7 @@
 /* Rule: the stacked set is shaped at create and never again: A [n_slots * rank, K], B [N, n_slots * rank], f32. Slot i owns rows, or
  * columns, i * rank on; what an adapter does not fill stays zero, so a smaller rank or a missing layer adds nothing. B carries
  * the adapter's scale. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "infer/engine_impl.h"
@@ -34,6 +35,23 @@ static lmf_status add_stacked(lmf_engine *e, const lmf_module *module)
     return LMF_OK;
 }
 
+/* The file's values are finite, times the scale they may not be. All slots are multiplied with each row, what is not the row's own with
+ * zeros: an infinity would reach them all. */
+static bool is_finite(lmf_ctx *ctx, const lmf_adapter_pair *pair)
+{
+    float x[1024];
+    const lmf_format *f = lmf_format_get(ctx, pair->b->dtype);
+    int64_t n = pair->b->dim[0] * pair->b->dim[1];
+    for (int64_t at = 0; at < n; at += 1024) {
+        int64_t k = n - at < 1024 ? n - at : 1024;
+        f->unpack((const char *)pair->b->data + lmf_format_bytes(f, at), x, k);
+        for (int64_t i = 0; i < k; i++)
+            if (!isfinite((float)(pair->scale * (double)x[i])))
+                return false;
+    }
+    return true;
+}
+
 /* What an engine without free slots has room for: the modules of the adapters it begins with. */
 static lmf_status check_slot(lmf_engine *e, const lmf_model_adapter *a)
 {
@@ -43,8 +61,10 @@ static lmf_status check_slot(lmf_engine *e, const lmf_model_adapter *a)
         if (pair && !half_of(ad, a->modules.items[i].part[0].role, 'a'))
             return LMF_FAIL(e->ctx, LMF_E_NOT_FOUND, "the adapter changes %s, for which the engine was created without room", pair->path);
         if (pair && pair->r > ad->rank)
-            return LMF_FAIL(e->ctx, LMF_E_LIMIT, "%s has rank %lld, the engine's slots have %d; create it with a larger max_rank", pair->path,
-                            (long long)pair->r, ad->rank);
+            return LMF_FAIL(e->ctx, LMF_E_LIMIT, "%s has rank %lld, the slots for adapters have %d; max_rank (--max-lora-rank) makes room for more",
+                            pair->path, (long long)pair->r, ad->rank);
+        if (pair && !is_finite(e->ctx, pair))
+            return LMF_FAIL(e->ctx, LMF_E_FORMAT, "%s has values that its scale of %g makes infinite", pair->path, pair->scale);
     }
     return LMF_OK;
 }
@@ -209,6 +229,35 @@ lmf_status lmf_engine_adapter(lmf_engine *e, const char *name, const char *dir, 
         LMF_TRY(lmf_model_adapter_open(e->ctx, e->model, dir, &a));
     pthread_mutex_lock(&e->lock);
     lmf_status s = change_slot(e, name, dir ? &a : NULL, dir, slot);
+    pthread_mutex_unlock(&e->lock);
+    lmf_model_adapter_close(&a);
+    return s;
+}
+
+static lmf_status replace_slot(lmf_engine *e, int slot, const lmf_model_adapter *a, const char *dir)
+{
+    lmf_adapters *ad = &e->adapters;
+    for (const lmf_session *s = e->sessions; s; s = s->next)
+        if (s->adapter == slot && s->state != LMF_SESSION_IDLE)
+            return LMF_FAIL(e->ctx, LMF_E_BUSY, "a session still works with the adapter in slot %d", slot);
+    LMF_TRY(load_slot(e, slot, a, dir));
+    ad->set->version++;
+    ad->name[slot][0] = 0;
+    lmf__live_drop(ad, slot);
+    lmf__sessions_forget(e, slot);
+    LMF_TRY(lmf_plan_update_weights(e->plan));
+    snprintf(ad->name[slot], LMF_ADAPTER_NAME_BYTES, "/%d", slot); /* names have no slash */
+    return LMF_OK;
+}
+
+lmf_status lmf_engine_load_slot(lmf_engine *e, int slot, const char *dir)
+{
+    lmf_model_adapter a = { 0 };
+    if (slot < 0 || slot >= e->adapters.n_slots)
+        return LMF_FAIL(e->ctx, LMF_E_ARG, "there is no slot %d for an adapter, but %d slots", slot, e->adapters.n_slots);
+    LMF_TRY(lmf_model_adapter_open(e->ctx, e->model, dir, &a));
+    pthread_mutex_lock(&e->lock);
+    lmf_status s = replace_slot(e, slot, &a, dir);
     pthread_mutex_unlock(&e->lock);
     lmf_model_adapter_close(&a);
     return s;

@@ -176,4 +176,78 @@ static void misfits(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-LMF_TESTS(adapter_slots) = { { "slots answer like merged models", slots }, { "adapters that don't fit are refused", misfits }, { 0 } };
+/* A slot is loaded while a session of another works, in the middle of its answer; what the old adapter computed is not found. */
+static void loaded_beside(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    static lora one, two;
+    lmf_token want[3][NEW], got[NEW];
+    char dir[2][512];
+    lmf_engine *e;
+    int live;
+    make_lora(&one, 1, RANK_A, 6, 0);
+    make_lora(&two, 2, RANK_B, 4, 2);
+    for (int i = 0; i < 2; i++)
+        snprintf(dir[i], sizeof dir[i], "%s", lmf_test_path(i ? "two" : "one"));
+    save(ctx, &one, RANK_A, 6, dir[0]);
+    save(ctx, &two, RANK_B, 4, dir[1]);
+    merged_answer(ctx, NULL, want[0]);
+    merged_answer(ctx, &one, want[1]);
+    merged_answer(ctx, &two, want[2]);
+    lmf_model *m = tiny_open(ctx, "tiny.gguf", NULL);
+    lmf_engine_opts o = lmf_engine_opts_default();
+    o.compute = 0, o.max_seqs = 3, o.max_adapters = 2, o.max_rank = RANK_B, o.elastic = true, o.page_size = 4;
+    assert_ok(ctx, lmf_engine_create(ctx, m, &o, &e));
+    assert_ok(ctx, lmf_engine_load_slot(e, 1, dir[0]));
+    lmf_session *s[3] = { ask(ctx, e, 1), ask(ctx, e, -1), NULL };
+    for (int i = 0; i < 3; i++)
+        assert_ok(ctx, lmf_engine_step(e, &live));
+    assert_int_equal(live, 2);
+    assert_refused(ctx, LMF_E_BUSY, "in slot 1", lmf_engine_load_slot(e, 1, dir[1]));
+    assert_refused(ctx, LMF_E_NOT_FOUND, "nowhere", lmf_engine_load_slot(e, 0, "nowhere"));
+    assert_refused(ctx, LMF_E_ARG, "no slot 2", lmf_engine_load_slot(e, 2, dir[1]));
+    assert_refused(ctx, LMF_E_ARG, "no slot -1", lmf_engine_load_slot(e, -1, dir[1]));
+    assert_ok(ctx, lmf_engine_load_slot(e, 0, dir[1]));
+    s[2] = ask(ctx, e, 0);
+    run_all(ctx, e);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(read_all(ctx, s[i], got, NEW), NEW);
+        assert_close(got, want[i == 0 ? 1 : i == 1 ? 0 : 2]);
+        lmf_session_destroy(s[i]);
+    }
+    assert_ok(ctx, lmf_engine_load_slot(e, 1, dir[1]));
+    s[0] = ask(ctx, e, 1);
+    run_all(ctx, e);
+    assert_int_equal(read_all(ctx, s[0], got, NEW), NEW);
+    assert_close(got, want[2]);
+    lmf_engine_destroy(e);
+    lmf_model_close(m);
+    lmf_test_ctx_done(ctx);
+}
+
+/* Finite numbers that the scale makes infinite would reach the answers of others. */
+static void too_large(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    static lora one;
+    lmf_engine *e;
+    char dir[512];
+    make_lora(&one, 1, RANK_A, 6, 0);
+    one.b[1][3] = 1e38f;
+    for (int i = 0; i < one.n; i++)
+        one.entry[i].alpha = 64;
+    snprintf(dir, sizeof dir, "%s", lmf_test_path("large"));
+    save(ctx, &one, RANK_A, 64, dir);
+    lmf_model *m = tiny_open(ctx, "tiny.gguf", NULL);
+    lmf_engine_opts o = lmf_engine_opts_default();
+    o.adapters = (const char *const[]){ dir }, o.n_adapters = 1;
+    assert_refused(ctx, LMF_E_FORMAT, "infinite", lmf_engine_create(ctx, m, &o, &e));
+    lmf_model_close(m);
+    lmf_test_ctx_done(ctx);
+}
+
+LMF_TESTS(adapter_slots) = { { "slots answer like merged models", slots }, { "adapters that don't fit are refused", misfits },
+                             { "a slot is loaded while others work", loaded_beside }, { "infinite weights are refused", too_large },
+                             { 0 } };

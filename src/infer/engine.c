@@ -722,6 +722,7 @@ void lmf_engine_get_info(lmf_engine *e, lmf_engine_info *out)
                               .n_decode_tok = e->n_decode_tok, .n_forced_tok = e->n_forced_tok,
                               .n_cached_tok = e->n_cached_tok, .n_preempted = e->n_preempted,
                               .n_draft_tok = e->n_draft_tok, .n_accepted_tok = e->n_accepted_tok, .n_steps = e->n_steps };
+    out->n_slots = e->adapters.n_slots;
     for (int i = 0; i < e->adapters.n_slots; i++)
         out->n_adapters += e->adapters.name[i][0] != 0;
     pthread_mutex_unlock(&e->lock);

@@ -122,7 +122,7 @@ typedef struct lmf_token {
 } lmf_token;
 
 typedef struct lmf_engine_info {
-    int32_t max_seqs, context, page_size, n_pages, vocab, n_adapters;
+    int32_t max_seqs, context, page_size, n_pages, vocab, n_adapters, n_slots; /* n_slots: for adapters */
     int32_t n_pages_free;        /* held by no session */
     int32_t n_pages_reserved;    /* of the free ones, promised to sessions that run */
     int32_t n_running, n_waiting, n_sessions;
@@ -148,6 +148,10 @@ lmf_status lmf_engine_refresh(lmf_engine *e);
 /* Loads a PEFT folder under a name into a free slot; dir NULL: unloads the name; a name that is loaded is replaced. What sessions
  * computed with that slot is forgotten. LMF_E_BUSY while sessions run or without a free slot. */
 lmf_status lmf_engine_adapter(lmf_engine *e, const char *name, const char *dir, int *slot);
+/* Loads a PEFT folder into a slot, by number, while sessions of other slots work: on the stepping thread, between two steps. What is there
+ * goes. LMF_E_BUSY: a session of that slot works; otherwise as lmf_engine_adapter. After a failure the slot holds what it held, but for
+ * one of the device, which leaves it empty. lmf_engine_adapter_find does not know it. */
+lmf_status lmf_engine_load_slot(lmf_engine *e, int slot, const char *dir);
 /* The same for pairs that live in memory and may change, such as a trainer's (lmf_trainer_weights, lmf_trainer_lora_scale): tensors
  * "<role>.lora_a" [r, K] and "<role>.lora_b" [N, r], f32, borrowed until the name is unloaded or replaced, or the engine ends. Only their
  * owner writes, between steps, and counts up the set's version. The next step then takes them over, and what was computed under the

@@ -32,6 +32,7 @@ struct lmf_scheduler {
     int32_t            n_live;
     pthread_mutex_t    lock;      /* all below */
     lmf_job           *first, *last;
+    lmf_scheduler_call *calls;    /* oldest first */
     bool               stop;
     lmf_scheduler_info info;
 };
@@ -201,6 +202,18 @@ static bool read_one(lmf_scheduler *s, int32_t i)
     return false;
 }
 
+static void run_calls(lmf_scheduler *s)
+{
+    pthread_mutex_lock(&s->lock);
+    lmf_scheduler_call *call = s->calls;
+    s->calls = NULL;
+    pthread_mutex_unlock(&s->lock);
+    for (lmf_scheduler_call *next; call; call = next) {
+        next = call->next;
+        call->fn(call->user); /* call may be gone now */
+    }
+}
+
 static void *run(void *p)
 {
     lmf_scheduler *s = p;
@@ -215,6 +228,8 @@ static void *run(void *p)
             lmf_job_end(s->live[i].job, LMF_JOB_ALL);
         drop_ended(s);
         drop_ended_in_queue(s);
+        if (!stop)
+            run_calls(s);
         admit(s);
         if (s->o.on_step)
             s->o.on_step(s->o.user);
@@ -343,6 +358,18 @@ lmf_status lmf_scheduler_submit(lmf_scheduler *s, const lmf_job_opts *opts, lmf_
     *out = j;
     lmf_engine_wake(s->engine);
     return LMF_OK;
+}
+
+void lmf_scheduler_run(lmf_scheduler *s, lmf_scheduler_call *call)
+{
+    call->next = NULL;
+    pthread_mutex_lock(&s->lock);
+    lmf_scheduler_call **at = &s->calls;
+    while (*at)
+        at = &(*at)->next;
+    *at = call;
+    pthread_mutex_unlock(&s->lock);
+    lmf_engine_wake(s->engine);
 }
 
 void lmf_scheduler_get_info(lmf_scheduler *s, lmf_scheduler_info *out)

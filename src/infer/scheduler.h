@@ -61,6 +61,12 @@ typedef struct lmf_scheduler_info {
     int64_t n_done, n_failed, n_ended;   /* answers since create: by themselves, by failure, from outside */
 } lmf_scheduler_info;
 
+typedef struct lmf_scheduler_call { /* the caller's storage, which must live until fn has run or the scheduler is destroyed */
+    void (*fn)(void *user);
+    void  *user;
+    struct lmf_scheduler_call *next; /* the scheduler's */
+} lmf_scheduler_call;
+
 lmf_status lmf_scheduler_create(lmf_engine *e, const lmf_scheduler_opts *opts, lmf_scheduler **out);
 void       lmf_scheduler_destroy(lmf_scheduler *s); /* ends all answers, gives their events, joins the thread. NULL is fine */
 /* LMF_E_BUSY: the queue is full. LMF_E_LIMIT: prompt and one token don't fit in the context, or the cache never has room. LMF_E_ARG: no
@@ -69,6 +75,9 @@ lmf_status lmf_scheduler_submit(lmf_scheduler *s, const lmf_job_opts *opts, lmf_
 void       lmf_scheduler_get_info(lmf_scheduler *s, lmf_scheduler_info *out);
 /* Ends one answer, or LMF_JOB_ALL, before the next step; one that has ended stays as it is. */
 void       lmf_job_end(lmf_job *j, int answer);
+/* fn runs on the stepping thread between two steps, where it may change the engine as who steps it may; calls run in their order. One that
+ * has not run when the scheduler is destroyed never does. */
+void       lmf_scheduler_run(lmf_scheduler *s, lmf_scheduler_call *call);
 void       lmf_job_destroy(lmf_job *j);             /* after its last event, also after the scheduler. NULL is fine */
 
 #endif

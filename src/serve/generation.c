@@ -31,7 +31,7 @@ lmf_generation *lmf__generation_create(lmf_exchange *x, const lmf_shape *shape, 
         return NULL;
     }
     *g = (lmf_generation){ .server = s, .x = x, .tenant = x->tenant, .shape = shape, .body = body, .created = (int64_t)time(NULL),
-                            .begun_us = lmf__now_us(), .screen = x->tenant->screen };
+                            .begun_us = lmf__now_us(), .screen = x->tenant->screen, .adapter = -1 };
     g->next = s->generations;
     if (g->next)
         g->next->prev = g;
@@ -39,8 +39,10 @@ lmf_generation *lmf__generation_create(lmf_exchange *x, const lmf_shape *shape, 
     s->n_generations++;
     lmf__server_id(s, shape->id_prefix, g->id, sizeof g->id);
     lmf__request_init(&g->r, s->ctx);
-    if (lmf__request_read(&g->r, s, body, f))
+    if (lmf__request_read(&g->r, s, body, f)) {
+        lmf__served_begin(&s->adapters, g->adapter = g->r.adapter);
         return g;
+    }
     lmf__generation_destroy(g);
     return NULL;
 }
@@ -94,6 +96,7 @@ void lmf__generation_destroy(lmf_generation *g)
     lmf_free(s->ctx, g->choice, (size_t)g->n_choices * sizeof *g->choice);
     if (g->counted)
         lmf__tenant_end(g->tenant);
+    lmf__served_end(&s->adapters, g->adapter);
     lmf__constraints_drop(&s->constraints, g->compiled);
     lmf__request_clear(&g->r);
     json_decref(g->body);

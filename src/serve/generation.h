@@ -75,6 +75,7 @@ struct lmf_generation {
     lmf_generation  *prev, *next;
     lmf_tenant      *tenant;
     bool             counted;        /* among the tenant's requests that run */
+    int32_t          adapter;        /* in whose slot it is counted; -1: in none */
     lmf_exchange    *x;              /* NULL: the reply is complete, or nobody waits for it */
     const lmf_shape *shape;
     json_t          *body;

@@ -65,6 +65,8 @@ void lmf__metrics_print(lmf_server *s, lmf_buf *b)
     put(b, "answers_ended_total", "counter", "Answers that were ended from outside.", q.n_ended);
     put(b, "slots", "gauge", "Answers that are written at once.", e.max_seqs);
     put(b, "slots_free", "gauge", "Slots without an answer.", e.max_seqs - e.n_sessions);
+    put(b, "adapters", "gauge", "Adapters that are served.", lmf__served_count(&s->adapters));
+    put(b, "adapter_slots", "gauge", "Adapters that there is room for.", s->adapters.n);
     put(b, "cache_tokens", "gauge", "Tokens that the cache of keys and values holds.", (int64_t)e.n_pages * e.page_size);
     put(b, "cache_tokens_free", "gauge", "Of them, those in no session.", (int64_t)(e.n_pages_free - e.n_pages_reserved) * e.page_size);
     put(b, "prompt_tokens_total", "counter", "Tokens of prompts that were accepted.", s->n_prompt_tok);

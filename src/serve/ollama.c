@@ -20,12 +20,8 @@ void lmf__ollama_time(int64_t seconds, char text[40])
 
 static bool is_served(const lmf_server *s, const char *name, size_t n)
 {
-    for (int32_t i = -1; i < s->o.n_adapters; i++) {
-        const char *have = i < 0 ? s->o.model_name : s->o.adapter_names[i];
-        if (strlen(have) == n && memcmp(have, name, n) == 0)
-            return true;
-    }
-    return false;
+    const char *base = s->o.model_name;
+    return lmf__served_find(&s->adapters, name, n) >= 0 || (strlen(base) == n && memcmp(base, name, n) == 0);
 }
 
 bool lmf__ollama_model(const lmf_server *s, const json_t *body, json_t *to, lmf_fault *f)

@@ -54,12 +54,10 @@ static bool read_model(lmf_request *r, const lmf_server *s, const json_t *body, 
     if (!json_is_string(v))
         return lmf__refuse(f, 400, "model", NULL, "model must be a text");
     const char *name = json_string_value(v);
-    for (int32_t i = 0; i < s->o.n_adapters; i++)
-        if (strcmp(name, s->o.adapter_names[i]) == 0) {
-            r->model = s->o.adapter_names[i], r->adapter = i;
-            return true;
-        }
-    return strcmp(name, s->o.model_name) == 0 || lmf__refuse(f, 404, "model", "model_not_found",
+    r->adapter = lmf__served_find(&s->adapters, name, strlen(name));
+    if (r->adapter >= 0)
+        r->model = s->adapters.of[r->adapter].name;
+    return r->adapter >= 0 || strcmp(name, s->o.model_name) == 0 || lmf__refuse(f, 404, "model", "model_not_found",
         "the model \"%.100s\" is not served here; GET /v1/models lists "
                                                              "those that are", name);
 }

@@ -25,7 +25,7 @@ int32_t    lmf__rule_force(void *user, void *rule, const int32_t *tok, int n_tok
 
 typedef struct lmf_request {
     const char *model;              /* the name that was asked for, or the base's */
-    int32_t     adapter;            /* slot; -1: the base */
+    int32_t     adapter;            /* slot; -1: the base. Who keeps it beyond the call counts it (lmf__served_begin) */
     double      temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
     int64_t     top_k, n, best_of, seed, max_tok, n_top; /* max_tok -1: as many as fit. n_top: likeliest tokens that are told */
     bool        echo;               /* the prompt is part of the answer's text */

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/file.h"
 #include "calls/describe.h"
 #include "config/guard_policy.h"
 #include "serve/generation.h"
@@ -192,6 +193,7 @@ static void on_news(evutil_socket_t fd, short what, void *p)
     (void)what, (void)!read((int)fd, &n, sizeof n);
     while (take_event(&s->outbox, &ev))
         lmf__generation_take(ev.user, &ev);
+    lmf__served_take(s);
 }
 
 static lmf_status open_outbox(lmf_server *s)
@@ -345,6 +347,7 @@ static void stop(lmf_server *s)
         event_free(s->news);
     if (s->base)
         event_base_free(s->base);
+    lmf__served_close(s);
     close_outbox(s);
 }
 
@@ -363,6 +366,8 @@ lmf_status lmf_serve_check(lmf_ctx *ctx, const lmf_serve_opts *o)
 {
     if (!o->host || !o->model_name || o->port < 0 || o->port > 65535 || o->max_connections < 1 || o->max_per_peer < 1 || o->max_queue < 0)
         return LMF_FAIL(ctx, LMF_E_ARG, "an option of the server is missing or out of range");
+    if (o->adapter_folder && lmf_path_stat(o->adapter_folder) != LMF_PATH_DIR)
+        return LMF_FAIL(ctx, LMF_E_ARG, "%s, from which adapters are to be loaded, is no folder", o->adapter_folder);
     if (!o->api_key && !o->api_keys && !lmf_guard_is_loopback(o->host))
         return LMF_FAIL(ctx, LMF_E_ARG,
             "%s can be reached from other machines, where anybody could use the model: give a key that clients must send", o->host);
@@ -388,6 +393,8 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
         status = lmf__tenants_open(&s->tenants, ctx, o.api_key, o.api_keys);
     if (!status)
         status = open_screens(s);
+    if (!status)
+        status = lmf__served_open(s);
     if (!status)
         status = lmf_store_open(ctx, o.responses, &s->store);
     if (!status)

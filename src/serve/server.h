@@ -8,6 +8,7 @@
 #include <event2/listener.h>
 #include "calls/constraint.h"
 #include "calls/tool_form.h"
+#include "serve/adapters.h"
 #include "serve/exchange.h"
 #include "serve/guard.h"
 #include "serve/histogram.h"
@@ -23,6 +24,7 @@ typedef struct lmf_outbox {          /* a ring; full: the stepping thread waits 
     pthread_cond_t  room;
     lmf_job_event  *event;           /* [LMF_OUTBOX_EVENTS] */
     int32_t         begin, n;
+    lmf_adapter_load *loaded;        /* those that the stepping thread is done with */
     bool            closed;          /* what still comes is dropped */
     int             fd;              /* an eventfd that the loop sleeps on */
 } lmf_outbox;
@@ -59,6 +61,7 @@ struct lmf_server {
     lmf_guard         guard;
     lmf_tenants       tenants;
     lmf_screen       *screens;       /* policies that tenants are held to */
+    lmf_served        adapters;
     lmf_store        *store;         /* answers that a request may go on from */
     struct event_base *base;
     struct evconnlistener *listener;

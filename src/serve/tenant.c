@@ -31,14 +31,23 @@ static json_t *beside(const char *file, const char *name)
     return json_sprintf("%.*s%s", n, file, name);
 }
 
+static lmf_status read_right(lmf_ctx *ctx, const char *path, size_t i, const json_t *entry, const char *name, bool *out)
+{
+    const json_t *v = json_object_get(entry, name);
+    char what[96];
+    snprintf(what, sizeof what, "has %s, which must be true or false", name);
+    *out = json_is_true(v);
+    return !v || json_is_boolean(v) ? LMF_OK : bad(ctx, path, i, what);
+}
+
 static lmf_status read_entry(lmf_tenants *all, const char *path, const json_t *entry, lmf_tenant *t, size_t i)
 {
     static const char *const known[] = { "name", "sha256", "requests_per_minute", "concurrent_requests", "tokens_per_day", "models",
-                                         "metrics", "guard", NULL };
+                                         "metrics", "adapters", "guard", NULL };
     lmf_ctx *ctx = all->ctx;
     const char *name = json_string_value(json_object_get(entry, "name")), *digest = json_string_value(json_object_get(entry, "sha256")),
         *key;
-    json_t *models = json_object_get(entry, "models"), *metrics = json_object_get(entry, "metrics"), *v;
+    json_t *models = json_object_get(entry, "models"), *v;
     const json_t *guard = json_object_get(entry, "guard");
     json_object_foreach((json_t *)(uintptr_t)entry, key, v) {
         size_t k = 0;
@@ -47,7 +56,7 @@ static lmf_status read_entry(lmf_tenants *all, const char *path, const json_t *e
         if (!known[k])
             return bad(ctx, path, i,
                        "has a member that is not known; name, sha256, requests_per_minute, concurrent_requests, tokens_per_day, "
-                       "models, metrics and guard are");
+                       "models, metrics, adapters and guard are");
     }
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@";
     if (!name || !*name || strlen(name) >= LMF_TENANT_NAME_BYTES || strspn(name, letters) != strlen(name))
@@ -67,14 +76,13 @@ static lmf_status read_entry(lmf_tenants *all, const char *path, const json_t *e
             return bad(ctx, path, i, "has models, which must be a list of names");
     if (models && !json_array_size(models))
         return bad(ctx, path, i, "has models, which must be a list of names, and not empty");
-    if (metrics && !json_is_boolean(metrics))
-        return bad(ctx, path, i, "has metrics, which must be true or false");
+    LMF_TRY(read_right(ctx, path, i, entry, "metrics", &t->metrics));
+    LMF_TRY(read_right(ctx, path, i, entry, "adapters", &t->adapters));
     if (guard && json_string_length(guard) == 0)
         return bad(ctx, path, i, "has guard, which must be the path of a policy");
     if (guard && !(t->guard = beside(path, json_string_value(guard))))
         return LMF_NO_MEMORY(ctx, 1024, "a path");
     t->models = json_incref(models);
-    t->metrics = json_is_true(metrics);
     t->allowance = (double)t->per_minute;
     return LMF_OK;
 }
@@ -111,7 +119,7 @@ lmf_status lmf__tenants_open(lmf_tenants *all, lmf_ctx *ctx, const char *key, co
         if (!(all->of = lmf_new(ctx, lmf_tenant)))
             return LMF_NO_MEMORY(ctx, sizeof *all->of, "a key");
         all->n = 1;
-        *all->of = (lmf_tenant){ .metrics = true };
+        *all->of = (lmf_tenant){ .metrics = true, .adapters = true };
         if (key) {
             snprintf(all->of->name, sizeof all->of->name, "default");
             LMF_TRY(lmf_sha256_hex(ctx, key, strlen(key), all->of->digest));

@@ -2,10 +2,11 @@
 /* tenant: who asks, by key, and how much they may. A file of keys holds hashes, never keys:
  *
  *     {"keys": [{"name": "ada", "sha256": "...64 digits...", "requests_per_minute": 60, "concurrent_requests": 4,
- *                "tokens_per_day": 100000, "models": ["SmolLM2"], "metrics": true, "guard": "policy.yaml"}]}
+ *                "tokens_per_day": 100000, "models": ["SmolLM2"], "metrics": true, "adapters": false, "guard": "policy.yaml"}]}
  *
- * Only name and sha256 must be there; what is left out is not limited (models: all; metrics: false). printf %s KEY | sha256sum hashes a
- * key. guard: the policy (serve/screen.h) of this key in place of the server's; where it has none, it can't be left out by a key.
+ * Only name and sha256 must be there; what is left out is not limited (models: all), or not allowed (metrics, adapters). printf %s KEY |
+ * sha256sum hashes a key. guard: the policy (serve/screen.h) of this key in place of the server's; where it has none, it can't be left out
+ * by a key.
  * What tenants compute is kept apart (lmf_session_opts.salt).
  * Owner: the server. Threads: the loop's. */
 #ifndef LMF_SERVE_TENANT_H
@@ -21,7 +22,7 @@ typedef struct lmf_tenant {
     json_t  *models;                 /* list of names; NULL: all */
     json_t  *guard;                  /* path of its policy, from the file's folder; NULL: the server's */
     struct lmf_screen *screen;       /* the policy that is followed; NULL: none */
-    bool     metrics;                /* may read /metrics */
+    bool     metrics, adapters;      /* may read /metrics; may load and unload adapters, of the names in models */
     uint64_t salt;
     double   allowance;              /* requests it may still make at once: grows by per_minute a minute, up to that */
     int64_t  allowed_us;             /* when allowance was reckoned */

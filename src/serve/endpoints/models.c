@@ -15,9 +15,9 @@ static void list(lmf_exchange *x)
 {
     const lmf_server *s = x->server;
     json_t *data = json_array();
-    for (int32_t i = -1; i < s->o.n_adapters; i++) {
-        const char *name = i < 0 ? s->o.model_name : s->o.adapter_names[i];
-        if (lmf__tenant_may_use(x->tenant, name))
+    for (int32_t i = -1; i < s->adapters.n; i++) {
+        const char *name = lmf__served_name(s, i);
+        if (name && lmf__tenant_may_use(x->tenant, name))
             json_array_append_new(data, describe(s, name, i >= 0));
     }
     lmf__reply_json(x, 200, json_pack("{s:s, s:o}", "object", "list", "data", data));
@@ -28,9 +28,9 @@ static void one(lmf_exchange *x)
     const lmf_server *s = x->server;
     lmf_fault f;
     size_t n = strcspn(x->path_rest, "?#");
-    for (int32_t i = -1; i < s->o.n_adapters; i++) {
-        const char *name = i < 0 ? s->o.model_name : s->o.adapter_names[i];
-        if (strlen(name) == n && memcmp(name, x->path_rest, n) == 0 && lmf__tenant_may_use(x->tenant, name)) {
+    for (int32_t i = -1; i < s->adapters.n; i++) {
+        const char *name = lmf__served_name(s, i);
+        if (name && strlen(name) == n && memcmp(name, x->path_rest, n) == 0 && lmf__tenant_may_use(x->tenant, name)) {
             lmf__reply_json(x, 200, describe(s, name, i >= 0));
             return;
         }

@@ -41,7 +41,7 @@ static json_t *details(const lmf_model *m, const char *parent)
 static json_t *describe(const lmf_server *s, int32_t i_adapter)
 {
     const lmf_model *m = s->model;
-    const char *name = i_adapter < 0 ? s->o.model_name : s->o.adapter_names[i_adapter];
+    const char *name = lmf__served_name(s, i_adapter);
     char digest[65] = "", stamp[40], identity[4400];
     struct stat st = { 0 };
     int64_t bytes = 0;
@@ -62,8 +62,8 @@ static void list(lmf_exchange *x, bool loaded)
 {
     const lmf_server *s = x->server;
     json_t *models = json_array();
-    for (int32_t i = -1; i < s->o.n_adapters; i++) {
-        if (!lmf__tenant_may_use(x->tenant, i < 0 ? s->o.model_name : s->o.adapter_names[i]))
+    for (int32_t i = -1; i < s->adapters.n; i++) {
+        if (!lmf__served_name(s, i) || !lmf__tenant_may_use(x->tenant, lmf__served_name(s, i)))
             continue;
         json_t *j = describe(s, i);
         if (loaded) /* it stays: Go's greatest year stands for never */
