@@ -51,6 +51,8 @@ static const shape shapes[] = {
     { "LoRA gradient of B", 1536, 16, 1024, 1, 0, LMF_F32, 0, 0 },
     { "LoRA gradient of A", 16, 576, 1024, 1, 0, LMF_F32, 0, 0 },
     { "prefill of 32, q4_1", 32, 1536, 576, 0, 1, LMF_Q4_1, 0, 1 },
+    { "prefill of 512, q4_1", 512, 1536, 576, 0, 1, LMF_Q4_1, 0, 1 },
+    { "prefill of 512, q4_1", 512, 576, 1536, 0, 1, LMF_Q4_1, 0, 1 },
     { "decode 1, q4_0", 1, 196608, 576, 0, 1, LMF_Q4_0, 0, 1 },
     { "decode 1, q4_1", 1, 196608, 576, 0, 1, LMF_Q4_1, 0, 1 },
     { "decode 4, q4_1", 4, 196608, 576, 0, 1, LMF_Q4_1, 0, 1 },

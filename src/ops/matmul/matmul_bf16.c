@@ -5,8 +5,6 @@
 #include "device/cpu/gemm_bf16.h"
 #include "ops/matmul/matmul_gemm.h"
 
-enum { FEW = 16 };
-
 /* Where a lies k outermost and is the larger side (the gradient of LoRA's B), y's transpose is computed: then a is read along its rows, once. */
 static bool describe(const lmf_call *call, lmf_gemm_bf16 *o)
 {
@@ -26,7 +24,7 @@ static bool fits(const lmf_call *call, const lmf_device *dev)
 {
     const lmf_matmul_attrs *t = call->attrs;
     lmf_gemm_bf16 o;
-    return t->compute == 1 && describe(call, &o) && (t->ta || o.y.m > FEW) && lmf_gemm_bf16_pays(&o.y) &&
+    return t->compute == 1 && describe(call, &o) && (t->ta || o.y.m > lmf__matmul_few(call, &o.y)) && lmf_gemm_bf16_pays(&o.y) &&
            lmf_gemm_bf16_bytes(&o, dev->n_workers) <= LMF_BF16_MOST;
 }
 static size_t scratch(const lmf_call *call, const lmf_device *dev)

@@ -6,7 +6,7 @@
 #include "ops/matmul/matmul_gemm.h"
 #include "quant/act.h"
 
-enum { MOST_DOT = 16, MOST_LANES = 8, LANE_ROWS = 4 };
+enum { MOST_LANES = 8, LANE_ROWS = 4 };
 
 static float *share(const lmf_call *call, int i_worker, int64_t floats) { return (float *)call->scratch + i_worker * lmf__gemm_up(floats, 16); }
 
@@ -41,7 +41,7 @@ static bool dot_fits(const lmf_call *call, const lmf_device *dev)
 {
     lmf_gemm g;
     (void)dev;
-    return few_rows(call, MOST_DOT, &g) && g.b.fmt->dot && g.k % LMF_ACT_BLOCK == 0;
+    return few_rows(call, 32, &g) && g.m <= lmf__matmul_few(call, &g) && g.b.fmt->dot && g.k % LMF_ACT_BLOCK == 0;
 }
 static size_t dot_scratch(const lmf_call *call, const lmf_device *dev)
 {

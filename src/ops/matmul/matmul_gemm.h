@@ -40,4 +40,13 @@ static inline bool lmf__matmul_gemm(const lmf_call *call, lmf_gemm *g)
     return lmf__matmul_stride(c, &g->c_stride) && (c->n_dims > 1 || y->n_dims == 1 || (g->c_stride = 0, true));
 }
 
+/* Up to how many rows of a are few for a described call: for these a row's bits don't depend on their number, so rows for many leave them
+ * alone. Tiles share a pass over the weights among all of them. */
+static inline int64_t lmf__matmul_few(const lmf_call *call, const lmf_gemm *g)
+{
+    const lmf_matmul_attrs *t = call->attrs;
+    bool tiles = t->tb && !t->ta && call->in[0].dtype == LMF_F32 && g->b.fmt->tile && g->n >= LMF_TILE && g->k % LMF_ACT_BLOCK == 0;
+    return tiles ? 32 : 16;
+}
+
 #endif
