@@ -14,12 +14,12 @@ function(lmf_tables out)
   # gen.stamp is newer than the sources; the tables themselves change only when their text does
   add_custom_command(OUTPUT ${gen}/gen.stamp
     BYPRODUCTS ${gen}/lmf_tables.c ${gen}/lmf_test_tables.c ${gen}/lmf_commands.c
-      ${gen}/lmf_endpoints.c ${gen}/lmf_tables_hash.h
+      ${gen}/lmf_endpoints.c ${gen}/lmf_agent_tools.c ${gen}/lmf_tables_hash.h
     COMMAND ${CMAKE_COMMAND} -DGEN=${gen} -DROOT=${CMAKE_CURRENT_SOURCE_DIR} "-DLEVELS=${LMF_LEVELS}"
       -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/gen_tables.cmake
     COMMAND ${CMAKE_COMMAND} -E touch ${gen}/gen.stamp
     DEPENDS ${sources} ${headers} ${gen}/sources.txt ${CMAKE_CURRENT_SOURCE_DIR}/cmake/gen_tables.cmake
-    COMMENT "tables of ops, formats, models, tests, commands, endpoints" VERBATIM)
+    COMMENT "tables of ops, formats, models, tests, commands, endpoints, tools" VERBATIM)
   add_custom_target(lmf_gen DEPENDS ${gen}/gen.stamp)
   set_source_files_properties(${gen}/lmf_tables.c ${gen}/lmf_test_tables.c ${gen}/lmf_commands.c PROPERTIES GENERATED TRUE)
   set(${out} ${gen}/lmf_tables.c PARENT_SCOPE)

@@ -74,30 +74,9 @@ lmf_status lmf__answer_start_engine(lmf_answer *a, int64_t least_context)
     opts.profile = args->profile;
     opts.adapters = &args->adapter;
     opts.n_adapters = args->adapter != NULL;
-    opts.mask = a->mask;
+    opts.mask = a->mask, opts.force = a->force;
     LMF_TRY(lmf_engine_create(a->cli->ctx, a->model, &opts, &a->engine));
     return lmf_session_create(a->engine, &(lmf_session_opts){ sizeof(lmf_session_opts), args->adapter ? 0 : -1 }, &a->session);
-}
-
-/* The session holds ids afterwards; what it has in common with them stays computed. */
-static lmf_status load_prompt(lmf_answer *a)
-{
-    lmf_ids held;
-    lmf_ids_init(&held, a->cli->ctx, MAX_PROMPT);
-    int n = lmf_session_n_tok(a->session), same = 0;
-    int32_t zero = 0;
-    lmf_status s = LMF_OK;
-    for (int i = 0; i < n && !s; i++)
-        s = lmf_ids_append(&held, &zero, 1);
-    if (!s && n) {
-        lmf_session_tokens(a->session, held.data, n);
-        while (same < n && (size_t)same < a->ids.n && held.data[same] == a->ids.data[same])
-            same++;
-    }
-    lmf_ids_clear(&held);
-    LMF_TRY(s);
-    LMF_TRY(lmf_session_rewind(a->session, same, NULL));
-    return lmf_session_append(a->session, a->ids.data + same, (int)(a->ids.n - (size_t)same), NULL);
 }
 
 static lmf_status show(lmf_answer *a, lmf_fresh fresh, bool quiet)
@@ -138,7 +117,7 @@ lmf_status lmf__answer_say(lmf_answer *a, bool quiet_stdout)
     lmf_buf_truncate(&a->text, 0);
     a->n_completion = 0, a->finish = "", a->prefill_seconds = a->decode_seconds = 0;
     LMF_TRY(lmf_text_stream_init(&st, a->cli->ctx, &args->stop, args->stop && *args->stop)); /* an empty one: none */
-    LMF_TRY(load_prompt(a));
+    LMF_TRY(lmf_session_become(a->session, a->ids.data, (int)a->ids.n));
     LMF_TRY(lmf_session_generate(a->session, &gen));
     double start = lmf_cli_seconds(), first = 0;
     for (int live = 1, n = 1; live || n;) {

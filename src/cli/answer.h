@@ -48,6 +48,7 @@ typedef struct lmf_answer {
     double       prefill_seconds, decode_seconds;
     int32_t      n_seqs;             /* set before the engine starts: sessions at once; 0: one */
     lmf_mask_fn  mask;               /* set between open and the first say: which tokens may come (cli/constraint.h); NULL: any */
+    lmf_force_fn force;              /* set as mask is: what must come; NULL: nothing */
     void        *grammar;            /* what mask is called with */
 } lmf_answer;
 

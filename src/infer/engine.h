@@ -192,6 +192,8 @@ int        lmf_session_top(lmf_session *s, int i_tok, int32_t *id, float *logp, 
 lmf_status lmf_session_fork(lmf_session *s, lmf_session **child);
 /* Forgets all but the first n_tok tokens; *n_kept (optional): how many of those need not be computed again. LMF_E_BUSY: it runs. */
 lmf_status lmf_session_rewind(lmf_session *s, int n_tok, int *n_kept);
+/* It holds tok [n] afterwards; what it held before that begins alike stays computed. Fails as rewind and append do. */
+lmf_status lmf_session_become(lmf_session *s, const int32_t *tok, int n);
 void       lmf_session_cancel(lmf_session *s);                     /* ends at the next step with LMF_FINISH_CANCELLED */
 int        lmf_session_n_cached(lmf_session *s);                   /* tokens before the last answer that another session had computed */
 bool       lmf_session_is_busy(lmf_session *s);                    /* waiting or running */

@@ -510,6 +510,17 @@ lmf_status lmf_session_fork(lmf_session *s, lmf_session **child)
     return LMF_OK;
 }
 
+lmf_status lmf_session_become(lmf_session *s, const int32_t *tok, int n)
+{
+    int same = 0;
+    pthread_mutex_lock(&s->e->lock);
+    while (same < n && same < s->n_tok && s->tok[same] == tok[same])
+        same++;
+    pthread_mutex_unlock(&s->e->lock);
+    LMF_TRY(lmf_session_rewind(s, same, NULL));
+    return lmf_session_append(s, tok + same, n - same, NULL);
+}
+
 lmf_status lmf_session_rewind(lmf_session *s, int n_tok, int *n_kept)
 {
     pthread_mutex_lock(&s->e->lock);

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lmfast agent: a question that the model answers with tools (agent/agent.h). */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "agent/agent.h"
+#include "cli/answer.h"
+#include "format/json.h"
+
+typedef struct agent_args {
+    lmf_answer_args answer;
+    const char *question;
+    lmf_texts   tools, yes_to;
+    int64_t     max_turns, budget, max_result;
+    double      timeout;
+    bool        must_call;
+} agent_args;
+
+#define AT(member) offsetof(agent_args, member)
+static const lmf_flag flags[] = {
+    LMF_ANSWER_FLAGS(agent_args, "0"),
+    { "question", 0, LMF_FLAG_STRING, AT(question), .positional = true, .required = true, .help = "what to answer" },
+    { "tools", 0, LMF_FLAG_LIST, AT(tools),
+      .help = "what may be called, each behind a --tools of its own: calculator, clock, read_file:FOLDER, list_files:FOLDER, sqlite:FILE, "
+              "command:TOOL.json (docs/guide/agent.md)" },
+    { "yes-to", 0, LMF_FLAG_LIST, AT(yes_to),
+      .help = "tools that write or send and need not ask; NAME:private: also once private data was read" },
+    { "must-call", 0, LMF_FLAG_BOOL, AT(must_call), .help = "the first answer is a call" },
+    { "max-turns", 0, LMF_FLAG_INT, AT(max_turns), 1, 1000, .fallback = "8", .help = "answers that the model may write, calls included" },
+    { "budget", 0, LMF_FLAG_INT, AT(budget), 0, 1e15, .fallback = "0", .unit = "tokens", .help = "of all answers together; 0: no limit" },
+    { "timeout", 0, LMF_FLAG_DOUBLE, AT(timeout), 0, 1e6, .fallback = "0", .unit = "seconds", .help = "of all; 0: no limit" },
+    { "max-result", 0, LMF_FLAG_INT, AT(max_result), 16, 1 << 20, .fallback = "4096", .unit = "bytes",
+      .help = "of what a tool returns; the rest is cut" },
+    { 0 }
+};
+
+typedef struct agent_run { lmf_cli *cli; const agent_args *args; } agent_run;
+
+static bool is_stopped(void *user) { return (void)user, lmf_cli_interrupted(); }
+
+/* Whether --yes-to names the tool, with :private where that is asked. */
+static bool is_named(const lmf_texts *list, const char *name, bool private)
+{
+    size_t n = strlen(name);
+    for (int64_t i = 0; i < list->n; i++)
+        if (strncmp(list->item[i], name, n) == 0 && (strcmp(list->item[i] + n, ":private") == 0 || (!private && !list->item[i][n])))
+            return true;
+    return false;
+}
+
+static bool allow(void *user, lmf_ask ask, const lmf_tool_use *tool, const char *arguments)
+{
+    agent_run *r = user;
+    char plain[512], line[16] = "";
+    if (is_named(&r->args->yes_to, tool->name, ask == LMF_ASK_PRIVATE))
+        return true;
+    if (r->cli->json || !isatty(0) || !isatty(2)) /* nobody to ask */
+        return false;
+    fprintf(stderr, "%s %s %s%s: allow it? [y/N] ", tool->name, lmf_effect_word(tool->effect), lmf_plain_text(arguments, plain,
+        sizeof plain),
+            ask == LMF_ASK_PRIVATE ? ", and private data was read before" : "");
+    return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static void show(void *user, const json_t *step)
+{
+    agent_run *r = user;
+    const char *type = json_string_value(json_object_get(step, "type")), *text = json_string_value(json_object_get(step, "text"));
+    const char *tool = json_string_value(json_object_get(step, "tool"));
+    char plain[400], *arguments;
+    if (r->cli->json) {
+        lmf_cli_print_json(r->cli, json_incref((json_t *)(uintptr_t)step));
+        return;
+    }
+    if (r->cli->quiet)
+        return;
+    if (strcmp(type, "call") == 0) {
+        arguments = json_dumps(json_object_get(step, "arguments"), 0);
+        fprintf(stderr, "> %s %s\n", tool, arguments ? lmf_plain_text(arguments, plain, sizeof plain) : "");
+        free(arguments);
+    } else if (strcmp(type, "result") == 0 || strcmp(type, "refused") == 0) {
+        fprintf(stderr, "< %s\n", lmf_plain_text(text ? text : "", plain, sizeof plain));
+    } else if (strcmp(type, "left_out") == 0) {
+        fprintf(stderr, "[an older result of %lld bytes was left out: the context is full]\n", json_integer_value(json_object_get(step,
+            "bytes")));
+    }
+}
+
+static void set_opts(agent_run *r, lmf_agent_opts *o)
+{
+    const lmf_answer_args *g = &r->args->answer;
+    *o = lmf_agent_opts_default();
+    o->max_turns = (int32_t)r->args->max_turns, o->budget_tok = r->args->budget, o->timeout_s = r->args->timeout;
+    o->max_result_bytes = (size_t)r->args->max_result, o->must_call = r->args->must_call;
+    o->gen.max_tok = (int32_t)g->max_tokens, o->gen.temperature = (float)g->temperature, o->gen.top_k = (int32_t)g->top_k;
+    o->gen.top_p = (float)g->top_p, o->gen.min_p = (float)g->min_p, o->gen.repetition_penalty = (float)g->repetition_penalty;
+    o->gen.seed = (uint64_t)g->seed;
+    o->allow = allow, o->step = show, o->stopped = is_stopped, o->user = r;
+}
+
+static lmf_status check_yes(agent_run *r, lmf_toolset *tools)
+{
+    for (int64_t i = 0; i < r->args->yes_to.n; i++) {
+        char name[LMF_TOOL_MAX_NAME + 1];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(r->args->yes_to.item[i], ":"), r->args->yes_to.item[i]);
+        const char *rest = strchr(r->args->yes_to.item[i], ':');
+        if (!lmf_tool_find(tools, name) || (rest && strcmp(rest, ":private")))
+            return LMF_FAIL(r->cli->ctx, LMF_E_ARG, "--yes-to %.80s: it names a tool of --tools, or NAME:private", r->args->yes_to.item[i]);
+    }
+    return LMF_OK;
+}
+
+static lmf_status converse(agent_run *r, lmf_answer *a, lmf_agent *agent, json_t *messages)
+{
+    const agent_args *args = r->args;
+    lmf_agent_opts o;
+    lmf_agent_result result = { 0 };
+    int32_t n_prompt;
+    if (args->answer.system)
+        LMF_TRY(lmf__answer_add_message(a, messages, "system", args->answer.system, strlen(args->answer.system)));
+    LMF_TRY(lmf__answer_add_message(a, messages, "user", args->question, strlen(args->question)));
+    LMF_TRY(lmf_agent_measure(agent, messages, &n_prompt));
+    a->mask = lmf_agent_mask, a->force = lmf_agent_force;
+    LMF_TRY(lmf__answer_start_engine(a, (int64_t)n_prompt + args->max_turns * args->answer.max_tokens));
+    set_opts(r, &o);
+    lmf_status s = lmf_agent_run(agent, a->engine, a->session, messages, &o, &result);
+    if (!s && !r->cli->json) {
+        fwrite(lmf_buf_str(&result.answer), 1, result.answer.n, stdout);
+        putchar('\n');
+    }
+    if (!s && !r->cli->json && !r->cli->quiet)
+        fprintf(stderr, "[%d turns, %d calls of which %d failed, %lld tokens in %.2f s%s%s]\n", result.n_turns, result.n_calls,
+                result.n_failed,
+                (long long)result.n_tok, result.seconds, strcmp(result.why, "answered") ? "; ended by the limit of " : "",
+                strcmp(result.why, "answered") ? result.why : "");
+    lmf_buf_clear(&result.answer);
+    return s;
+}
+
+static lmf_status run(lmf_cli *cli, void *p)
+{
+    const agent_args *args = p;
+    agent_run r = { cli, args };
+    lmf_answer a = { 0 };
+    lmf_toolset *tools = NULL;
+    lmf_agent *agent = NULL;
+    json_t *messages = json_array();
+    lmf_status s = messages ? LMF_OK : LMF_NO_MEMORY(cli->ctx, 64, "a conversation");
+    if (!s && args->must_call && !args->tools.n)
+        s = LMF_FAIL(cli->ctx, LMF_E_ARG, "--must-call needs --tools");
+    if (!s && args->answer.stop)
+        s = LMF_FAIL(cli->ctx, LMF_E_ARG, "--stop does not go with an agent: an answer ends by itself, or with its calls");
+    if (!s)
+        s = lmf_tools_open(cli->ctx, args->tools.item, (int)args->tools.n, &tools);
+    if (!s)
+        s = check_yes(&r, tools);
+    if (!s)
+        s = lmf__answer_open(cli, &args->answer, &a);
+    if (!s)
+        s = lmf_agent_create(cli->ctx, a.model, tools, &agent);
+    if (!s)
+        s = converse(&r, &a, agent, messages);
+    if (!s && args->answer.profile)
+        lmf__answer_print_profile(&a);
+    lmf_agent_destroy(agent);
+    if (a.cli)
+        lmf__answer_close(&a);
+    lmf_tools_close(tools);
+    json_decref(messages);
+    return s;
+}
+
+const lmf_command lmf_command_agent = { "agent", "answer a question with tools", flags, sizeof(agent_args), run,
+    .example = "lmfast agent --model SmolLM2.gguf --tools calculator --tools clock --must-call \"What is 17 * 25?\"" };
