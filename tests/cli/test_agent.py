@@ -6,7 +6,6 @@ import time
 
 import jsonschema
 import pytest
-import test_generate
 from test_generate import write_gguf
 
 FREE = ("--temperature", "1", "--top-p", "1", "--top-k", "0", "--threads", "2", "--max-tokens", "120")
@@ -14,10 +13,7 @@ FREE = ("--temperature", "1", "--top-p", "1", "--top-k", "0", "--threads", "2", 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    was, test_generate.CONTEXT = test_generate.CONTEXT, 8192
-    path = write_gguf(tmp_path_factory.mktemp("agent") / "tiny.gguf")
-    test_generate.CONTEXT = was
-    return path
+    return write_gguf(tmp_path_factory.mktemp("agent") / "tiny.gguf", context=8192)
 
 
 def steps(lmfast, *args):

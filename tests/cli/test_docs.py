@@ -52,7 +52,7 @@ def prefix(tmp_path_factory):
 @pytest.mark.parametrize("page", GUIDES, ids=lambda p: p.stem)
 def test_guide(page, prefix, tmp_path):
     """Every block of a page, in order, in a folder with what the guide's first page promises."""
-    write_gguf(tmp_path / "SmolLM2.gguf")
+    write_gguf(tmp_path / "SmolLM2.gguf", context=4096)
     rows = [line for line in ROWS.read_text().splitlines() if "messages" in line]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows) + "\n")
     (tmp_path / "test.jsonl").write_text("\n".join(rows[:3]) + "\n")

@@ -34,7 +34,7 @@ def text(s):
     return struct.pack("<Q", len(s)) + s
 
 
-def write_gguf(path, template=True, more=()):
+def write_gguf(path, template=True, more=(), context=CONTEXT):
     """more: user-defined tokens behind the bytes."""
     rng = random.Random(1)
     tokens = byte_tokens()
@@ -43,7 +43,7 @@ def write_gguf(path, template=True, more=()):
     u32 = lambda k, n: text(k) + struct.pack("<II", 4, n)
     string = lambda k, s: text(k) + struct.pack("<I", 8) + text(s)
     kv = [string("general.architecture", "llama"), string("general.name", "tiny"), u32("llama.block_count", LAYERS), u32("llama.embedding_length", WIDTH),
-          u32("llama.context_length", CONTEXT), u32("llama.attention.head_count", HEADS), u32("llama.attention.head_count_kv", KV),
+          u32("llama.context_length", context), u32("llama.attention.head_count", HEADS), u32("llama.attention.head_count_kv", KV),
           text("llama.attention.layer_norm_rms_epsilon") + struct.pack("<If", 6, 1e-5),
           u32("llama.feed_forward_length", FFN), u32("tokenizer.ggml.eos_token_id", v - 1), string("tokenizer.ggml.model", "gpt2"),
           string("tokenizer.ggml.pre", "gpt-2"),
