@@ -14,6 +14,7 @@ LIBRARY = re.compile(r"(?<![\w.>])(exit|_exit|quick_exit|abort|printf|fprintf|vp
 EVERYWHERE = re.compile(r"(?<![\w.>])(strcpy|strcat|stpcpy|sprintf|vsprintf|gets|strtok|alloca|__builtin_alloca|atoi|atol|atoll|atof|rand|srand|"
                         r"mktemp|tmpnam|system|popen|sscanf|vsscanf|scanf|fscanf)\s*\(")
 NO_END = re.compile(r"(?<!\w)strto(l|ll|ul|ull|d|f|ld|imax|umax)\s*\([^,]*,\s*(NULL|0)\s*[,)]")
+WIDE = re.compile(r"\(size_t\)1 << (3[2-9]|[4-6]\d)\b")
 OMP = re.compile(r"#\s*include\s*<omp\.h>|#\s*pragma\s+omp")
 OMP_CALL = re.compile(r"(?<!\w)omp_\w+\s*\(")
 OMP_CALLS = ("src/base/team.c", "src/device/onednn/gemm.c")  # oneDNN takes its thread count from libgomp and nowhere else
@@ -45,6 +46,8 @@ def calls(path, source):
             yield f"{where}: {m.group(1)}() is banned"
         if NO_END.search(line) and not test:
             yield f"{where}: a number is read without looking where it ends"
+        if WIDE.search(line) and not test:
+            yield f"{where}: a size_t may have 32 bits: LMF_POWER2 (base/ctx.h)"
         if (OMP.search(line) and path.as_posix() != "src/base/team.c") or (OMP_CALL.search(line) and path.as_posix() not in OMP_CALLS):
             yield f"{where}: OpenMP belongs to base/team.c"
 

@@ -71,6 +71,7 @@ FAULTS = [
     ("banned", "src/cli/x.c", 'int f(void) { return atoi("1"); }\n', "atoi() is banned"),
     ("banned", "src/base/x.c", 'int f(char *s, int *n) { return sscanf(s, "%d", n); }\n', "sscanf() is banned"),
     ("banned", "src/base/x.c", "long f(char *s) { return strtol(s, NULL, 10); }\n", "without looking where it ends"),
+    ("banned", "src/cli/x.c", "size_t f(void) { return (size_t)1 << 34; }\n", "may have 32 bits"),
     ("banned", "src/cli/x.c", "#include <omp.h>\n", "OpenMP belongs to base/team.c"),
     ("banned", "src/device/onednn/gemm.c", "#include <omp.h>\n", "OpenMP belongs to base/team.c"),
     ("banned", "src/device/cpu/x.c", "int f(void) { return omp_get_max_threads(); }\n", "OpenMP belongs to base/team.c"),

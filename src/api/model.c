@@ -112,7 +112,7 @@ lmfast_status lmfast_tokenizer_decode(lmfast_tokenizer *tok, const int32_t *ids,
     lmf_ctx *ctx = tok->model->c->ctx;
     if (flags & ~1u)
         return LMF_FAIL(ctx, LMF_E_ARG, "flags is %u; allowed are LMFAST_DECODE_*", flags);
-    lmf_buf_init(&all, ctx, (size_t)1 << 32);
+    lmf_buf_init(&all, ctx, LMF_POWER2(32));
     lmf_status s = lmf_tokenizer_decode(tok->model->m->tokenizer, ids, n_ids, flags, &all);
     if (!s)
         lmf__api_fill(text, cap, n, all.data, all.n, 1);

@@ -99,6 +99,9 @@ lmf_status lmf_fail_prefix(lmf_ctx *ctx, lmf_status s, const char *fmt, ...) LMF
 /* Inside a function with `lmf_status s` and a cleanup label. */
 #define LMF_TRY_TO(label, call) do { s = (call); if (s) goto label; } while (0)
 
+/* 2^bits, as far as a size_t goes: a limit of memory where sizes may have 32 bits. */
+#define LMF_POWER2(bits) ((size_t)1 << ((bits) < 8 * (int)sizeof(size_t) ? (bits) : 8 * (int)sizeof(size_t) - 1))
+
 /* For our own bugs only; bytes from outside never reach one. */
 #define LMF_ASSERT(cond) do { if (!(cond)) lmf_assert_failed(#cond, __FILE__, __LINE__); } while (0)
 /* Ends the program. The library's own says nothing, as nothing prints there; a program defines its own and says what and where. */

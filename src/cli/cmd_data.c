@@ -180,7 +180,7 @@ static lmf_status check(lmf_cli *cli, const data_args *a, const lmf_dataset *d)
     double fill = 0;
     const lmf_samples *s = d->train;
     int64_t n = lmf_samples_n_groups(s);
-    lmf_arena_init(&arena, cli->ctx, (size_t)1 << 32);
+    lmf_arena_init(&arena, cli->ctx, LMF_POWER2(32));
     const int32_t *len = lengths(&arena, s);
     lmf_status st = len ? fill_of(cli, a, s, &fill) : LMF_NO_MEMORY(cli->ctx, (size_t)n * sizeof *len, "lengths");
     if (!st && cli->json) {

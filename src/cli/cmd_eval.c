@@ -189,7 +189,7 @@ static lmf_status check_answers(lmf_cli *cli, const eval_args *a)
     }
     if (kind != LMF_OUTPUT_FILE)
         return LMF_FAIL(cli->ctx, LMF_E_EXISTS, "--answers %s is %s; give the name of a file that is not there yet", a->answers, lmf_output_word(kind));
-    lmf_status s = lmf_file_read(cli->ctx, a->answers, (size_t)1 << 32, &text, &n);
+    lmf_status s = lmf_file_read(cli->ctx, a->answers, LMF_POWER2(32), &text, &n);
     if (s)
         return lmf_fail_prefix(cli->ctx, s, "--answers");
     bool ours = are_answers(text, n);
@@ -221,8 +221,8 @@ static lmf_status eval_rows(lmf_cli *cli, const eval_args *a, const lmf_model *m
     lmf_status s = lmf_rows_open_with(cli->ctx, a->data, lmf__conversation_skips(a->bad_rows), &rows);
     if (s)
         return lmf_fail_prefix(cli->ctx, lmf__conversation_hint(cli, s, a->bad_rows), "--data");
-    lmf_arena_init(&arena, cli->ctx, (size_t)1 << 32);
-    lmf_buf_init(&out, cli->ctx, (size_t)1 << 32);
+    lmf_arena_init(&arena, cli->ctx, LMF_POWER2(32));
+    lmf_buf_init(&out, cli->ctx, LMF_POWER2(32));
     lmf_answer *answer = lmf_arena_array(&arena, (size_t)rows.n, sizeof *answer);
     s = answer ? measure_loss(cli, a, m, lora, &rows, &sc.loss) : LMF_NO_MEMORY(cli->ctx, (size_t)rows.n * sizeof *answer, "answers");
     if (!s && !isfinite(sc.loss))

@@ -134,7 +134,7 @@ static lmf_status run(lmf_cli *cli, void *args)
     lmf_buf text, out;
     LMF_TRY(policy_of(cli, a, &p));
     lmf_buf_init(&text, cli->ctx, (size_t)1 << 30);
-    lmf_buf_init(&out, cli->ctx, (size_t)1 << 33);
+    lmf_buf_init(&out, cli->ctx, LMF_POWER2(33));
     lmf_status s = lmf_source_read(cli->ctx, a->file, "a text", &text);
     if (!s)
         s = strcmp(a->what, "restore") ? run_over(cli, a, &p, &text, &out) : restore(cli, &p, &text, &out);

@@ -205,7 +205,7 @@ static lmf_status even_samples(lmf_cli *cli, int64_t n, const lmf_objective *o, 
     s->ctx = cli->ctx;
     s->group_size = group_size, s->n_measured = o->n_measured;
     n *= group_size;
-    lmf_arena_init(&s->arena, cli->ctx, (size_t)1 << 36);
+    lmf_arena_init(&s->arena, cli->ctx, LMF_POWER2(36));
     int32_t *id = lmf_arena_array(&s->arena, (size_t)len, sizeof *id);
     uint8_t *learn = lmf_arena_alloc(&s->arena, (size_t)len);
     s->items = lmf_arena_array(&s->arena, (size_t)n, sizeof *s->items);

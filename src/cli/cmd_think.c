@@ -293,7 +293,7 @@ static lmf_status answer_all(think_run *r, const lmf_rows *rows)
     LMF_TRY(longest_prompt(r, rows, n, &most));
     LMF_TRY(lmf__answer_start_engine(r->a, most + r->args->answer.max_tokens));
     lmf_buf_init(&reference, r->cli->ctx, (size_t)1 << 28);
-    lmf_buf_init(&lines, r->cli->ctx, (size_t)1 << 32);
+    lmf_buf_init(&lines, r->cli->ctx, LMF_POWER2(32));
     lmf_progress_start(&bar, r->cli, "rows", n);
     lmf_status s = LMF_OK;
     for (int64_t i = 0; i < n && !s; i++) {

@@ -18,7 +18,7 @@ lmf_status lmf_imatrix_create(lmf_ctx *ctx, lmf_imatrix **out)
     if (!(*out = lmf_new(ctx, lmf_imatrix)))
         return LMF_NO_MEMORY(ctx, sizeof **out, "an importance matrix");
     (*out)->ctx = ctx;
-    lmf_arena_init(&(*out)->arena, ctx, (size_t)1 << 34);
+    lmf_arena_init(&(*out)->arena, ctx, LMF_POWER2(34));
     lmf_name_index_init(&(*out)->names, ctx);
     return LMF_OK;
 }

@@ -228,7 +228,7 @@ static lmf_status new_samples(lmf_ctx *ctx, const lmf_samples *like, int64_t n, 
     s->ctx = ctx;
     s->group_size = like->group_size;
     s->n_measured = like->n_measured;
-    lmf_arena_init(&s->arena, ctx, (size_t)1 << 36);
+    lmf_arena_init(&s->arena, ctx, LMF_POWER2(36));
     s->items = lmf_arena_array(&s->arena, (size_t)n, sizeof *s->items);
     s->cap = n;
     return s->items ? LMF_OK : LMF_NO_MEMORY(ctx, (size_t)n * sizeof *s->items, "samples");

@@ -683,7 +683,7 @@ lmf_status lmf_samples_create_with(const lmf_rows *rows, const lmf_chat *chat, c
     all->n_bad = rows->n_bad;
     all->group_size = alone && takes != LMF_TAKES_PROMPT ? 2 : 1;
     all->n_measured = takes == LMF_TAKES_LABELLED;
-    lmf_arena_init(&all->arena, ctx, (size_t)1 << 36);
+    lmf_arena_init(&all->arena, ctx, LMF_POWER2(36));
     lmf_buf_init(&m.text, ctx, ROW_MAX_BYTES);
     lmf_buf_init(&m.prefix, ctx, ROW_MAX_BYTES);
     lmf_buf_init(&m.other, ctx, ROW_MAX_BYTES);

@@ -146,12 +146,12 @@ lmf_status lmf_shards_write(lmf_ctx *ctx, const lmf_tokenizer *tokenizer, const 
     block b = { .ctx = ctx, .tokenizer = tokenizer, .border = opts->border };
     memset(out, 0, sizeof *out);
     LMF_TRY(lmf_team_create(ctx, n_workers, &team));
-    lmf_buf_init(&f.ends, ctx, (size_t)1 << 34);
+    lmf_buf_init(&f.ends, ctx, LMF_POWER2(34));
     b.out = lmf_alloc(ctx, BLOCK_DOCS * sizeof *b.out);
     b.ids = lmf_alloc(ctx, (size_t)n_workers * sizeof *b.ids);
     lmf_status s = b.out && b.ids ? LMF_OK : LMF_NO_MEMORY(ctx, BLOCK_DOCS * sizeof *b.out, "documents");
     for (int i = 0; b.ids && i < n_workers; i++)
-        lmf_ids_init(&b.ids[i], ctx, (size_t)1 << 32);
+        lmf_ids_init(&b.ids[i], ctx, LMF_POWER2(32));
     if (!s)
         s = write_blocks(team, &b, doc, n, &f, out);
     if (f.open)
@@ -272,7 +272,7 @@ lmf_status lmf_shards_open(lmf_ctx *ctx, const char *dir, const char *name, int3
         return LMF_NO_MEMORY(ctx, sizeof *s, "shards");
     }
     s->ctx = samples->ctx = ctx, s->samples = samples;
-    lmf_arena_init(&samples->arena, ctx, (size_t)1 << 40);
+    lmf_arena_init(&samples->arena, ctx, LMF_POWER2(40));
     lmf_status r = open_files(s, dir, name, vocab, seq_tok);
     if (!r && !s->n_files)
         r = LMF_FAIL(ctx, LMF_E_NOT_FOUND, "%s holds no %s-00000.tokens", dir, name);

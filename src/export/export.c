@@ -233,7 +233,7 @@ lmf_status lmf_export(lmf_ctx *ctx, const lmf_model *model, const char *path, co
         return LMF_FAIL(ctx, LMF_E_ARG, "the output's path is empty or too long");
     memcpy(name, path, n);
     name[n] = 0;
-    lmf_arena_init(&x.arena, ctx, (size_t)1 << 34);
+    lmf_arena_init(&x.arena, ctx, LMF_POWER2(34));
     lmf_status s = check_output(ctx, name, opts, &lock, &replaces);
     if (!s && opts->adapter)
         s = lmf_lora_open(ctx, model, opts->adapter, &lora);

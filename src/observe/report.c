@@ -413,7 +413,7 @@ lmf_status lmf_report_html(lmf_ctx *ctx, const lmf_report_in *in, lmf_buf *out)
         return LMF_NO_MEMORY(ctx, sizeof *p, "a report");
     lmf_buf_init(&body, ctx, (size_t)1 << 28);
     *p = (page){ .ctx = ctx, .in = in, .out = &body };
-    lmf_arena_init(&p->arena, ctx, (size_t)1 << 32);
+    lmf_arena_init(&p->arena, ctx, LMF_POWER2(32));
     size_t n_facts;
     const char *text = in->n_config ? lmf_config_facts(in->config, in->n_config, &n_facts) : NULL;
     json_t *facts = text ? json_loadb(text, n_facts, 0, NULL) : NULL;

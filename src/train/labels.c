@@ -175,7 +175,7 @@ lmf_status lmf_labels_open(lmf_ctx *ctx, const char *dir, lmf_labels **out)
     if (!l)
         return LMF_NO_MEMORY(ctx, sizeof *l, "labels");
     l->ctx = ctx, l->fd = l->i_open = -1;
-    lmf_arena_init(&l->arena, ctx, (size_t)1 << 34);
+    lmf_arena_init(&l->arena, ctx, LMF_POWER2(34));
     lmf_status s = strlen(dir) < sizeof l->dir ? lmf_path_join(ctx, path, sizeof path, dir, "manifest.json") :
                    LMF_FAIL(ctx, LMF_E_LIMIT, "a path of %zu bytes", strlen(dir));
     snprintf(l->dir, sizeof l->dir, "%s", dir);

@@ -387,7 +387,7 @@ lmf_status lmf_pretrain_prepare(lmf_ctx *ctx, const lmf_pretrain_config *c, cons
     if (!w)
         return LMF_NO_MEMORY(ctx, sizeof *w, "pre-training");
     w->ctx = ctx, w->c = c, w->watch = watch, w->files = json_array();
-    lmf_arena_init(&w->arena, ctx, (size_t)1 << 36);
+    lmf_arena_init(&w->arena, ctx, LMF_POWER2(36));
     lmf_status s = w->files ? find_or_make(w, dir, out) : LMF_NO_MEMORY(ctx, 64, "a receipt");
     int32_t seq = (int32_t)c->train.seq_len, vocab = INT32_MAX;
     lmf_model *m = NULL;

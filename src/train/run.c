@@ -263,7 +263,7 @@ static lmf_status trim_log(lmf_ctx *ctx, const char *path, int64_t step)
     size_t n, kept = 0;
     if (lmf_path_stat(path) == LMF_PATH_NONE)
         return LMF_OK;
-    LMF_TRY(lmf_file_read(ctx, path, (size_t)1 << 32, &text, &n));
+    LMF_TRY(lmf_file_read(ctx, path, LMF_POWER2(32), &text, &n));
     for (size_t at = 0, len; at < n; at += len) {
         const char *end = memchr(text + at, '\n', n - at);
         len = end ? (size_t)(end - text) - at + 1 : n - at;
@@ -377,7 +377,7 @@ static lmf_status add_events(const lmf_run *r, const char *line)
     lmf_buf b;
     snprintf(path, sizeof path, "%s/" LMF_EVENTS_NAME, r->dir);
     int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_APPEND);
-    lmf_buf_init(&b, r->ctx, (size_t)1 << 32);
+    lmf_buf_init(&b, r->ctx, LMF_POWER2(32));
     lmf_status s = LMF_OK;
     if (fd < 0) { /* the first line, or a file that is not there any more */
         char log[4200], *text = NULL;
@@ -385,7 +385,7 @@ static lmf_status add_events(const lmf_run *r, const char *line)
         snprintf(log, sizeof log, "%s/metrics.jsonl", r->dir);
         s = lmf_events_begin(&b);
         if (!s)
-            s = lmf_file_read(r->ctx, log, (size_t)1 << 32, &text, &n);
+            s = lmf_file_read(r->ctx, log, LMF_POWER2(32), &text, &n);
         if (!s)
             s = lmf_events_add(r->ctx, text, n, &b);
         lmf_free(r->ctx, text, n + 1);

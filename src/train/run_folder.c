@@ -51,7 +51,7 @@ static lmf_status check_log(lmf_ctx *ctx, const char *path)
     static const char *const keys[] = { "step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds", NULL };
     char *text;
     size_t n;
-    LMF_TRY(read_file(ctx, path, (size_t)1 << 32, &text, &n));
+    LMF_TRY(read_file(ctx, path, LMF_POWER2(32), &text, &n));
     bool ours = n > 0; /* ours begins with its first line */
     for (size_t at = 0; ours && at < n;) {
         const char *end = memchr(text + at, '\n', n - at);
@@ -79,7 +79,7 @@ static lmf_status check_samples(lmf_ctx *ctx, const char *path)
     static const char *const keys[] = { "step", "line", "answer", "reward", "rewards", "advantage", "tokens", "ended", NULL };
     char *text;
     size_t n;
-    LMF_TRY(read_file(ctx, path, (size_t)1 << 32, &text, &n));
+    LMF_TRY(read_file(ctx, path, LMF_POWER2(32), &text, &n));
     bool ours = n > 0;
     for (size_t at = 0, len; ours && at < n; at += len + 1) {
         const char *end = memchr(text + at, '\n', n - at);
@@ -142,7 +142,7 @@ static lmf_status check_events(lmf_ctx *ctx, const char *path)
 {
     char *text;
     size_t n;
-    LMF_TRY(read_file(ctx, path, (size_t)1 << 32, &text, &n));
+    LMF_TRY(read_file(ctx, path, LMF_POWER2(32), &text, &n));
     bool ours = lmf_events_is_ours(text, n);
     lmf_free(ctx, text, n + 1);
     return ours ? LMF_OK : LMF_FAIL(ctx, LMF_E_EXISTS, "%s was not written by a training run; it is left alone", path);

@@ -36,7 +36,7 @@ lmf_status lmf_word_counts_create(lmf_ctx *ctx, const char *pretok, lmf_word_cou
     if (!w)
         return LMF_NO_MEMORY(ctx, sizeof *w, "counts of words");
     w->ctx = ctx, w->pretok = p;
-    lmf_arena_init(&w->arena, ctx, (size_t)1 << 40);
+    lmf_arena_init(&w->arena, ctx, LMF_POWER2(40));
     *out = w;
     return LMF_OK;
 }
@@ -440,8 +440,8 @@ lmf_status lmf_bpe_train(const lmf_word_counts *w, const lmf_bpe_train_opts *opt
     int32_t byte_id[256];
     trainer t = { .ctx = w->ctx, .arena = &out->arena, .stamp = 1, .cap_tokens = opts->vocab, .n_token_slots = 1024 };
     memset(out, 0, sizeof *out);
-    lmf_arena_init(&out->arena, w->ctx, (size_t)1 << 32);
-    lmf_buf_init(&t.bytes, w->ctx, (size_t)1 << 32);
+    lmf_arena_init(&out->arena, w->ctx, LMF_POWER2(32));
+    lmf_buf_init(&t.bytes, w->ctx, LMF_POWER2(32));
     if (opts->vocab < opts->n_special + 256 || opts->vocab > 1 << 21)
         return LMF_FAIL(w->ctx, LMF_E_ARG, "a vocabulary of %d tokens: it has at least the 256 bytes and %d more, and at most %d",
             opts->vocab,
