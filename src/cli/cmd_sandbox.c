@@ -96,7 +96,7 @@ static lmf_status save(lmf_cli *cli, const char *dir, const lmf_sandbox_result *
     for (int i = 0; i < r->n_left; i++) {
         char path[4096];
         lmf_buf b;
-        lmf_buf_init(&b, cli->ctx, (size_t)1 << 32);
+        lmf_buf_init(&b, cli->ctx, LMF_POWER2(32));
         lmf_status s = lmf_path_join(cli->ctx, path, sizeof path, dir, r->left[i].name);
         for (char *slash = path + strlen(dir) + 1; !s && (slash = strchr(slash, '/')); *slash++ = '/') {
             *slash = 0;
