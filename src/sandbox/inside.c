@@ -241,6 +241,31 @@ static int put(inside *in, int f, lmf__sandbox_word *w)
     return w->holds ? 0 : -1;
 }
 
+const char *const lmf__space[LMF__N_SPACES] = { "/proc/self/ns/pid", "/proc/self/ns/net", "/proc/self/ns/ipc", "/proc/self/ns/mnt" };
+
+uint64_t lmf__space_number(int i)
+{
+    struct stat st;
+    return stat(lmf__space[i], &st) ? 0 : (uint64_t)st.st_ino;
+}
+
+static int look_at_spaces(const inside *in, lmf__sandbox_word *w)
+{
+    snprintf(w->name, sizeof w->name, "namespaces");
+    for (int i = 0; i < LMF__N_SPACES; i++)
+        if (in->head.space[i] && (lmf__space_number(i) == 0 || lmf__space_number(i) == in->head.space[i])) {
+            say(w, "%s is the caller's", lmf__space[i]);
+            return -1;
+        }
+    if (getppid() > 1) {
+        say(w, "its numbers of processes are not its own");
+        return -1;
+    }
+    w->holds = 1;
+    say(w, "processes, network, messages, mounts of its own");
+    return 0;
+}
+
 /* In a child: its own group, and all that stands behind PIDFD. skip: bits of features. */
 static int restrict_self(inside *in, uint32_t skip, lmf__sandbox_word *w)
 {
@@ -600,7 +625,11 @@ static void check_feature(inside *in, int f)
 
 static int check(inside *in)
 {
-    lmf__sandbox_word w;
+    lmf__sandbox_word w = { .kind = 'f', .needed = 1 };
+    if (in->head.space[0]) {
+        look_at_spaces(in, &w);
+        tell(LMF__SANDBOX_FD, &w);
+    }
     for (int f = 0; f < LMF__N_FEATURES; f++)
         check_feature(in, f);
     for (int i = -1; i < 0 || lethal[i]; i++) {
@@ -706,6 +735,10 @@ int lmf_sandbox_main(int argc, char **argv)
         in.uid = 0;
     if (in.head.check)
         return check(&in);
+    if (in.head.space[0] && look_at_spaces(&in, &w)) {
+        tell(LMF__SANDBOX_FD, &w);
+        return 1;
+    }
     for (int f = LMF__F_PROC; f <= LMF__F_CLOSE_RANGE; f++)
         if (put(&in, f, &w)) {
             tell(LMF__SANDBOX_FD, &w);

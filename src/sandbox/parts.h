@@ -14,6 +14,10 @@ typedef enum lmf__feature {
     LMF__F_NO_NEW_PRIVS, LMF__F_LANDLOCK, LMF__F_SECCOMP, LMF__N_FEATURES
 } lmf__feature;
 
+enum { LMF__N_SPACES = 4 };
+extern const char *const lmf__space[LMF__N_SPACES]; /* paths below /proc/self/ns */
+uint64_t lmf__space_number(int i); /* of this process; 0: unknown */
+
 typedef struct lmf__sandbox_head { /* then strings: scratch, program, n_argv, n_read, n_exec of them; each with its NUL */
     uint32_t           n_bytes;    /* of the strings */
     uint32_t           n_argv, n_read, n_exec;
@@ -21,6 +25,7 @@ typedef struct lmf__sandbox_head { /* then strings: scratch, program, n_argv, n_
     uint32_t           deny;       /* bits of lmf__feature: taken away first, for tests */
     uint32_t           skip;       /* bits of lmf__feature: left out where escapes are tried, never where the program runs. For tests */
     uint32_t           landlock_cap; /* the highest ABI to use; 0: any. For tests */
+    uint64_t           space[LMF__N_SPACES]; /* tier B: the caller's namespaces, none of which may be the program's; tier A: 0 */
     lmf_sandbox_limits limits;
 } lmf__sandbox_head;
 

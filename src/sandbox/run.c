@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -15,6 +16,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "base/plain.h"
 #include "sandbox/parts.h"
 
 enum { POLL_MS = 50, LATE_S = 15, FIRST_FD = 10 };
@@ -157,6 +159,8 @@ typedef struct run {
     pid_t      pid, group;      /* of the fresh process; of the program once it started */
     int        out[2], err[2], control[2], in;
     lmf_buf    spec;
+    bool       started;         /* the program did */
+    char       bwrap[4096], self[PATH_MAX]; /* tier B */
 } run;
 
 static double now(void)
@@ -210,13 +214,39 @@ static lmf_status open_pipes(run *u)
     return ok && u->in >= 0 ? LMF_OK : LMF_FAIL(u->ctx, LMF_E_IO, "no pipes for the sandbox: %s", strerror(errno));
 }
 
+/* The fresh process within namespaces of its own. As root it keeps what it needs to become another user. */
+static void wrap(run *u, const char **argv)
+{
+    static const char *const spaces[] = { "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent",
+                                          "--new-session", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--chdir",
+                                          "/", "--bind" };
+    int n = 0;
+    argv[n++] = "bwrap";
+    if (geteuid() == 0)
+        argv[n++] = "--cap-add", argv[n++] = "ALL";
+    else
+        argv[n++] = "--unshare-user";
+    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
+        argv[n++] = spaces[i];
+    argv[n++] = u->r->scratch, argv[n++] = u->r->scratch, argv[n++] = "--", argv[n++] = u->self, argv[n++] = LMF__SANDBOX_ENTRY;
+    argv[n] = NULL;
+}
+
 static lmf_status start(run *u)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t none, all;
-    char entry[] = LMF__SANDBOX_ENTRY, name[] = "lmfast-sandbox";
-    char *argv[] = { name, entry, NULL }, *env[] = { NULL };
+    const char *argv[32] = { "lmfast-sandbox", LMF__SANDBOX_ENTRY };
+    char *env[] = { NULL };
+    const char *helper = u->job->helper ? u->job->helper : "/proc/self/exe", *program = helper;
+    if (u->job->tier == LMF_SANDBOX_TIER_B) {
+        u->self[0] = 0;
+        if (!realpath(helper, u->self))
+            return LMF_FAIL(u->ctx, LMF_E_IO, "can't start the sandbox's process %.200s: %s", helper, strerror(errno));
+        program = u->bwrap;
+        wrap(u, argv);
+    }
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
@@ -229,15 +259,14 @@ static lmf_status start(run *u)
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
-    const char *helper = u->job->helper ? u->job->helper : "/proc/self/exe";
     int error = lmf_shim(u->ctx, LMF_SITE_OPEN);
     if (!error)
-        error = posix_spawn(&u->pid, helper, &actions, &attr, argv, env);
+        error = posix_spawn(&u->pid, program, &actions, &attr, (char *const *)(uintptr_t)argv, env);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&actions);
     if (error) {
         u->pid = 0;
-        return LMF_FAIL(u->ctx, LMF_E_IO, "can't start the sandbox's process %.200s: %s", helper, strerror(error));
+        return LMF_FAIL(u->ctx, LMF_E_IO, "can't start the sandbox's process %.200s: %s", program, strerror(error));
     }
     shut(&u->out[1]), shut(&u->err[1]), shut(&u->control[1]), shut(&u->in);
     return LMF_OK;
@@ -269,6 +298,8 @@ static lmf_status make_spec(run *u, const lmf__sandbox_test *test, const char *p
     char real[4096] = "";
     if (!p)
         return LMF_NO_MEMORY(u->ctx, sizeof *p, "paths for the sandbox");
+    for (int i = 0; u->job->tier == LMF_SANDBOX_TIER_B && i < LMF__N_SPACES; i++)
+        head.space[i] = lmf__space_number(i);
     if (test)
         head.deny = test->deny, head.skip = test->skip, head.landlock_cap = test->landlock_cap;
     lmf_status s = lmf_buf_append(&u->spec, &head, sizeof head);
@@ -303,6 +334,8 @@ static lmf_status send_spec(run *u)
 {
     for (size_t at = 0; at < u->spec.n;) {
         ssize_t k = send(u->control[0], u->spec.data + at, u->spec.n - at, MSG_NOSIGNAL);
+        if (k < 0 && errno != EINTR && u->job->tier == LMF_SANDBOX_TIER_B)
+            return LMF_OK; /* what bubblewrap wrote says more */
         if (k < 0 && errno != EINTR)
             return LMF_FAIL(u->ctx, LMF_E_IO, "the sandbox's process ended at once (%s); is its program one that calls lmf_sandbox_main?",
                             strerror(errno));
@@ -349,6 +382,18 @@ static lmf_status refuse(lmf_ctx *ctx, const lmf__sandbox_word *w)
                     w->name, w->text);
 }
 
+/* Bubblewrap ended before the fresh process spoke; what it wrote says why. */
+static lmf_status no_spaces(run *u)
+{
+    char shown[256];
+    for (int i = 0; i < 20 && u->err[0] >= 0; i++) {
+        poll(&(struct pollfd){ u->err[0], POLLIN, 0 }, 1, POLL_MS);
+        LMF_TRY(gather(&u->err[0], &u->r->err, &u->r->n_err));
+    }
+    return LMF_FAIL(u->ctx, LMF_E_UNSUPPORTED, "the sandbox's tier B does not hold here, so nothing was run: namespaces: %s",
+                    lmf_plain_text(lmf_buf_str(&u->r->err), shown, sizeof shown));
+}
+
 /* Until the fresh process said how it ended and both streams did. */
 static lmf_status attend(run *u)
 {
@@ -365,12 +410,16 @@ static lmf_status attend(run *u)
         if (p[2].revents)
             LMF_TRY(gather(&u->err[0], &r->err, &r->n_err));
         if (!done && p[0].revents) {
-            lmf__sandbox_word w;
-            if (!take_word(u, &w))
+            lmf__sandbox_word w = { 0 };
+            if (!take_word(u, &w) && !u->started && u->job->tier == LMF_SANDBOX_TIER_B)
+                return no_spaces(u);
+            if (w.kind == 0)
                 return LMF_FAIL(u->ctx, LMF_E_IO, "the sandbox's own process ended before it said how the program did");
             if (w.kind == 'r')
                 return refuse(u->ctx, &w);
-            u->group = w.kind == 's' ? (pid_t)w.code : u->group;
+            u->started |= w.kind == 's';
+            if (w.kind == 's' && u->job->tier == LMF_SANDBOX_TIER_A) /* else a number of its own namespace */
+                u->group = (pid_t)w.code;
             done = w.kind == 'd';
             if (done)
                 r->end = (lmf_sandbox_end)w.end, r->code = w.code, r->wall_s = w.wall_s, r->cpu_s = w.cpu_s, r->peak_bytes = w.peak_bytes;
@@ -409,6 +458,17 @@ static void finish(run *u)
     lmf_buf_clear(&u->spec);
 }
 
+/* Tier B's program, or why there is none. */
+static lmf_status find_bwrap(run *u)
+{
+    char loader[4096];
+    if (u->job->tier == LMF_SANDBOX_TIER_B
+        && find_program(u->ctx, u->job->bwrap ? u->job->bwrap : "bwrap", u->bwrap, sizeof u->bwrap, loader, sizeof loader))
+        return LMF_FAIL(u->ctx, LMF_E_UNSUPPORTED, "the sandbox's tier B does not hold here, so nothing was run: namespaces: there is no "
+                        "bubblewrap (%.200s)", u->job->bwrap ? u->job->bwrap : "bwrap");
+    return LMF_OK;
+}
+
 static void begin(run *u, lmf_ctx *ctx, const lmf_sandbox_job *job, lmf_sandbox_result *r)
 {
     *u = (run){ .ctx = ctx, .job = job, .r = r, .out = { -1, -1 }, .err = { -1, -1 }, .control = { -1, -1 }, .in = -1 };
@@ -426,12 +486,12 @@ lmf_status lmf__sandbox_run(lmf_ctx *ctx, const lmf_sandbox_job *job, const lmf_
     memset(r, 0, sizeof *r);
     if (!job->argv || !job->argv[0])
         return LMF_FAIL(ctx, LMF_E_ARG, "no program was given to the sandbox");
-    if (job->tier != LMF_SANDBOX_TIER_A)
-        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the sandbox's tier B (namespaces) does not hold here, so nothing was run; tier A may");
     LMF_TRY(check_limits(ctx, &job->limits));
     LMF_TRY(find_program(ctx, job->argv[0], program, sizeof program, loader, sizeof loader));
     begin(&u, ctx, job, r);
-    lmf_status s = lmf__scratch_open(ctx, r->scratch, sizeof r->scratch);
+    lmf_status s = find_bwrap(&u);
+    if (!s)
+        s = lmf__scratch_open(ctx, r->scratch, sizeof r->scratch);
     for (int i = 0; !s && i < job->n_files; i++)
         s = lmf__scratch_put(ctx, r->scratch, &job->files[i]);
     if (!s)
@@ -467,16 +527,15 @@ void lmf_sandbox_result_clear(lmf_sandbox_result *r)
     memset(r, 0, sizeof *r);
 }
 
-lmf_status lmf_sandbox_check(lmf_ctx *ctx, const char *helper, const char *bwrap, lmf_sandbox_report *out)
+/* One trial of a tier: facts are added; *holds: all that are needed do. */
+static lmf_status try_tier(lmf_ctx *ctx, const lmf_sandbox_job *job, lmf_sandbox_report *out, bool *holds)
 {
-    static const char *const none[] = { NULL };
-    lmf_sandbox_job job = { .argv = none, .helper = helper, .bwrap = bwrap };
     lmf_sandbox_result r;
     run u;
-    memset(out, 0, sizeof *out);
-    lmf_sandbox_limits_default(&job.limits);
-    begin(&u, ctx, &job, &r);
-    lmf_status s = lmf__scratch_open(ctx, r.scratch, sizeof r.scratch);
+    begin(&u, ctx, job, &r);
+    lmf_status s = find_bwrap(&u);
+    if (!s)
+        s = lmf__scratch_open(ctx, r.scratch, sizeof r.scratch);
     if (!s)
         s = make_spec(&u, NULL, NULL, "", true);
     if (!s)
@@ -485,24 +544,45 @@ lmf_status lmf_sandbox_check(lmf_ctx *ctx, const char *helper, const char *bwrap
         s = start(&u);
     if (!s)
         s = send_spec(&u);
-    out->tier_a = !s;
-    while (!s) {
-        lmf__sandbox_word w;
+    *holds = !s;
+    for (int n = 0; !s; n++) {
+        lmf__sandbox_word w = { 0 };
         if (!take_word(&u, &w))
-            s = LMF_FAIL(ctx, LMF_E_IO, "the sandbox's own process ended during its trials");
+            s = n == 0 && job->tier == LMF_SANDBOX_TIER_B ? no_spaces(&u)
+              : LMF_FAIL(ctx, LMF_E_IO, "the sandbox's own process ended during its trials");
         if (s || w.kind == 'e')
             break;
         if (w.kind == 'r')
             s = refuse(ctx, &w);
-        if (!s && out->n < LMF_SANDBOX_MAX_FACTS) {
+        if (!s && out->n < LMF_SANDBOX_MAX_FACTS && (job->tier == LMF_SANDBOX_TIER_A || !w.holds || !strcmp(w.name, "namespaces"))) {
             lmf_sandbox_fact *f = &out->fact[out->n++];
-            f->holds = w.holds, f->needed = w.needed;
+            f->holds = w.holds, f->needed = w.needed && job->tier == LMF_SANDBOX_TIER_A;
             memcpy(f->name, w.name, sizeof f->name);
             memcpy(f->text, w.text, sizeof f->text);
-            out->tier_a &= f->holds || !f->needed;
         }
+        *holds = *holds && !s && (w.holds || !w.needed);
     }
+    *holds = *holds && !s;
     finish(&u);
     lmf_sandbox_result_clear(&r);
+    return s;
+}
+
+lmf_status lmf_sandbox_check(lmf_ctx *ctx, const char *helper, const char *bwrap, lmf_sandbox_report *out)
+{
+    static const char *const none[] = { NULL };
+    lmf_sandbox_job job = { .argv = none, .helper = helper, .bwrap = bwrap };
+    memset(out, 0, sizeof *out);
+    lmf_sandbox_limits_default(&job.limits);
+    LMF_TRY(try_tier(ctx, &job, out, &out->tier_a));
+    job.tier = LMF_SANDBOX_TIER_B;
+    lmf_status s = try_tier(ctx, &job, out, &out->tier_b);
+    if (s == LMF_E_UNSUPPORTED && out->n < LMF_SANDBOX_MAX_FACTS) {
+        lmf_sandbox_fact *f = &out->fact[out->n++];
+        const char *why = strstr(lmf_error(ctx), "namespaces: ");
+        snprintf(f->name, sizeof f->name, "namespaces");
+        snprintf(f->text, sizeof f->text, "%.199s", why ? why + strlen("namespaces: ") : lmf_error(ctx));
+        s = LMF_OK;
+    }
     return s;
 }

@@ -245,6 +245,33 @@ static void wrong_jobs_are_refused(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* Tier B is that or a refusal: no bubblewrap, and one that gives no namespaces. */
+static void namespaces_or_nothing(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_sandbox_report report;
+    lmf_sandbox_result r;
+    lmf_sandbox_job job = { .argv = (const char *[]){ "/bin/sh", "-c", "echo ran", NULL }, .tier = LMF_SANDBOX_TIER_B };
+    lmf_sandbox_limits_default(&job.limits);
+    holds(ctx, &report);
+    if (report.tier_b) {
+        assert_ok(ctx, lmf_sandbox_run(ctx, &job, &r));
+        assert_string_equal(lmf_buf_str(&r.out), "ran\n");
+        lmf_sandbox_result_clear(&r);
+    } else {
+        assert_refused(ctx, LMF_E_UNSUPPORTED, "tier B does not hold here, so nothing was run: namespaces", lmf_sandbox_run(ctx, &job, &r));
+    }
+    static const char *const wrong[] = { "no-such-bwrap", "/bin/true" };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        job.bwrap = wrong[i];
+        assert_refused(ctx, LMF_E_UNSUPPORTED, "namespaces", lmf_sandbox_run(ctx, &job, &r));
+        assert_ok(ctx, lmf_sandbox_check(ctx, NULL, wrong[i], &report));
+        assert_false(report.tier_b);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
 static lmf_status whole_run(lmf_ctx *ctx, void *arg)
 {
     lmf_sandbox_result r;
@@ -276,5 +303,6 @@ LMF_TESTS(sandbox) = {
     { "nothing outlives it", nothing_outlives_it },
     { "it can be stopped", it_can_be_stopped },
     { "wrong jobs are refused", wrong_jobs_are_refused },
+    { "namespaces or nothing", namespaces_or_nothing },
     { "each failing call is a sentence", each_failing_call_is_a_sentence },
     { 0 } };
