@@ -136,27 +136,42 @@ static __device__ __forceinline__ void load_keys(const lmf_attention_job &j, flo
     lmf_copies_end();
 }
 
-/* Scores become weights; what was summed before moves to the new greatest score. top: in units of log 2. */
+/* Scores become weights; what was summed before moves to the new greatest score, where a row of the warp has one: a factor of one changes
+ * no bits. top: in units of log 2. */
 static __device__ __forceinline__ void soften(lmf_wg_sums &s, lmf_wg_sums &acc, float (&top)[2], float (&sum)[2], float by)
 {
+    float base[2], keep[2];
+    bool moved = false;
 #pragma unroll
     for (int e = 0; e < 2; e++) {
-        float most = -INFINITY, part = 0;
+        float most = -INFINITY;
 #pragma unroll
         for (int i = 0; i < 8; i++)
             most = fmaxf(most, fmaxf(s[i][2 * e], s[i][2 * e + 1]));
         most = fmaxf(most, __shfl_xor_sync(ALL, most, 1));
         most = fmaxf(most, __shfl_xor_sync(ALL, most, 2));
-        float next = fmaxf(top[e], most * by), base = next == -INFINITY ? 0.0f : next, keep = exp2_fast(top[e] - base);
+        float next = fmaxf(top[e], most * by);
+        base[e] = next == -INFINITY ? 0.0f : next, keep[e] = exp2_fast(top[e] - base[e]), moved |= next != top[e];
+        top[e] = next;
+    }
+    if (__any_sync(ALL, moved))
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            sum[e] *= keep[e];
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+                acc[i][2 * e] *= keep[e], acc[i][2 * e + 1] *= keep[e];
+        }
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+        float part = 0;
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            s[i][2 * e] = exp2_fast(fmaf(s[i][2 * e], by, -base));
-            s[i][2 * e + 1] = exp2_fast(fmaf(s[i][2 * e + 1], by, -base));
+            s[i][2 * e] = exp2_fast(fmaf(s[i][2 * e], by, -base[e]));
+            s[i][2 * e + 1] = exp2_fast(fmaf(s[i][2 * e + 1], by, -base[e]));
             part += s[i][2 * e] + s[i][2 * e + 1];
-            acc[i][2 * e] *= keep, acc[i][2 * e + 1] *= keep;
         }
-        sum[e] = fmaf(sum[e], keep, part);
-        top[e] = next;
+        sum[e] += part;
     }
 }
 
