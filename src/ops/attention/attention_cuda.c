@@ -103,6 +103,7 @@ static lmf_attention_job mma_job(const lmf_call *c, bool backward, bool groups, 
     j.q = there ? in[0].data : take(base, bytes, q), j.k = there ? in[1].data : take(base, bytes, k);
     j.v = there ? in[2].data : take(base, bytes, k);
     j.first = take(base, bytes, rows * sizeof(int)), j.end = take(base, bytes, rows * sizeof(int));
+    j.parts = take(base, bytes, sizeof(int));
     if (!backward) {
         j.o = c->out[0].data, j.lse = c->out[1].data;
         return j;
@@ -169,7 +170,7 @@ static lmf_status mma_fwd(const lmf_call *c, const lmf_worker *wk)
 /* own: tiles that a block owns; each: rows or keys of it, a warpgroup for 64. */
 static lmf_status wgmma_launch(const lmf_worker *wk, const char *name, int each, int n_heads, int own, int more, const lmf_attention_job *j)
 {
-    lmf_cuda_grid grid = { (uint32_t)((j->t + each - 1) / each), (uint32_t)n_heads, 1 };
+    lmf_cuda_grid grid = lmf_cuda_blocks(((int64_t)j->t + each - 1) / each * n_heads, 1);
     uint32_t shared = (uint32_t)((own + 2 * WG_STAGES) * WG_TILE + more + 1024); /* tiles lie on 1,024 */
     return lmf_cuda_launch(wk, "attention_wgmma", name, grid, (uint32_t)(2 * each), shared, LMF_CUDA_ARGS(j));
 }

@@ -11,6 +11,7 @@ typedef struct lmf_attention_job {
     const void  *q, *k, *v, *d_o;                /* bf16 [T, H*C], [T, K*C] twice, [T, H*C] */
     const int   *seq, *q_start;
     int         *first, *end;                    /* row t sees keys first[t] .. t, key u is seen by rows u .. end[u] - 1 */
+    int         *parts;                          /* one: how many of the sequences have rows */
     const float *lse_given;                      /* [T, H], for backward */
     float       *lse, *delta;                    /* [T, H]; for backward by warpgroups [H, rows]: lse in units of log 2 */
     void        *o, *dq, *dk, *dv;               /* of the kernel's output type */

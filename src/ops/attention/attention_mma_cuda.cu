@@ -338,6 +338,15 @@ LMF_KERNEL(attention_mma_ranges)(lmf_attention_job j)
             first = max(first, t - j.window + 1), end = (int)min((int64_t)end, (int64_t)t + j.window);
     }
     j.first[t] = first, j.end[t] = end;
+    if (t < 32) {
+        int parts = 0;
+        for (int k = t; k < j.n_seq; k += 32)
+            parts += j.q_start[k] < min(j.q_start[k + 1], j.t);
+        for (int m = 16; m; m >>= 1)
+            parts += __shfl_xor_sync(ALL, parts, m);
+        if (t == 0)
+            *j.parts = parts;
+    }
 }
 
 /* n: a multiple of 8. */

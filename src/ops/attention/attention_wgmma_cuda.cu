@@ -122,6 +122,17 @@ static __device__ __forceinline__ place place_of(int first)
     return p;
 }
 
+/* What a block owns: a head of n_heads and a tile of those that the grid has for each. Neighbouring blocks have the heads of one tile,
+ * then that tile of the next sequence: where sequences are as long as each other, the tiles with most to walk begin first, and the grid
+ * ends with the shortest. Else it is an order like any other. */
+typedef struct owner { int head, tile, tiles; } owner;
+static __device__ __forceinline__ owner owner_of(const lmf_attention_job &j, int n_heads)
+{
+    int tiles = gridDim.x / n_heads, i = blockIdx.x / n_heads, parts = min(max(greatest_of(*j.parts), 1), tiles), part = i % parts;
+    owner o = { (int)blockIdx.x % n_heads, part * (tiles / parts) + min(part, tiles % parts) + i / parts, tiles };
+    return o;
+}
+
 /* ---- forward ---- */
 enum { ROW_GROUPS = 2, ROWS = 64 * ROW_GROUPS, ROW_THREADS = 128 * ROW_GROUPS };
 
@@ -178,7 +189,8 @@ static __device__ __forceinline__ void soften(lmf_wg_sums &s, lmf_wg_sums &acc, 
 template <class O> static __device__ __forceinline__ void forward(const lmf_attention_job &j)
 {
     unsigned own = place_in_shared(lmf_wg_room(attention_shared)), stage = own + ROW_GROUPS * TILE;
-    int h = blockIdx.y, hk = h / (j.n / j.n_kv), q0 = (gridDim.x - 1 - blockIdx.x) * ROWS; /* long rows first */
+    owner block = owner_of(j, j.n);
+    int h = block.head, hk = h / (j.n / j.n_kv), q0 = (block.tiles - 1 - block.tile) * ROWS; /* the last rows of a sequence see most */
     int64_t width = (int64_t)j.n * C;
     key_range all = keys_of(j, q0, ROWS);
     place p = place_of(q0);
@@ -290,7 +302,8 @@ template <class O> static __device__ __forceinline__ void facts(const lmf_attent
 template <class O> static __device__ __forceinline__ void backward_q(const lmf_attention_job &j)
 {
     unsigned own = place_in_shared(lmf_wg_room(attention_shared)), stage = own + 2 * ROW_GROUPS * TILE; /* q, then do */
-    int h = blockIdx.y, hk = h / (j.n / j.n_kv), q0 = (gridDim.x - 1 - blockIdx.x) * ROWS; /* long rows first */
+    owner block = owner_of(j, j.n);
+    int h = block.head, hk = h / (j.n / j.n_kv), q0 = (block.tiles - 1 - block.tile) * ROWS; /* the last rows of a sequence see most */
     int64_t width = (int64_t)j.n * C;
     key_range all = keys_of(j, q0, ROWS);
     place p = place_of(q0);
@@ -395,7 +408,8 @@ template <class O> static __device__ __forceinline__ void backward_kv(const lmf_
 {
     uint8_t *room = lmf_wg_room(attention_shared);
     unsigned own = place_in_shared(room), stage = own + 2 * TILE; /* k, then v */
-    int hk = blockIdx.y, group = j.n / j.n_kv, u0 = blockIdx.x * KEYS, end = 0, width = j.n * C;
+    owner block = owner_of(j, j.n_kv);
+    int hk = block.head, group = j.n / j.n_kv, u0 = block.tile * KEYS, end = 0, width = j.n * C;
     int64_t kw = (int64_t)j.n_kv * C;
     place p = place_of(u0);
     for (int i = p.lane; i < KEYS; i += 32)
