@@ -425,6 +425,14 @@ def test_wrong_bodies(server):
         r, e = server.ask("POST", CHAT, text.encode("latin1"))
         assert r.status == 400 and e["error"]["message"], text[:40]
     assert server.ask("POST", CHAT, json.dumps(body(temperature=0)).replace("\"temperature\": 0", "\"temperature\": NaN"))[0].status == 400
+    for path, text, name in ((CHAT, '{"messages": [{"role": "user", "content": %s}], "max_tokens": 1}', "content"),
+                             ("/v1/completions", '{"prompt": %s, "max_tokens": 1}', "prompt"), ("/tokenize", '{"prompt": %s}', "prompt"),
+                             ("/v1/embeddings", '{"input": ["a:", %s]}', "input"),
+                             (CHAT, json.dumps(body(unknown="%s")).replace('"%s"', "%s"), "unknown")):  # not taken for words
+        for value in ("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 400):
+            r, e = server.ask("POST", path, text % value)
+            assert r.status == 400 and e["error"]["param"] == name and value[:40] in e["error"]["message"], (path, value, e)
+        assert server.ask("POST", path, text % '"NaN: 1e999 \\" Infinity"')[0].status == 200
     r, e = server.ask("POST", CHAT, body(messages=messages("x" * 600)))
     assert r.status == 400 and e["error"]["code"] == "context_length_exceeded"
     assert "619" in e["error"]["message"]
