@@ -3,12 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/conversation.h"
+#include "observe/trace.h"
 #include "serve/serve.h"
 
 typedef struct serve_args {
     const char *model, *name, *adapter, *host, *api_key, *api_keys, *chat_template, *control, *compute, *responses, *guard, *adapter_folder;
+    const char *otlp, *otlp_protocol;
     int64_t     max_adapters, max_rank, port, speculate, per_peer, slots, context, queue, connections, drain_seconds, cache_tokens;
-    bool        invariant, mcp;
+    bool        invariant, mcp, trace_content;
 } serve_args;
 
 #define AT(member) offsetof(serve_args, member)
@@ -45,6 +47,13 @@ static const lmf_flag flags[] = {
         .help = "SQLite file in which answers of /v1/responses are kept to go on from, for 30 days; in memory if left out" },
     { "guard", 0, LMF_FLAG_STRING, AT(guard),
         .help = "policy that prompts and answers pass, of each key that names none of its own (docs/GUARD.md)" },
+    { "otlp-endpoint", 0, LMF_FLAG_STRING, AT(otlp),
+        .help = "collector of traces, http://127.0.0.1:4318, to which /v1/traces is added; the variable OTEL_EXPORTER_OTLP_ENDPOINT "
+                "does the same" },
+    { "otlp-protocol", 0, LMF_FLAG_CHOICE, AT(otlp_protocol), .fallback = "auto", .choices = "auto|http/protobuf|http/json",
+        .help = "how spans are encoded; auto: as OTEL_EXPORTER_OTLP_PROTOCOL says, http/protobuf if it is not set" },
+    { "trace-content", 0, LMF_FLAG_BOOL, AT(trace_content),
+        .help = "traces hold the texts of prompts and answers, as --guard leaves them" },
     { "mcp", 0, LMF_FLAG_BOOL, AT(mcp), .help = "the Model Context Protocol, too, at /mcp" },
     { "drain-seconds", 0, LMF_FLAG_INT, AT(drain_seconds), 0, 86400, "30", .help = "how long begun answers are waited for at the end" },
     LMF_CHAT_TEMPLATE_FLAG(AT(chat_template)),
@@ -151,6 +160,16 @@ static lmf_status start_engine(lmf_cli *cli, const serve_args *args, const lmf_m
     return LMF_OK;
 }
 
+static lmf_status trace_opts(lmf_cli *cli, const serve_args *args, lmf_trace_opts *o)
+{
+    o->content = args->trace_content;
+    LMF_TRY(lmf_trace_opts_environment(cli->ctx, args->otlp, o));
+    if (strcmp(args->otlp_protocol, "auto"))
+        o->json = strcmp(args->otlp_protocol, "http/json") == 0;
+    o->send = lmf_post_send;
+    return o->url[0] ? lmf_post_open(cli->ctx, &o->sender) : LMF_OK;
+}
+
 static lmf_status serve(lmf_cli *cli, const serve_args *args, lmf_arena *a, lmf_model *m)
 {
     adapters list = { 0 };
@@ -177,10 +196,14 @@ static lmf_status serve(lmf_cli *cli, const serve_args *args, lmf_arena *a, lmf_
     o.max_connections = (int32_t)args->connections, o.max_queue = (int32_t)args->queue, o.drain_seconds = (int32_t)args->drain_seconds;
     o.should_stop = should_stop, o.ready = ready, o.user = cli;
     LMF_TRY(lmf_serve_check(cli->ctx, &o)); /* before the engine takes its time */
+    lmf_trace_opts trace = lmf_trace_opts_default();
+    LMF_TRY(trace_opts(cli, args, &trace));
+    o.trace = &trace;
     lmf_status s = start_engine(cli, args, m, &list, &engine);
     if (!s)
         s = lmf_serve(m, engine, &o);
     lmf_engine_destroy(engine);
+    lmf_post_close(trace.sender);
     return s;
 }
 

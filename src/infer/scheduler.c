@@ -4,6 +4,7 @@
 #include "infer/scheduler.h"
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include "infer/engine_impl.h"
 
 struct lmf_job {
@@ -20,7 +21,7 @@ struct lmf_job {
     int32_t          n_started, n_finished; /* of n; the stepping thread's */
 };
 
-typedef struct live { lmf_session *session; lmf_job *job; int32_t answer; } live;
+typedef struct live { lmf_session *session; lmf_job *job; int32_t answer; int64_t started_us; } live;
 
 struct lmf_scheduler {
     lmf_ctx           *ctx;
@@ -105,7 +106,9 @@ static lmf_status start(lmf_scheduler *s, lmf_job *j, int32_t answer)
         lmf_session_destroy(session);
         return status;
     }
-    s->live[s->n_live++] = (live){ session, j, answer };
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    s->live[s->n_live++] = (live){ session, j, answer, (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 };
     return LMF_OK;
 }
 
@@ -188,7 +191,8 @@ static bool read_one(lmf_scheduler *s, int32_t i)
             return true;
         }
         for (int k = 0; k < n; k++) {
-            lmf_job_event ev = { .user = l.job->user, .answer = l.answer, .token = tok[k], .n_cached = lmf_session_n_cached(l.session) };
+            lmf_job_event ev = { .user = l.job->user, .answer = l.answer, .token = tok[k], .started_us = l.started_us,
+                                 .n_cached = lmf_session_n_cached(l.session) };
             if (tok[k].id >= 0 && l.job->gen.n_top)
                 ev.n_top = lmf_session_top(l.session, tok[k].i_tok, ev.top, ev.top_logp, LMF_JOB_MAX_TOP);
             if (tok[k].finish) {

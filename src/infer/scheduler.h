@@ -26,6 +26,7 @@ typedef struct lmf_job_event {
     int32_t    answer;           /* which of the job's */
     bool       last;             /* nothing more comes of this job */
     lmf_token  token;            /* finish CANCELLED with id -1: it was ended from outside */
+    int64_t    started_us;       /* when it left the queue, by CLOCK_MONOTONIC; 0: it did not */
     int32_t    n_cached;         /* tokens of the prompt that were found computed */
     int32_t    n_top;
     int32_t    top[LMF_JOB_MAX_TOP];      /* likeliest tokens at its place, likeliest first */

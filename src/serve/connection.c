@@ -68,6 +68,8 @@ static void head(lmf_exchange *x, int status, const char *type)
     if (x->policy)
         evbuffer_add_printf(out(x), "Content-Security-Policy: %s\r\nReferrer-Policy: no-referrer\r\n", x->policy);
     x->policy = NULL;
+    if (x->traceparent[0])
+        evbuffer_add_printf(out(x), "Traceparent: %s\r\n", x->traceparent);
     if (x->tenant && x->endpoint && strcmp(x->endpoint->method, "POST") == 0)
         evbuffer_add_printf(out(x), "X-LMFast-Guard: %s\r\n", x->tenant->screen ? x->tenant->screen->told : "off");
     if (status == 429 || status == 503)
@@ -259,6 +261,9 @@ static void flushed(lmf_connection *c)
     c->exchange.endpoint = NULL;
     c->exchange.tenant = NULL;
     c->exchange.retry_s = 0;
+    c->exchange.traceparent[0] = 0;
+    c->exchange.guard_begin_us = c->exchange.guard_end_us = 0;
+    c->exchange.of_messages = false;
     set_deadline(c, LMF_PHASE_IDLE);
     if (evbuffer_get_length(bufferevent_get_input(c->bev))) /* not from here: the stack would grow with each request in the input */
         bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);

@@ -25,6 +25,10 @@ typedef struct lmf_exchange {
     bool            streams, lines;   /* lines: of JSON, instead of events */
     const char     *policy;           /* Content-Security-Policy of this reply, or NULL */
     int             retry_s;          /* of a fault that is being replied */
+    const char     *tool;             /* of MCP, whose call this is, until run returns; or NULL */
+    char            traceparent[56];  /* of the request's span; "": it is not traced */
+    int64_t         guard_begin_us, guard_end_us; /* when its prompts were held to a policy; 0: they were not */
+    bool            of_messages;      /* the prompt is that of the body's messages */
     void          (*on_gone)(void *user); /* the client went away before the answer's end; x is not to be used any more */
     void           *user;
     void          (*on_reply)(struct lmf_exchange *x, int status, json_t *body); /* takes what would be replied, or the end of a stream:

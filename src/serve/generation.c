@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include "format/json.h"
+#include "serve/spans.h"
 
 enum { MAX_ANSWER_BYTES = 1 << 24 };
 
@@ -75,6 +76,7 @@ lmf_generation *lmf__generation_create(lmf_exchange *x, const lmf_shape *shape, 
     s->n_generations++;
     lmf__server_id(s, shape->id_prefix, g->id, sizeof g->id);
     lmf__request_init(&g->r, s->ctx);
+    lmf__spans_begin(g);
     if (lmf__request_read(&g->r, s, body, f)) {
         lmf__served_begin(&s->adapters, g->adapter = g->r.adapter);
         return g;
@@ -277,6 +279,7 @@ static bool submit(lmf_generation *g, lmf_fault *f)
     g->n_begun++;
     g->n_jobs++;
     s->n_prompt_tok += p->n_prompt;
+    p->submitted_us = lmf__now_us();
     lmf__tenant_count(g->tenant, g->created, p->n_prompt, 0);
     return true;
 }
@@ -323,6 +326,10 @@ bool lmf__generation_start(lmf_generation *g, lmf_fault *f)
 
 void lmf__generation_refuse(lmf_exchange *x, lmf_generation *g, const lmf_fault *f)
 {
+    if (g)
+        lmf__spans_end(g, f->status, f->message);
+    else
+        lmf__spans_refused(x, f);
     lmf__reply_fault(x, f);
     if (!g)
         return;
@@ -335,6 +342,7 @@ void lmf__generation_refuse(lmf_exchange *x, lmf_generation *g, const lmf_fault 
 static void on_gone(void *user)
 {
     lmf_generation *g = user;
+    lmf__spans_end(g, 499, NULL);
     g->x = NULL;
     end_jobs(g);
 }
@@ -373,8 +381,9 @@ const char *lmf__candidate_thought(const lmf_candidate *c, size_t *n)
 }
 
 /* The reply is complete, or has failed; events that still come find nobody. */
-static void leave(lmf_generation *g)
+static void leave(lmf_generation *g, int status, const char *why)
 {
+    lmf__spans_end(g, status, why);
     lmf_histogram_add(&g->server->whole, lmf__now_us() - g->begun_us);
     g->x = NULL;
     end_jobs(g);
@@ -387,12 +396,12 @@ static void complete(lmf_generation *g)
     if (g->r.stream) {
         if (shape->end)
             shape->end(g);
-        leave(g);
+        leave(g, 200, NULL);
         lmf__stream_end(x, shape->done_mark);
         return;
     }
     json_t *j = shape->reply(g);
-    leave(g);
+    leave(g, j ? 200 : 500, NULL);
     lmf__reply_json(x, 200, j);
 }
 
@@ -405,7 +414,7 @@ static void fail(lmf_generation *g, int status, const char *why)
         g->shape->broken(g, &f);
     else if (x->streams)
         lmf__stream_event(x, NULL, lmf__fault_json(x, &f));
-    leave(g);
+    leave(g, status, why);
     if (x->streams)
         lmf__stream_end(x, false);
     else
@@ -449,7 +458,10 @@ static json_t *take_pending(lmf_candidate *c)
 /* Text through a guard: what may go out by now. False: nothing more may, for it is blocked or could not be checked. */
 static bool guarded(lmf_candidate *c, lmf_guard_stream *guard, const char *text, size_t n, bool last, lmf_buf *out)
 {
+    int64_t begin = lmf__now_us();
+    c->g->guard_begin_us = c->g->guard_begin_us ? c->g->guard_begin_us : begin;
     c->guard_failed |= lmf_guard_push(guard, text, n, last, out) != LMF_OK;
+    c->g->guard_us += lmf__now_us() - begin;
     if (guard->blocked)
         c->finish = "content_filter";
     return !c->guard_failed && !guard->blocked;
@@ -749,6 +761,7 @@ void lmf__generation_take(lmf_part *part, const lmf_job_event *ev)
 {
     lmf_generation *g = part->g;
     lmf_candidate *c = &g->choice[(part - g->part) * g->r.n + ev->answer];
+    c->started_us = ev->started_us ? ev->started_us : c->started_us;
     part->n_cached = ev->answer == 0 && ev->n_cached > part->n_cached ? ev->n_cached : part->n_cached;
     if (g->x && !c->finish) {
         bool over = ev->failure || ev->token.finish == LMF_FINISH_CANCELLED;

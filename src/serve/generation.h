@@ -34,6 +34,7 @@ typedef struct lmf_candidate {
     bool            thinks, thought_once; /* it does now; white space that the answer begins with is left out then */
     int32_t         n_tok;           /* written, the ending one included */
     int64_t         n_told;          /* characters of tokens whose logprobs were told */
+    int64_t         started_us;      /* when it left the queue; 0: it waits */
     int64_t         first_us, last_us; /* when its first token came, and its last; 0: none has */
     bool            greeted;
     const char     *finish;          /* NULL: it goes on */
@@ -66,6 +67,7 @@ typedef struct lmf_part {
     lmf_generation *g;
     lmf_job *job;
     int32_t *prompt, n_prompt, n_cached; /* n_cached: of the prompt's tokens those that were known, for the first answer */
+    int64_t  submitted_us;           /* 0: its turn has not come */
     bool     bos_added;              /* the first token is of no text */
     float   *vector;                 /* [width], where the shape embeds; NULL before its turn */
 } lmf_part;
@@ -82,6 +84,11 @@ struct lmf_generation {
     lmf_request      r;
     bool             with_tools;     /* calls are looked for in the answers */
     lmf_screen      *screen;         /* the tenant's policy, or NULL */
+    int64_t          guard_begin_us, guard_us; /* of its answers: since when, and how long all in all */
+    lmf_trace_id     trace, tool_trace; /* its span; that of the tool that it is */
+    uint8_t          trace_parent[8];
+    char             trace_tool[64]; /* "": it is none of MCP's */
+    bool             traced;         /* its end is still to be told */
     lmf_compiled    *compiled;       /* what the answers follow, or NULL */
     char             id[64];
     int64_t          created, begun_us;

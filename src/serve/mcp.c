@@ -143,7 +143,7 @@ static void call_tool(lmf_mcp_peer *p, const json_t *id, const json_t *params, b
         refuse(p, id, LMF_MCP_INTERNAL, "there is no memory for the call", NULL);
         return;
     }
-    *c = (lmf_mcp_call){ .x = { .server = p->server, .tenant = p->tenant, .on_reply = on_reply }, .peer = p, .modern = modern,
+    *c = (lmf_mcp_call){ .x = { .server = p->server, .tenant = p->tenant, .on_reply = on_reply, .tool = name }, .peer = p, .modern = modern,
                          .id = json_incref((json_t *)(uintptr_t)id),
                          .token = json_is_string(token) || json_is_integer(token) ? json_incref(token) : NULL };
     c->next = p->calls;

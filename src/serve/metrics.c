@@ -87,6 +87,16 @@ void lmf__metrics_print(lmf_server *s, lmf_buf *b)
     }
     if (s->screens)
         put_screens(b, s->screens);
+    if (s->tracer) {
+        lmf_tracer_info t;
+        lmf_tracer_get_info(s->tracer, &t);
+        put(b, "trace_spans_total", "counter", "Spans that were told.", t.n_put);
+        put(b, "trace_spans_sent_total", "counter", "Of them, those that the collector took.", t.n_sent);
+        put(b, "trace_spans_dropped_total", "counter", "Of them, those for which the queue had no room.", t.n_dropped);
+        put(b, "trace_spans_lost_total", "counter", "Of them, those that the collector refused or did not answer for.", t.n_lost);
+        put(b, "trace_retries_total", "counter", "Requests to the collector that were tried again.", t.n_retries);
+        put(b, "trace_spans_queued", "gauge", "Spans that wait.", t.n_queued);
+    }
     lmf_histogram_print(&s->first_token, "time_to_first_token_seconds", "From the request to an answer's first token.", b);
     lmf_histogram_print(&s->next_token, "time_per_token_seconds", "From one token of an answer to the next.", b);
     lmf_histogram_print(&s->whole, "request_seconds", "From the request to the end of its reply.", b);

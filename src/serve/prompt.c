@@ -54,6 +54,8 @@ static json_t *conversation(const json_t *body, bool with_tools, lmf_fault *f)
     return vars;
 }
 
+static void guard_begins(lmf_exchange *x) { x->guard_begin_us = x->guard_begin_us ? x->guard_begin_us : lmf__now_us(); }
+
 bool lmf__prompt_chat(lmf_exchange *x, const json_t *body, bool with_tools, lmf_ids *ids, lmf_fault *f)
 {
     lmf_server *s = x->server;
@@ -66,9 +68,15 @@ bool lmf__prompt_chat(lmf_exchange *x, const json_t *body, bool with_tools, lmf_
         return false;
     s->chat.now_unix = lmf__local_seconds();
     lmf_status status = lmf__row_normalize(s->ctx, vars);
-    if (!status && x->tenant->screen && !lmf__screen_request(x->tenant->screen, vars, f)) {
-        json_decref(vars);
-        return false;
+    x->of_messages = true;
+    if (!status && x->tenant->screen) {
+        guard_begins(x);
+        bool good = lmf__screen_request(x->tenant->screen, vars, f);
+        x->guard_end_us = lmf__now_us();
+        if (!good) {
+            json_decref(vars);
+            return false;
+        }
     }
     if (!status && s->own_tools)
         status = lmf__tools_describe(s->ctx, vars);
@@ -103,8 +111,10 @@ bool lmf__prompt_text(lmf_exchange *x, const json_t *text, bool specials, lmf_id
     json_t *now = NULL;
     if (!x->tenant->screen)
         return encode_text(x->server, text, specials, ids, bos_added, f);
-    bool good = lmf__screen_prompt(x->tenant->screen, "prompt", text, &now, f) &&
-                encode_text(x->server, now, specials, ids, bos_added, f);
+    guard_begins(x);
+    bool good = lmf__screen_prompt(x->tenant->screen, "prompt", text, &now, f);
+    x->guard_end_us = lmf__now_us();
+    good = good && encode_text(x->server, now, specials, ids, bos_added, f);
     json_decref(now);
     return good;
 }

@@ -23,6 +23,7 @@ typedef struct lmf_serve_opts {
     const char *const *adapter_names; int32_t n_adapters; /* of the engine's slots 0, 1, ... */
     const char *guard;             /* policy that prompts and answers pass (config/guard_policy.h), of keys that name none; or NULL */
     const char *adapter_folder;    /* clients may load adapters in it, into the engine's free slots; NULL: not */
+    const struct lmf_trace_opts *trace; /* where spans go (observe/trace.h); NULL, or without a url: nowhere */
     const char *responses;         /* SQLite file in which answers of /v1/responses are kept; NULL: in memory */
     bool        mcp;               /* POST /mcp is answered */
     bool        stdio;             /* no address is bound: one client of MCP on standard input and output, until it closes its end */

@@ -16,7 +16,7 @@
 #include "serve/generation.h"
 #include "serve/mcp_stdio.h"
 
-enum { BACKLOG = 1024, TICK_MS = 100, SAMPLES = 32 };
+enum { FLUSH_MS = 5000, BACKLOG = 1024, TICK_MS = 100, SAMPLES = 32 };
 
 lmf_serve_opts lmf_serve_opts_default(void)
 {
@@ -385,6 +385,9 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
     if (!s)
         return LMF_NO_MEMORY(ctx, sizeof *s, "a server");
     s->ctx = ctx, s->model = model, s->engine = engine, s->o = o, s->chat = model->chat, s->started_unix = (int64_t)time(NULL);
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    s->unix_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec - lmf__now_us() * 1000;
     lmf_engine_get_info(engine, &s->engine_info);
     lmf__constraints_init(&s->constraints, ctx, &s->chat, &s->tool_form);
     s->salt = lmf__server_random(s);
@@ -393,6 +396,8 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
         status = lmf__tenants_open(&s->tenants, ctx, o.api_key, o.api_keys);
     if (!status)
         status = open_screens(s);
+    if (!status && o.trace && o.trace->url[0])
+        status = lmf_tracer_open(ctx, o.trace, &s->tracer);
     if (!status)
         status = lmf__served_open(s);
     if (!status)
@@ -414,6 +419,7 @@ lmf_status lmf_serve(const lmf_model *model, lmf_engine *engine, const lmf_serve
     lmf__constraints_clear(&s->constraints);
     lmf__tenants_close(&s->tenants);
     lmf__screens_close(&s->screens);
+    lmf_tracer_close(s->tracer, o.trace && o.trace->timeout_ms < FLUSH_MS ? o.trace->timeout_ms : FLUSH_MS);
     lmf_store_close(s->store);
     lmf_delete(ctx, s);
     return status;

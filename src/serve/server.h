@@ -6,6 +6,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/listener.h>
+#include "observe/trace.h"
 #include "calls/constraint.h"
 #include "calls/tool_form.h"
 #include "serve/adapters.h"
@@ -67,6 +68,8 @@ struct lmf_server {
     struct evconnlistener *listener;
     struct event     *tick, *news;
     lmf_outbox        outbox;
+    lmf_tracer       *tracer;        /* NULL: nothing is traced */
+    int64_t           unix_ns;       /* what the clock of lmf__now_us lacks of the time since 1970 */
     struct lmf_mcp_stdio *stdio;     /* NULL: connections come instead */
     lmf_connection   *connections;
     int32_t           n_connections;
