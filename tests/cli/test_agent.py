@@ -96,6 +96,20 @@ def test_bad_tools(lmfast, model, tmp_path):
         assert not any(ord(c) < 32 and c not in "\n\t" for c in result["text"])
 
 
+def test_a_call_runs_once(lmfast, model, tmp_path):
+    """The same call a second time is told to be so, and does not run."""
+    runs, again = tmp_path / "runs", 0
+    flags = tool(tmp_path, "note", "sh", "-c", f"echo x >> {runs}")
+    for seed in range(6):
+        runs.unlink(missing_ok=True)
+        lines = steps(lmfast, "-m", model, *flags, "--must-call", *FREE, "--max-tokens", 400, "--seed", seed, "--max-turns", 2, "go")
+        assert len(of(lines, "result")) == 1 and runs.read_text() == "x\n"
+        assert len(of(lines, "refused")) == len(of(lines, "call")) - 1
+        assert all("made before" in step["text"] for step in of(lines, "refused"))
+        again += len(of(lines, "refused"))
+    assert again
+
+
 def test_consent(lmfast, model, tmp_path):
     """What writes or sends runs only where it was said, and what sends not once private data was read."""
     mark = tmp_path / "ran"
