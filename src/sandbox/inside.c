@@ -708,10 +708,9 @@ static unsigned choose_uid(void)
     return first == 0 && outside == 0 ? uid : 0;
 }
 
-int lmf_sandbox_main(int argc, char **argv)
+/* Apart from its caller: paths and words lie on the stack, 60 KB that every other command would need, too. */
+static __attribute__((noinline)) int main_inside(void)
 {
-    if (argc != 2 || strcmp(argv[1], LMF__SANDBOX_ENTRY) != 0)
-        return -1;
     inside in = { .monitor = getpid() };
     lmf__sandbox_word w = { .kind = 'r' };
     if (!receive_job(&in))
@@ -751,4 +750,9 @@ int lmf_sandbox_main(int argc, char **argv)
             return 1;
         }
     return run_program(&in);
+}
+
+int lmf_sandbox_main(int argc, char **argv)
+{
+    return argc == 2 && strcmp(argv[1], LMF__SANDBOX_ENTRY) == 0 ? main_inside() : -1;
 }
