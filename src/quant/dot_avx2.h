@@ -85,7 +85,7 @@ LMF_INLINE void lmf_step256_offset(lmf_block256 b, lmf_mul256 mul, const lmf_act
 {
     for (int j = 0; j < n; j++, a += x_stride) {
         __m256i p = mul(b.q, _mm256_loadu_si256((const __m256i *)(const void *)a->q));
-        __m128 ds = _mm_mul_ps(b.dm, _mm_castpd_ps(_mm_load_sd((const double *)(const void *)&a->d)));
+        __m128 ds = _mm_mul_ps(b.dm, _mm_castsi128_ps(_mm_loadu_si64(&a->d)));
         acc[j] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(p), _mm256_broadcastss_ps(ds), acc[j]);
         off[j] = _mm_add_ps(off[j], ds);
     }
