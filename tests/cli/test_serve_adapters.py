@@ -22,7 +22,7 @@ LOAD, UNLOAD = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
 PROMPT = "hello there, what is it that you can do"  # more than a page of the cache
 
 
-def write_adapter(path, seed, r=4, width=WIDTH, module="model.layers.1.mlp.down_proj", bad=None, size=1.0, **config):
+def write_adapter(path, seed, r=4, width=WIDTH, module="model.layers.0.mlp.down_proj", bad=None, size=1.0, **config):
     """A folder as PEFT writes it."""
     path.mkdir(parents=True)
     rng, at, head, data = random.Random(seed), 0, {}, b""
