@@ -182,6 +182,45 @@ static void programs(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+#define ADD "{\"test\": \"def check(f):\\n    assert f(2, 3) == 5\\n    assert f(0, -1) == -1\\n\", \"entry_point\": \"add\", " \
+    "\"prompt\": \"from typing import List\\n\\ndef add(a: int, b: int) -> int:\\n    \\\"\\\"\\\"The sum.\\\"\\\"\\\"\\n\"}"
+#define LISTED "{\"setup\": \"import math\", \"tests\": [\"assert area(1) == math.pi\", \"assert area(0) == 0\"]}"
+static void unit_tests(void **state)
+{
+    (void)state;
+    static const scored rows[] = {
+        { "unit_test", ADD, NULL, "    return a + b\n", 1 }, { "unit_test", ADD, NULL, "    return a - b\n", 0 },
+        { "unit_test", ADD, NULL, "def add(a, b):\n    return sum(List[int] and (a, b))", 1 },
+        { "unit_test", ADD, NULL, "<think>```\nno\n```</think>So:\n```\nadd(1, 2)\n```\n```python\ndef add(a, b): return a + b\n```", 1 },
+        { "unit_test", ADD, NULL, "```python\ndef add(a, b):\n    return a + b", 1 }, { "unit_test", ADD, NULL, "It is 5.", 0 },
+        { "unit_test", ADD, NULL, "", 0 }, { "unit_test", ADD, NULL, "import sys\nsys.exit(0)", 0 },
+        { "unit_test", ADD, NULL, "import os\nos._exit(0)", 0 }, { "unit_test", ADD, NULL, "open('passed.txt', 'w').write('x')", 0 },
+        { "unit_test:1", ADD, NULL, "def add(a, b):\n    while True: pass", 0 },
+        { "unit_test", ADD, NULL, "def add(a, b):\n    print('x' * 1000000)\n    return a + b", 1 },
+        { "unit_test", ADD, NULL, "def add(a, b):\n    import socket\n    socket.socket()\n    return a + b", 0 },
+        { "unit_test", ADD, NULL, "def add(a, b):\n    x = bytearray(1 << 40)\n    return a + b", 0 },
+        { "unit_test", ADD, NULL, "def add(a, b):\n    return open('/etc/passwd') and a + b", 0 },
+        { "unit_test", LISTED, NULL, "```py\ndef area(r):\n    return math.pi * r ** 2\n```", 1 },
+        { "unit_test", LISTED, NULL, "def area(r):\n    return math.pi * r", 1 },
+        { "unit_test", LISTED, NULL, "def area(r): return 3", 0 },
+    };
+    CHECK(rows);
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_rewards *r;
+    double score, total;
+    const char *spec = "unit_test";
+    assert_refused(ctx, LMF_E_ARG, "the seconds", lmf_rewards_open(ctx, (const char *[]){ "unit_test:soon" }, 1, NULL, &r));
+    assert_ok(ctx, lmf_rewards_open(ctx, &spec, 1, NULL, &r));
+    for (int i = 0; i < 2; i++) {
+        json_t *row = json_loads(i ? "{\"tests\": [3]}" : "{}", 0, NULL);
+        assert_refused(ctx, LMF_E_FORMAT, i ? "tests[0] is no text" : "the row has no tests",
+                       lmf_rewards_score(r, &(lmf_verify_in){ .row = row, .text = "x", .n = 1 }, &score, &total));
+        json_decref(row);
+    }
+    lmf_rewards_close(r);
+    lmf_test_ctx_done(ctx);
+}
+
 static void sums(void **state)
 {
     (void)state;
@@ -293,6 +332,6 @@ static void finals(void **state)
 
 LMF_TESTS(verify) = { { "final_answers", finals },
     { "numbers", numbers }, { "texts", texts }, { "lengths", lengths }, { "calls", calls },
-    { "schemas", schemas }, { "programs", programs }, { "several are added up", sums },
+    { "schemas", schemas }, { "programs", programs }, { "unit tests", unit_tests }, { "several are added up", sums },
     { "what can't be read is refused", refused }, { "not finite", not_finite }, { "each call fails once", each_call_fails }, { 0 }
 };
