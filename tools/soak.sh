@@ -9,7 +9,7 @@ for program in tools/soak/*; do
   name=$(basename "${program%.*}")
   [ -z "${2:-}" ] || [ "$name" = "$2" ] || continue
   [ -x "$program" ] || continue
-  seen=$((seen + 1)) start=$SECONDS
+  seen=$((seen + 1)) start=$SECONDS load=$(cut -d' ' -f3 /proc/loadavg)
   log=$(mktemp)
   commit=$(git describe --always 2>/dev/null || echo unknown)
   [ -z "$(git status --porcelain -- . ':!docs/soak' 2>/dev/null)" ] || commit=$commit-dirty # the records are in the tree, too
@@ -23,6 +23,7 @@ for program in tools/soak/*; do
     echo "- date: $(date -u +%Y-%m-%d), $((SECONDS - start)) s"
     echo "- commit: $commit"
     echo "- machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) processors"
+    echo "- load: $load before, $(cut -d' ' -f3 /proc/loadavg) after (15 minutes' average)"
     echo "- status: $([ "$status" = 0 ] && echo passed || echo "failed ($status)")"
     echo
     echo '```'

@@ -4,7 +4,7 @@
 again beside the whole model as its teacher, for equally many tokens; what counts is the loss on verses that neither saw.
 Runs for an hour or more.
 
-    tools/soak/distill.py BUILD [STEPS [SEED ...]]      # default: 30 steps, seed 1
+    tools/soak/distill.py BUILD [STEPS [SEED ...]]      # default: 30 steps, seeds 1, 2 and 3
 
 Needs the model and text of tools/fetch_model.py and tools/make_kjv.sh. Prints each command and figure; the last lines are the table of
 docs/soak/distill.md."""
@@ -82,7 +82,7 @@ def held_out(folder):
 
 def main():
     program, steps = pathlib.Path(sys.argv[1]) / "lmfast", int(sys.argv[2]) if len(sys.argv) > 2 else 30
-    seeds = sys.argv[3:] or ["1"]
+    seeds = sys.argv[3:] or ["1", "2", "3"]
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
         verses = TEXT.read_text().splitlines()[:-1]
@@ -113,7 +113,7 @@ def main():
                 losses.setdefault(name, []).append(loss)
                 print(f"seed {seed}, {name}: held-out loss {loss:.4f} after {tokens} tokens", flush=True)
         gap = start["student at the start"] - start["teacher"]
-        print(f"\n| trained on | held-out loss, {len(seeds)} seeds | of the gap to the teacher |\n| --- | --- | --- |")
+        print(f"\n| trained on | held-out loss, {len(seeds)} seeds, +- standard error | of the gap to the teacher |\n| --- | --- | --- |")
         for name, x in losses.items():
             mean = sum(x) / len(x)
             error = (sum((v - mean) ** 2 for v in x) / max(1, len(x) - 1) / len(x)) ** 0.5
