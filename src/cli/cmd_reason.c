@@ -25,7 +25,7 @@ static int more_flags(lmf_arena *a, const lmf_tables *tables, lmf_flag *out, int
     return 1;
 }
 
-const lmf_command lmf_command_reason = { "reason", "learn from sampled answers and what they are worth: GRPO", flags, 0, NULL,
+const lmf_command lmf_command_reason = { "reason", "learn from sampled answers and what they are worth: GRPO, RFT", flags, 0, NULL,
     .like = &lmf_command_train, .more = more_flags,
     .example = "lmfast reason --model SmolLM2-135M-Instruct.Q4_1.gguf --data rows.jsonl --reward tool_call --output reasoned "
                "--max-completion-length 96 --max-steps 50" };

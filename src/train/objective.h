@@ -93,6 +93,10 @@ typedef struct lmf_sampling {
     lmf_scale_rewards scale;     /* what advantages are divided by */
     bool    mask_truncated;      /* answers that did not end are not learned */
     bool    old, base;           /* lmf_sampled.old, lmf_sampled.base are wanted */
+    /* Answers are learned or not, without advantages: those with a reward of at least threshold, each text once a group; best: of these the
+     * one with most reward alone. The step's means are then over what is learned. */
+    bool    accept, best;
+    float   threshold;
 } lmf_sampling;
 
 typedef struct lmf_loss_in { /* what a graph is made from */

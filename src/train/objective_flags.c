@@ -107,14 +107,16 @@ int lmf__objective_flags(lmf_arena *a, const lmf_tables *tables, size_t at_objec
                             .kind = f->choices ? LMF_FLAG_CHOICE : f->kind == LMF_FIELD_BOOL ? LMF_FLAG_BOOL : LMF_FLAG_DOUBLE,
                             .lo = f->lo, .hi = f->hi, .fallback = defaults_text(a, tables, f), .help = help_text(a, tables, f->name),
                             .choices = f->choices ? all_choices(a, tables, f->name) : NULL };
+        bool is_on = false; /* somewhere, by default */
         for (const lmf_objective *const *o = tables->objectives; *o; o++) { /* the widest; each objective looks at its own */
             const lmf_objective_option *of = find_option(*o, f->name);
             flag->lo = of && of->lo < flag->lo ? of->lo : flag->lo;
             flag->hi = of && of->hi > flag->hi ? of->hi : flag->hi;
+            is_on |= of && !strcmp(of->fallback, "true");
         }
         if (flag->kind != LMF_FLAG_DOUBLE)
             flag->lo = flag->hi = 0;
-        if (flag->kind == LMF_FLAG_BOOL && !strcmp(f->fallback, "true") && !(flag->no_help = lmf_arena_printf(a, "not so: %s", flag->help)))
+        if (flag->kind == LMF_FLAG_BOOL && is_on && !(flag->no_help = lmf_arena_printf(a, "not so: %s", flag->help)))
             return -1;
         if (!flag->fallback || !flag->help || (f->choices && !flag->choices))
             return -1;

@@ -18,7 +18,7 @@ typedef struct answer {
     lmf_session *s;
     const lmf_sample *prompt;
     int32_t *id; float *logp; int32_t n;  /* of the answer alone, the end included */
-    bool     ended, out;                  /* by itself; of a group that could not be graded */
+    bool     ended, out, accepted;        /* by itself; of a group that could not be graded; learned, where the objective chooses */
     const char *text; size_t n_text;
     double   score[LMF_MAX_REWARDS], reward, advantage;
 } answer;
@@ -41,7 +41,7 @@ struct lmf_rollout {
     int64_t           made;                  /* step whose answers these are; -1: none */
     int64_t           next;                  /* the trainer's step */
     int64_t           n_skipped;             /* groups that could not be graded, so far */
-    bool              told;
+    bool              told, told_none;
     double            seconds[3];            /* of the last step: sampling, grading, training */
 };
 
@@ -294,6 +294,39 @@ static void set_advantages(lmf_rollout *r)
 /* ---- what is learned ---- */
 static bool is_masked(const lmf_rollout *r, const answer *a) { return r->sampling->mask_truncated && !a->ended; }
 
+static bool is_same(const answer *a, const answer *b) { return a->n_text == b->n_text && !memcmp(a->text, b->text, a->n_text); }
+
+/* Of a group: what reaches the threshold, each answer once; or the first of those with most reward. */
+static void accept_group(lmf_rollout *r, answer *a, int n)
+{
+    answer *best = NULL;
+    for (int i = 0; i < n; i++) {
+        a[i].accepted = !a[i].out && !is_masked(r, &a[i]) && a[i].reward >= (double)r->sampling->threshold;
+        for (int k = 0; k < i && a[i].accepted; k++)
+            a[i].accepted = !a[k].accepted || !is_same(&a[k], &a[i]);
+        if (a[i].accepted && (!best || a[i].reward > best->reward))
+            best = &a[i];
+    }
+    for (int i = 0; i < n && r->sampling->best; i++)
+        a[i].accepted = &a[i] == best;
+}
+
+static void set_accepted(lmf_rollout *r)
+{
+    int size = r->sampling->n_answers, n = 0;
+    for (int g = 0; g < r->n_groups; g++)
+        accept_group(r, &r->answer[g * size], size);
+    for (int i = 0; i < r->n; i++)
+        n += r->answer[i].accepted;
+    if (n || r->told_none || !r->o.note)
+        return;
+    char text[200];
+    r->told_none = true;
+    snprintf(text, sizeof text, "no answer of this step has a reward of %g and is learned, as may be so in others: nothing is learned then",
+             (double)r->sampling->threshold);
+    r->o.note(r->o.user, true, text);
+}
+
 /* Prompt and answer as one sample, with places for what the objective wants of it. */
 static lmf_status make_sample(lmf_rollout *r, const answer *a, double batch_share, lmf_sample *out)
 {
@@ -324,7 +357,8 @@ static int64_t batch_tok(const lmf_rollout *r, int i, int batch_size)
     return n;
 }
 
-/* The means are over all answers that were graded; what has nothing to say in the gradient is not computed. */
+/* The means are over all answers that were graded, or those that are accepted where the objective chooses; what has nothing to say in the
+ * gradient is not computed. */
 static lmf_status make_learned(lmf_rollout *r, int batch_size, int n_batches)
 {
     r->learned = (lmf_samples){ .ctx = r->ctx };
@@ -334,13 +368,13 @@ static lmf_status make_learned(lmf_rollout *r, int batch_size, int n_batches)
         return LMF_NO_MEMORY(r->ctx, (size_t)r->n * sizeof *r->learned.items, "answers");
     for (int i = 0; i < r->n; i++) {
         const answer *a = &r->answer[i];
-        if (a->out)
+        if (a->out || (r->sampling->accept && !a->accepted))
             continue;
         r->totals.n_groups++;
         if (is_masked(r, a))
             continue;
         r->totals.n_learn[0] += a->n;
-        if (a->advantage == 0 && !r->sampling->base)
+        if (!a->accepted && a->advantage == 0 && !r->sampling->base)
             continue;
         lmf_sample *s = &r->learned.items[r->learned.n];
         LMF_TRY(make_sample(r, a, 1 / ((double)batch_tok(r, i, batch_size) * n_batches), s));
@@ -379,7 +413,10 @@ static lmf_status make(lmf_rollout *r, int64_t step)
     start = now_seconds();
     LMF_TRY(grade(r));
     r->seconds[1] = now_seconds() - start;
-    set_advantages(r);
+    if (r->sampling->accept)
+        set_accepted(r);
+    else
+        set_advantages(r);
     LMF_TRY(make_learned(r, lmf_trainer_batch_size(r->t), r->n / lmf_trainer_batch_size(r->t)));
     LMF_TRY(score_learned(r));
     r->made = step;
@@ -402,6 +439,7 @@ lmf_status lmf_rollout_step(lmf_rollout *r, lmf_train_stats *stats)
     return LMF_OK;
 }
 
+const lmf_samples *lmf_rollout_learned(const lmf_rollout *r) { return &r->learned; }
 bool lmf_rollout_is_whole(const lmf_rollout *r) { return r->made < 0 || r->next == r->made + r->sampling->n_iterations; }
 
 /* ---- what is known of them ---- */
@@ -452,7 +490,7 @@ static int n_without_spread(const lmf_rollout *r, int *n_graded)
 
 int lmf_rollout_numbers(const lmf_rollout *r, lmf_rollout_number *out)
 {
-    double mean, std, tok = 0, cut = 0, nll = 0, longest = 0;
+    double mean, std, tok = 0, cut = 0, nll = 0, longest = 0, accepted = 0;
     int n = 0, n_graded;
     char name[48];
     if (r->made < 0)
@@ -468,11 +506,13 @@ int lmf_rollout_numbers(const lmf_rollout *r, lmf_rollout_number *out)
     int flat = n_without_spread(r, &n_graded);
     for (int i = 0; i < r->n; i++) {
         const answer *a = &r->answer[i];
-        tok += a->n, cut += !a->ended, longest = fmax(longest, a->n);
+        tok += a->n, cut += !a->ended, accepted += a->accepted, longest = fmax(longest, a->n);
         for (int k = 0; k < a->n; k++)
             nll -= (double)a->logp[k];
     }
     add_number(out, &n, n_graded ? (double)flat / n_graded : 0, "frac_reward_zero_std", "");
+    if (r->sampling->accept)
+        add_number(out, &n, accepted / r->n, "frac_accepted", "");
     add_number(out, &n, (double)r->n_skipped, "groups_not_graded", "");
     add_number(out, &n, tok / r->n, "completions/mean_length", "");
     add_number(out, &n, longest, "completions/max_length", "");
@@ -489,10 +529,9 @@ static json_t *answer_json(const lmf_rollout *r, const answer *a, int64_t step)
     json_t *rewards = json_object(), *text = json_stringn(a->text, a->n_text);
     for (int k = 0; rewards && k < r->rewards->n && !a->out; k++)
         json_object_set_new(rewards, r->rewards->item[k].text, json_real(a->score[k]));
-    return json_pack("{s:I, s:I, s:o?, s:o?, s:o, s:f, s:i, s:b}", "step", (json_int_t)step, "line", (json_int_t)a->prompt->line,
-        "answer", text,
-                     "reward", a->out ? NULL : json_real(a->reward), "rewards", rewards, "advantage", a->advantage, "tokens", (int)a->n,
-                     "ended", a->ended);
+    return json_pack("{s:I, s:I, s:o?, s:o?, s:o, s:o, s:i, s:b}", "step", (json_int_t)step, "line", (json_int_t)a->prompt->line,
+        "answer", text, "reward", a->out ? NULL : json_real(a->reward), "rewards", rewards, r->sampling->accept ? "accepted" : "advantage",
+        r->sampling->accept ? json_boolean(a->accepted) : json_real(a->advantage), "tokens", (int)a->n, "ended", a->ended);
 }
 
 lmf_status lmf_rollout_lines(const lmf_rollout *r, int64_t step, lmf_buf *out)

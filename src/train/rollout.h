@@ -43,10 +43,13 @@ lmf_status lmf_rollout_create(lmf_ctx *ctx, lmf_trainer *t, const lmf_model *mod
 void       lmf_rollout_destroy(lmf_rollout *r);         /* NULL is fine */
 /* One optimizer step. LMF_E_IO, LMF_E_FORMAT ...: a reward could not be had, and skip is off, or no group of the step could be graded. */
 lmf_status lmf_rollout_step(lmf_rollout *r, lmf_train_stats *stats);
+/* What the last step learned from, each behind its prompt; until the next step. */
+const lmf_samples *lmf_rollout_learned(const lmf_rollout *r);
 /* The step's answers have been learned from as often as they are to be: a checkpoint may be taken. */
 bool       lmf_rollout_is_whole(const lmf_rollout *r);
 int        lmf_rollout_numbers(const lmf_rollout *r, lmf_rollout_number *out); /* LMF_MAX_ROLLOUT_NUMBERS; returns how many */
-/* The answers as JSON Lines: step, line of the prompt, answer, reward, each reward, advantage, tokens, whether it ended. */
+/* The answers as JSON Lines: step, line of the prompt, answer, reward, each reward, advantage or whether it is learned, tokens, whether it
+ * ended. */
 lmf_status lmf_rollout_lines(const lmf_rollout *r, int64_t step, lmf_buf *out);
 size_t     lmf_rollout_bytes(const lmf_rollout *r);     /* of the engine, beside the trainer's */
 

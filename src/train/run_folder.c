@@ -76,7 +76,7 @@ static lmf_status check_log(lmf_ctx *ctx, const char *path)
 /* Every whole line is an answer as we write them. */
 static lmf_status check_samples(lmf_ctx *ctx, const char *path)
 {
-    static const char *const keys[] = { "step", "line", "answer", "reward", "rewards", "advantage", "tokens", "ended", NULL };
+    static const char *const keys[] = { "step", "line", "answer", "tokens", "ended", NULL };
     char *text;
     size_t n;
     LMF_TRY(read_file(ctx, path, LMF_POWER2(32), &text, &n));

@@ -76,7 +76,43 @@ def test_reward_rises(lmfast, model, prompts, tmp_path):
         assert sum(k["tokens"] for k in mine) / 16 == pytest.approx(lines[step - 1]["completions/mean_length"], rel=1e-5)
 
 
-@pytest.mark.parametrize("more", [[], ["--num-iterations", "2", "--beta", "0.1", "--loss-type", "grpo"]])
+RFT = ["--method", "rft", "--reward-threshold", "0.5", "--no-mask-truncated-completions"]
+
+
+def test_good_answers_are_rows(lmfast, model, prompts, tmp_path):
+    """rft: answers with a letter that few have at first become the rule; what is learned is what the threshold says, each text once."""
+    out = tmp_path / "o"
+    r = lmfast(*args(model, prompts, out, "--json", *RFT, "--max-completion-length", "4", "-b", "16", steps=30))
+    assert r.returncode == 0, r.stderr
+    lines = metrics(out)
+    first, last = (sum(x["reward"] for x in part) / 5 for part in (lines[:5], lines[-5:]))
+    assert first < 0.6 and last > first + 0.25, (first, last)
+    kept = [json.loads(line) for line in (out / "samples.jsonl").open()]
+    groups = [kept[i:i + 4] for i in range(0, len(kept), 4)]
+    assert len(groups) == 30 * 4 and any(not k["accepted"] for k in kept)
+    for group in groups:
+        good = [k["answer"] for k in group if k["reward"] >= 0.5]
+        assert all(k["reward"] >= 0.5 for k in group if k["accepted"]) and {k["answer"] for k in group if k["accepted"]} == set(good)
+    for i, x in enumerate(lines):
+        assert x["frac_accepted"] == pytest.approx(sum(k["accepted"] for k in kept[16 * i:16 * i + 16]) / 16, abs=1e-5)
+
+
+def test_best_of_a_group(lmfast, model, prompts, tmp_path):
+    """rft, best: one answer a group, that with most reward; answers that were cut are not learned unless wanted."""
+    r = lmfast(*args(model, prompts, tmp_path / "a", *RFT, "--accept", "best", "--reward-threshold", "-10", reward=["length:8,8"]))
+    assert r.returncode == 0, r.stderr
+    kept = [json.loads(line) for line in (tmp_path / "a" / "samples.jsonl").open()]
+    for group in (kept[i:i + 4] for i in range(0, len(kept), 4)):
+        assert [k["reward"] for k in group if k["accepted"]] == [max(k["reward"] for k in group)]
+    r = lmfast(*args(model, prompts, tmp_path / "b", "--method", "rft", "--reward-threshold", "-10", steps=2))
+    kept = [json.loads(line) for line in (tmp_path / "b" / "samples.jsonl").open()]
+    assert r.returncode == 0 and not all(k["ended"] for k in kept) and all(k["ended"] for k in kept if k["accepted"])
+    r = lmfast(*args(model, prompts, tmp_path / "c", *RFT, "--reward-threshold", "2", steps=2))
+    assert r.returncode == 0 and r.stderr.count("no answer of this step has a reward of 2") == 1, r.stderr
+    assert [(x["frac_accepted"], x["grad_norm"]) for x in metrics(tmp_path / "c")] == [(0, 0)] * 2
+
+
+@pytest.mark.parametrize("more", [[], ["--num-iterations", "2", "--beta", "0.1", "--loss-type", "grpo"], RFT])
 def test_cut_and_resumed(lmfast, model, prompts, tmp_path, more):
     """Ctrl-C at a step, and a kill between steps: log, samples and adapter are those of the run that was let be."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -92,12 +128,12 @@ def test_cut_and_resumed(lmfast, model, prompts, tmp_path, more):
     if p.returncode == 130:
         assert "--resume last goes on" in told
         saved = int(sorted(x.name for x in cut.glob("checkpoint-*"))[-1].split("-")[1])
-        assert saved % (2 if more else 1) == 0 and saved <= 12
+        assert saved % (2 if "--num-iterations" in more else 1) == 0 and saved <= 12
     r = lmfast(*args(model, prompts, cut, *flags, "--resume", "last", steps=12)) if p.returncode else None
     assert not r or r.returncode == 0, r.stderr
     assert digest(cut) == digest(whole) and without_time(cut) == without_time(whole)
     assert (cut / "samples.jsonl").read_text() == (whole / "samples.jsonl").read_text()
-    if more:
+    if "--beta" in more:
         lines = metrics(whole)
         assert lines[0]["clip_ratio/region_mean"] == 0 and lines[0]["kl"] == 0 and lines[-1]["kl"] > 0
         assert any(x["clip_ratio/region_mean"] > 0 for x in lines[1::2])

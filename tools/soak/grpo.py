@@ -42,8 +42,9 @@ def held_out(lmfast, model, work, *more):
 
 
 def call(lmfast, command, model, work, out, steps, seed, *more):
-    subprocess.run([lmfast, command, "-m", model, "-d", work / "train.jsonl", "-o", out, "--overwrite", "--batch-size", "16", "--max-steps",
-                    str(steps), "--lr", "2e-4", "--scheduler", "constant", "--save-steps", "0", "--logging-steps", "1", "--seed", seed, *more],
+    subprocess.run([lmfast, command, "-m", model, "-d", work / "train.jsonl", "-o", out, "--overwrite", "--batch-size", "16",
+                    "--max-steps", str(steps), "--lr", "2e-4", "--scheduler", "constant", "--save-steps", "0", "--logging-steps", "1",
+                    "--seed", seed, *more],
                    check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return [json.loads(line) for line in open(out / "metrics.jsonl")]
 

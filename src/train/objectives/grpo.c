@@ -6,33 +6,28 @@
 #include "nn/nn.h"
 #include "ops/head_logp/head_logp.h"
 #include "ops/policy_loss/policy_loss.h"
-#include "train/objective.h"
+#include "train/objectives/sampled.h"
 
 enum { DAPO, GRPO, BNPO, DR_GRPO };
 typedef struct grpo_opts {
-    int32_t n_answers, max_tok, n_iterations, top_k, loss_type, scale_rewards;
-    float   temperature, top_p, min_p, epsilon, epsilon_high, beta;
-    bool    mask_truncated, kl_ratio;
+    lmf_sampled_opts s;
+    int32_t loss_type, scale_rewards;
+    float   epsilon, epsilon_high, beta;
+    bool    kl_ratio;
 } grpo_opts;
 #define AT(member) offsetof(grpo_opts, member)
 static const lmf_objective_option options[] = {
-    { "num-generations", LMF_FIELD_I32, AT(n_answers), "answers", 2, 4096, "8", "answers sampled to each prompt: a group" },
-    { "max-completion-length", LMF_FIELD_I32, AT(max_tok), "tokens", 1, 1 << 20, "512", "most tokens of an answer" },
-    { "temperature", LMF_FIELD_F32, AT(temperature), "", 1e-3, 100, "1", "of sampling, and of the log-probabilities that are trained" },
-    { "top-p", LMF_FIELD_F32, AT(top_p), "", 1e-6, 1, "1", "sampling: the likeliest tokens that make this share; 1: all" },
-    { "top-k", LMF_FIELD_I32, AT(top_k), "", 0, 1 << 20, "0", "sampling: that many likeliest tokens; 0: all" },
-    { "min-p", LMF_FIELD_F32, AT(min_p), "", 0, 1, "0", "sampling: tokens at least this share as likely as the likeliest" },
+    LMF_SAMPLED_OPTIONS(grpo_opts, "8", "of sampling, and of the log-probabilities that are trained"),
     { "loss-type", LMF_FIELD_I32, AT(loss_type), "", 0, 0, "dapo",
       "what the loss is a mean of: tokens of the step, answers, tokens of a batch, or what answers may have at most",
       "dapo|grpo|bnpo|dr_grpo" },
     { "beta", LMF_FIELD_F32, AT(beta), "", 0, 1e6, "0", "how much the model is held to the one that it started as" },
     { "epsilon", LMF_FIELD_F32, AT(epsilon), "", 0, 1, "0.2", "how far an answer's token may become less likely before its step is cut" },
     { "epsilon-high", LMF_FIELD_F32, AT(epsilon_high), "", -1, 1e6, "-1", "how far likelier; below 0: as epsilon" },
-    { "num-iterations", LMF_FIELD_I32, AT(n_iterations), "steps", 1, 1000, "1", "optimizer steps on the same answers" },
+    LMF_SAMPLED_ITERATIONS(grpo_opts),
     { "scale-rewards", LMF_FIELD_I32, AT(scale_rewards), "", 0, 0, "group",
       "advantages are divided by the rewards' standard deviation in the group, in the step, or not", "group|batch|none" },
-    { "mask-truncated-completions", LMF_FIELD_BOOL, AT(mask_truncated), "", 0, 1, "false",
-      "answers that did not end by themselves are not learned from" },
+    LMF_SAMPLED_MASK(grpo_opts, "false", "answers that did not end by themselves are not learned from"),
     { "use-bias-correction-kl", LMF_FIELD_BOOL, AT(kl_ratio), "", 0, 1, "true",
       "of beta: what holds is weighed by the importance ratio, so that its gradient is the divergence's" },
     { 0 }
@@ -41,9 +36,8 @@ static const lmf_objective_option options[] = {
 static void sampling(const void *opts, lmf_sampling *out)
 {
     const grpo_opts *o = opts;
-    *out = (lmf_sampling){ .n_answers = o->n_answers, .max_tok = o->max_tok, .n_iterations = o->n_iterations, .top_k = o->top_k,
-        .temperature = o->temperature, .top_p = o->top_p, .min_p = o->min_p, .scale = (lmf_scale_rewards)o->scale_rewards,
-        .mask_truncated = o->mask_truncated, .old = o->n_iterations > 1, .base = o->beta > 0 };
+    *out = lmf__sampled_of(&o->s);
+    out->scale = (lmf_scale_rewards)o->scale_rewards, out->old = o->s.n_iterations > 1, out->base = o->beta > 0;
 }
 
 static double of_next(const lmf_place *p, const float *logp) { return lmf_place_learned(p) && logp ? (double)logp[p->i_tok + 1] : 0; }
@@ -59,7 +53,7 @@ static double weight(const lmf_place *p)
     switch (o->loss_type) {
     case GRPO: return lmf_value_own_mean(p) * lmf_value_group_mean(p);
     case BNPO: return (double)p->sample->sampled->batch_share;
-    case DR_GRPO: return lmf_value_group_mean(p) / (double)o->max_tok;
+    case DR_GRPO: return lmf_value_group_mean(p) / (double)o->s.max_tok;
     default: return lmf_value_token_mean(p);
     }
 }
@@ -80,7 +74,7 @@ static const lmf_objective_report reports[] = {
 static lmf_tensor *logp_of(lmf_graph *g, const lmf_loss_in *in)
 {
     lmf_tensor *w = lmf_nn_weight(g, in->head->role, false);
-    float scale = in->head->scale / ((const grpo_opts *)in->opts)->temperature;
+    float scale = in->head->scale / ((const grpo_opts *)in->opts)->s.temperature;
     lmf_tensor *logp = lmf_head_logp(g, in->x, w, in->in[TARGET], in->in[SHARE], (lmf_head_logp_attrs){ scale, in->compute });
     lmf_graph_output(g, "logp", logp);
     return logp;
@@ -89,7 +83,7 @@ static lmf_tensor *logp_of(lmf_graph *g, const lmf_loss_in *in)
 static lmf_tensor *loss(lmf_graph *g, const lmf_loss_in *in)
 {
     const grpo_opts *o = in->opts;
-    lmf_policy_loss_attrs a = { o->epsilon, o->epsilon_high < 0 ? o->epsilon : o->epsilon_high, o->beta, o->n_iterations == 1,
+    lmf_policy_loss_attrs a = { o->epsilon, o->epsilon_high < 0 ? o->epsilon : o->epsilon_high, o->beta, o->s.n_iterations == 1,
                                 o->kl_ratio };
     lmf_tensor *report, *const *i = in->in;
     lmf_tensor *y = lmf_policy_loss(g, ((lmf_tensor *[]){ logp_of(g, in), i[OLD], i[BASE], i[SAMPLED], i[ADVANTAGE], i[WEIGHT],
