@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include "op_case.h"
+#include "ops/adamw_8bit/adamw_8bit.h"
+#include "test.h"
 
 LMF_OP_CASES(adamw_8bit) = {
     { "adamw_8bit", "clipped, two blocks and a part", "p:f32[601] m:i8[601]<100 v:i8[601]<100 s:f32[2,3] g:f32[601] norm:f32[1]=17.5 "
@@ -16,3 +19,23 @@ LMF_OP_CASES(adamw_8bit) = {
       "refused:E_DTYPE" },
     { 0 }
 };
+
+/* After a first step m / bias1 is the gradient and sqrt(v / bias2) its magnitude: eps counts beside that, not beside sqrt(v), and a
+ * gradient as great as eps moves by half a rate. */
+static void eps_by_hand(void **state)
+{
+    (void)state;
+    static lmf_maps8 map;
+    const float hyper[LMF_ADAMW_8BIT_HYPER] = { 0.5f, 0.9f, 0.999f, 1e-3f, 0, 1 - 0.9f, 1 - 0.999f, 0 };
+    float p[] = { 1, 1, 1 }, g[] = { 1e-3f, -1e-3f, 3e-3f }, sm = 0, sv = 0;
+    uint8_t m[3] = { 0 }, v[3] = { 0 };
+    lmf_dynamic8_map(true, map.m);
+    lmf_dynamic8_map(false, map.v);
+    lmf_adamw_8bit_block(&map, hyper, 1, g, 3, p, m, v, &sm, &sv);
+    const double want[] = { 0.75, 1.25, 0.625 };
+    for (int i = 0; i < 3; i++)
+        if (!(fabs((double)p[i] - want[i]) <= 1e-5))
+            fail_msg("parameter %d: %.9g, not %.9g", i, (double)p[i], want[i]);
+}
+
+LMF_TESTS(adamw_8bit) = { { "eps by hand", eps_by_hand }, { 0 } };

@@ -9,4 +9,20 @@ static void promises(void **state)
         .has_dot = true, .packed = 0xb15a24a0010686a3, .values = 0xc2bf6121f9ed22ab });
 }
 
-LMF_TESTS(iq4_nl) = { { "promises", promises }, { 0 } };
+/* The middle between two levels goes to the upper one, as in llama.cpp's best_index_int8. */
+static void ties(void **state)
+{
+    (void)state;
+    static const int8_t levels[16] = { LMF_IQ4_NL_LEVELS };
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_iq4_nl block;
+    float x[32] = { levels[0] };
+    for (int q = 1; q < 16; q++)
+        x[q] = (float)(levels[q - 1] + levels[q]) / 2;
+    lmf_format_find(ctx, "iq4_nl")->pack(x, &block, 32);
+    for (int q = 0; q < 16; q++)
+        assert_int_equal(block.qs[q] & 15, q);
+    lmf_test_ctx_done(ctx);
+}
+
+LMF_TESTS(iq4_nl) = { { "promises", promises }, { "ties", ties }, { 0 } };
