@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plants faults in src/, one at a time, and says which ones the tests see.
 
-    tools/plant.py [--n 40] [--only WORDS] [--check] [--work FOLDER]
+    tools/plant.py [--n 40] [--only WORDS] [--check] [--resume] [--work FOLDER]
 
 Each fault is a file, an exact old text that stands there exactly once, and a new one. All faults are looked up before anything is
 built; one that is not found exactly once ends the run (--check ends there, too). They are planted in a copy of the working tree
 under FOLDER (default build/plant), which is built with ccache where that is installed. Seen is a fault when a test fails. A first
 round runs only what is named beside each fault, which is quick; what is left then meets all of `lmf_tests`, then the whole-program
 tests. Each of these must pass on the tree without a fault. What does not build is no fault.
+FOLDER/tried.jsonl holds a line for each fault that was tried, with the commit; --resume goes on behind those. What is printed last are
+the sums, where they were tried, and those that survived, by name: docs/soak/plant.md.
 --n takes that many, spread over the list; default all. Exits 1 when fewer than 95 % are seen."""
 import argparse
+import collections
+import json
 import os
 import pathlib
 import shutil
@@ -214,6 +218,36 @@ FAULTS = [
     ("src/quant/iq4_nl/iq4_nl.c", "v - (float)levels[q] >= (float)levels[q + 1] - v",
      "v - (float)levels[q] > (float)levels[q + 1] - v", "src/quant"),
     ("src/quant/iq4_nl/iq4_nl.c", "w = x[e] * x[e];", "w = fabsf(x[e]);", "src/quant"),
+    ("src/calls/tool_form.c", 'json_object_get(j, "arguments") ? "arguments"', 'json_object_get(j, "arguments") ? "parameters"',
+     "src/calls"),
+    ("src/calls/tool_form.c", "sizeof out->lead, space, begin);", "sizeof out->lead, begin, begin);", "src/calls"),
+    ("src/calls/tool_form.c", "sizeof out->between, end[0], begin[1]);", "sizeof out->between, end[0], end[0]);", "src/calls"),
+    ("src/calls/tool_scan.c", "s->escaped = true;", "s->escaped = false;", "src/calls"),
+    ("src/agent/agent.c", "x->has_private |= use->is_private;", "", "tests/cli/test_agent.py"),
+    ("src/agent/agent.c", "bool again = !s && ", "bool again = s && ", "tests/cli/test_agent.py"),
+    ("src/agent/agent.c", "x->no_calls |= x->out->n_turns == x->o->max_turns;", "", "tests/cli/test_agent.py"),
+    ("src/agent/think.c", "th->n_tok ? k->sum / th->n_tok : 0;", "k->sum;", "tests/cli/test_think.py"),
+    ("src/agent/think.c", "first - second > t->n - t->n_done;", "first - second >= t->n - t->n_done;", "tests/cli/test_think.py"),
+    ("src/agent/think.c", "return a->ended;\n    return x", "return b->ended;\n    return x", "tests/cli/test_think.py"),
+    ("src/agent/think.c", "return -a->n_tok;", "return a->n_tok;", "tests/cli/test_think.py"),
+    ("src/cli/cmd_think.c", "sum->square += *taken * *taken", "sum->square += *taken", "tests/cli/test_think.py"),
+    ("src/agent/tool.c", "r->n_replaced += !good;", "r->n_replaced += good;", "src/agent tests/cli/test_agent.py"),
+    ("src/agent/tool.c", "return i - 1;\n    return n;", "return i;\n    return n;", "src/agent"),
+    ("src/agent/tools/calculator.c", "x = pow(x, power(r));", "x = pow(x, value(r));", "src/agent"),
+    ("src/sandbox/filter.c", "SOCK_STREAM, 1, 0", "SOCK_DGRAM, 1, 0", "src/sandbox tests/cli/test_sandbox.py"),
+    ("src/sandbox/scratch.c", "w->n_bytes += (int64_t)st.st_blocks * 512;", "w->n_bytes += 0;", "src/sandbox"),
+    ("src/observe/trace.c", "t->info.n_sent += n_spans - n_rejected;", "t->info.n_sent += n_spans;", "tests/cli/test_trace.py"),
+    ("src/observe/trace.c", "parent->sampled = flags & 1;", "parent->sampled = flags != 0;", "tests/cli/test_trace.py"),
+    ("src/observe/trace.c", "lmf_wire_int(&value, 2, a->integer)", "lmf_wire_int(&value, 3, a->integer)", "tests/cli/test_trace.py"),
+    ("src/guard/guard.c", "best.n = n > best.n ? n : best.n;", "best.n = n ? n : best.n;", "src/guard"),
+    ("src/guard/vault.c", " && (bits & ((1u << n_bits) - 1)) == 0", "", "src/guard"),
+    ("src/serve/adapters.c", "slot >= 0 && --a->of[slot].n_users == 0 && ", "slot >= 0 && ", "tests/cli/test_serve_adapters.py"),
+    ("src/serve/adapters.c", " && strncmp(dir, a->root, n) == 0 && dir[n] == '/';", " && strncmp(dir, a->root, n) == 0;",
+     "tests/cli/test_serve_adapters.py"),
+    ("src/quant/dot_tile.h", "case 3: kernel(mul, w, stride, a, x_stride, 3, k, y)", "case 3: kernel(mul, w, stride, a, x_stride, 2, k, y)",
+     "src/quant"),
+    ("src/quant/dot_tile.h", "LMF_TI(fmadd_ps)(t->m, LMF_TI(set1_ps)(x->s), off[j]);",
+     "LMF_TI(fmadd_ps)(t->m, LMF_TI(set1_ps)(x->d), off[j]);", "src/quant"),
 ]
 
 
@@ -264,8 +298,11 @@ class Bench:
     def configure(self):
         return run(["cmake", "--preset", "release", "-Wno-dev", "-DLMF_CUDA=OFF"], self.tree, env=self.env)
 
-    def make(self):
-        return run(["ninja", "-C", str(self.build), "lmfast", "lmf_tests", "driver_cli"], self.tree, env=self.env)
+    def make(self, names=""):
+        """What the tests of these names need; "": all."""
+        of_cli = [n.startswith("tests/cli") for n in names.split()]
+        targets = (["lmfast", "driver_cli"] if any(of_cli) or not of_cli else []) + (["lmf_tests"] if not all(of_cli) or not of_cli else [])
+        return run(["ninja", "-C", str(self.build), *targets], self.tree, env=self.env)
 
     def passes(self, names):
         cli = [n for n in names.split() if n.startswith("tests/cli")]
@@ -287,7 +324,7 @@ def try_fault(bench, fault, whole):
     text = path.read_text()
     try:
         path.write_text(text.replace(old, new))
-        ok, output = bench.make()
+        ok, output = bench.make("" if whole else first)
         if not ok:
             return "does not build: " + " ".join(output.split())[-300:]
         if whole:
@@ -297,18 +334,56 @@ def try_fault(bench, fault, whole):
         path.write_text(text)
 
 
-def one_round(bench, faults, whole):
-    """Prints a line a fault; returns those that nothing has seen, and how many did not build."""
-    left, broken = [], 0
+class Record:
+    """A line a fault and round: what saw it ("": nothing), and where."""
+
+    def __init__(self, path, resume):
+        self.path, self.lines = path, []
+        self.commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout.strip()
+        if resume and path.exists():
+            self.lines = [json.loads(line) for line in path.read_text().splitlines()]
+        else:
+            path.write_text("")
+
+    def add(self, fault, by, whole):
+        self.lines.append({"fault": list(fault[:3]), "by": by or "", "whole": whole, "commit": self.commit})
+        with self.path.open("a") as f:
+            f.write(json.dumps(self.lines[-1]) + "\n")
+
+    def find(self, fault):
+        """Its last line, or None."""
+        return next((r for r in reversed(self.lines) if r["fault"] == list(fault[:3])), None)
+
+    def is_left(self, fault, whole):
+        r = self.find(fault)
+        return not r or (whole and not r["by"] and not r["whole"])
+
+
+def one_round(bench, faults, whole, record):
+    """Prints a line a fault."""
     for fault in faults:
         start = time.time()
         by = try_fault(bench, fault, whole) if whole or fault[3] else None
-        broken += bool(by) and by.startswith("does not")
+        record.add(fault, by, whole)
         verdict = f"seen by {by}" if by and not by.startswith("does not") else by or ("SURVIVED" if whole else "not seen yet")
         print(f"{verdict}: {fault[0]}: {fault[1]}  ->  {fault[2]}  ({time.time() - start:.0f} s)", flush=True)
-        if not by:
-            left.append(fault)
-    return left, broken
+
+
+def told(faults, record):
+    """Prints the sums; whether enough were seen."""
+    rows = [(f, record.find(f)) for f in faults if record.find(f)]
+    broken = [f for f, r in rows if r["by"].startswith("does not")]
+    left = [(f, r) for f, r in rows if not r["by"]]
+    n_first = sum(1 for f, r in rows if r["by"] and f not in broken and not r["whole"])
+    n_rest = sum(1 for f, r in rows if r["by"] and f not in broken and r["whole"])
+    print(f"\nplant: {len(rows)} of {len(faults)} faults were planted in src/, one at a time: {n_first} seen by the tests named beside "
+          f"them, {n_rest} by the rest, {len(left)} survived, {len(broken)} did not build")
+    print("tried at " + ", ".join(f"{c} ({n})" for c, n in collections.Counter(r["commit"] for _, r in rows).items()))
+    for f, r in left:
+        print(f"survived{'' if r['whole'] else ' the tests named beside it, all others were not run'}: {f[0]}: {f[1]}  ->  {f[2]}")
+    for f in broken:
+        print(f"does not build: {f[0]}: {f[1]}")
+    return bool(faults) and len(rows) == len(faults) and n_first + n_rest >= ENOUGH * len(faults)
 
 
 def chosen(args):
@@ -322,6 +397,7 @@ def main():
     p.add_argument("--n", type=int, default=0)
     p.add_argument("--only")
     p.add_argument("--check", action="store_true")
+    p.add_argument("--resume", action="store_true")
     p.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "plant")
     args = p.parse_args()
     bad = misplaced(ROOT)
@@ -337,22 +413,22 @@ def main():
         if not ok:
             print("the tree without a fault does not build:\n" + output[-2000:])
             return 1
-    failing = [names for names in sorted({f[3] for f in faults if f[3]}) if not bench.passes(names)]
+    record = Record(args.work / "tried.jsonl", args.resume)
+    left = [f for f in faults if record.is_left(f, False)]
+    failing = [names for names in sorted({f[3] for f in left if f[3]}) if not bench.passes(names)]
     if failing:
         print(f"the tree without a fault fails {failing}: nothing can be said")
         return 1
-    left, broken = one_round(bench, faults, whole=False)
+    one_round(bench, left, False, record)
+    left = [f for f in faults if record.is_left(f, True)]
     if left:
         bench.make()
         by = bench.seen_by_all()
         if by:
             print(f"the tree without a fault fails {by}: nothing can be said of the {len(left)} that are left")
             return 1
-        left, more = one_round(bench, left, whole=True)
-        broken += more
-    seen = len(faults) - len(left) - broken
-    print(f"plant: {seen} of {len(faults)} faults seen, {len(left)} survived, {broken} did not build")
-    return 0 if faults and seen >= ENOUGH * len(faults) else 1
+        one_round(bench, left, True, record)
+    return 0 if told(faults, record) else 1
 
 
 if __name__ == "__main__":
