@@ -35,12 +35,14 @@ static void close_form(fixture *f)
 
 static void found(void **state)
 {
-    static const struct { const char *template, *open, *close, *arguments; } forms[] = {
-        { TURN("<tool_call>\n{{ c.function | tojson }}\n</tool_call>\n"), "<tool_call>", "</tool_call>", "arguments" },
-        { TURN("{\"name\": \"{{ c.function.name }}\", \"parameters\": {{ c.function.arguments | tojson }}}"), "", "", "parameters" },
+    static const struct { const char *template, *open, *close, *arguments, *lead, *tail, *between; } forms[] = {
+        { TURN("<tool_call>\n{{ c.function | tojson }}\n</tool_call>\n"), "<tool_call>", "</tool_call>", "arguments",
+            "\n", "\n", "\n</tool_call>\n<tool_call>\n" },
+        { TURN("{\"name\": \"{{ c.function.name }}\", \"parameters\": {{ c.function.arguments | tojson }}}"), "", "", "parameters",
+            "", "", "" },
         { TURN("[TOOL_CALLS] [{\"name\": \"{{ c.function.name }}\", \"arguments\": {{ c.function.arguments | tojson }}}]"),
-            "[TOOL_CALLS] [", "]", "arguments" },
-        { TURN("{{ c.function.name }}({{ c.function.arguments | tojson }})"), NULL, NULL, NULL }, { TURN(""), NULL, NULL, NULL } };
+            "[TOOL_CALLS] [", "]", "arguments", "", "", "][TOOL_CALLS] [" },
+        { TURN("{{ c.function.name }}({{ c.function.arguments | tojson }})"), .open = NULL }, { TURN(""), .open = NULL } };
     (void)state;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         fixture f = { 0 };
@@ -50,6 +52,9 @@ static void found(void **state)
             assert_string_equal(f.form.open, forms[i].open);
             assert_string_equal(f.form.close, forms[i].close);
             assert_string_equal(f.form.arguments, forms[i].arguments);
+            assert_string_equal(f.form.lead, forms[i].lead);
+            assert_string_equal(f.form.tail, forms[i].tail);
+            assert_string_equal(f.form.between, forms[i].between);
         }
         close_form(&f);
     }

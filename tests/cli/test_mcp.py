@@ -2,6 +2,7 @@
 """lmfast mcp and lmfast serve --mcp: the protocol's own client on both transports, in both eras; raw messages for what no client sends."""
 import asyncio
 import contextlib
+import hashlib
 import json
 import math
 import subprocess
@@ -191,12 +192,14 @@ def test_stdio_messages(lmfast, model):
     p.say({"jsonrpc": "2.0", "method": "notifications/initialized"})
     p.say({"jsonrpc": "2.0", "id": 77, "result": {}})  # an answer to nothing
     assert p.ask(request("ping", id=2, meta=None))["result"] == {}
-    p.say(request("tools/call", id="long", meta=None, name="generate", arguments={"prompt": "x", "max_tokens": 480, "temperature": 1.9}))
+    for id in ("long", "other"):  # the later one stands first in the list of calls
+        p.say(request("tools/call", id=id, meta=None, name="generate", arguments={"prompt": "x", "max_tokens": 480, "temperature": 1.9}))
     p.say({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "long"}})
-    assert p.ask(request("tools/call", id="short", name="tokenize", arguments={"text": "a"}))["id"] == "short"
+    first = p.ask(request("tools/call", id="short", name="tokenize", arguments={"text": "a"}))
     p.say(request("tools/call", id="last", name="generate", arguments={"prompt": "x", "max_tokens": 20}))
     code, rest = p.end()
-    assert code == 0 and [r["id"] for r in rest] == ["last"]  # what was asked is answered; what was cancelled is not
+    # what was asked is answered; what was cancelled is not
+    assert code == 0 and sorted(r["id"] for r in [first, *rest]) == ["last", "other", "short"]
 
 
 def test_stdio_errors_leave_stdout_clean(lmfast, model, tmp_path):
@@ -239,6 +242,18 @@ def test_http(lmfast, model, server):
     r, e = off.ask("POST", "/mcp", request("tools/list"), key)
     assert r.status == 404 and "--mcp" in e["error"]["message"]
     assert off.stop() == 0
+
+
+def test_metrics_are_for_keys_that_have_the_right(lmfast, model, tmp_path):
+    keys = tmp_path / "keys.json"
+    entry = lambda name, **rights: {"name": name, "sha256": hashlib.sha256((name + "-has-a-key-of-16").encode()).hexdigest(), **rights}
+    keys.write_text(json.dumps({"keys": [entry("ada", metrics=True), entry("bob")]}))
+    s = Server(lmfast, "-m", model, "--mcp", "--api-keys", keys)
+    for name, may in (("ada", True), ("bob", False)):
+        r, e = s.ask("POST", "/mcp", request("resources/read", meta=None, uri="metrics://server"),
+                     {"Authorization": f"Bearer {name}-has-a-key-of-16"})
+        assert ("result" in e and "lmfast_slots " in e["result"]["contents"][0]["text"]) if may else e["error"]["code"] == -32002, e
+    assert s.stop() == 0
 
 
 def test_ends_with_a_signal(lmfast, model):

@@ -45,7 +45,8 @@ static void tables(void **state)
     }
 }
 
-/* Scales come back within what 8 bits hold of their distance from the mean, half a step of the widest ten; blocks of other nested groups are not touched by one; alike ones stay as they are. */
+/* Scales come back within what 8 bits hold of their distance from the mean: half a step of the widest; blocks of
+ * other nested groups are not touched by one; alike ones stay as they are. */
 static void doubled(void **state)
 {
     (void)state;
