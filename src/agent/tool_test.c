@@ -182,4 +182,99 @@ static void refused(void **state)
     lmf_test_ctx_done(ctx);
 }
 
-LMF_TESTS(tool) = { { "results", results }, { "what can't be opened is refused", refused }, { 0 } };
+/* A cell and what it gives; text "" : anything. */
+typedef struct python_cell { const char *code; bool failed; const char *text; } python_cell;
+
+static void check_cells(const char *spec, double seconds, const python_cell *cells, int n)
+{
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_toolset *set;
+    lmf_tool_result got;
+    assert_ok(ctx, lmf_tools_open(ctx, &spec, 1, &set));
+    for (int i = 0; i < n; i++) {
+        json_t *arguments = json_pack("{s:s}", "code", cells[i].code);
+        assert_non_null(arguments);
+        assert_ok(ctx, lmf_tool_run(ctx, lmf_tool_find(set, "run_python"), arguments, 200, lmf_tool_clock_now() + seconds, &got));
+        if (got.failed != cells[i].failed || !strstr(lmf_buf_str(&got.text), cells[i].text))
+            fail_msg("%s gives %s \"%s\", not \"%s\"", cells[i].code, got.failed ? "the failure" : "", lmf_buf_str(&got.text),
+                     cells[i].text);
+        lmf_tool_result_clear(&got);
+        json_decref(arguments);
+    }
+    lmf_tools_close(set);
+    lmf_test_ctx_done(ctx);
+}
+
+static void python_cells(void **state)
+{
+    static const python_cell cells[] = {
+        { "x = 20\ndef f(y):\n    return x + y", false, "" }, { "f(3)", false, "23\n" }, { "x += 1\nprint(f(1))", false, "22\n" },
+        { "import os\nos.write(1, b'raw ')\nos.system('true')", false, "raw " }, { "1 / 0", true, "ZeroDivisionError: division by zero" },
+        { "x = (", true, "SyntaxError" }, { "x", false, "21\n" }, { "import sys; sys.exit(0)", true, "SystemExit" },
+        { "x", false, "21\n" },
+        { "print('y' * 10**7)", false, "[cut: the first 200 of 10000001 bytes]" }, { "input()", true, "EOFError" },
+        { "for i in range(3000): print('line', i)\nnothing", true, "NameError: name 'nothing' is not defined" },
+        { "print('\\0' + 'a' * 32 + '+\\0\\0')", false,
+          "\xef\xbf\xbd" "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa+\xef\xbf\xbd\xef\xbf\xbd\n" },
+        { "open('/etc/passwd')", true, "PermissionError" }, { "open('../x', 'w')", true, "PermissionError" },
+        { "import socket\nsocket.create_connection(('127.0.0.1', 80))", true, "Error" },
+        { "print('\\x1b[2J<tool_call>')", false, "\xef\xbf\xbd[2J<tool_call>" },
+        { "open('a.txt', 'w').write('hello')", false, "[files: a.txt, 5 bytes]" },
+        { "open('a.txt').read()", false, "'hello'\n" }, { "x", false, "21" },
+    };
+    (void)state;
+    check_cells("run_python", 30, cells, sizeof cells / sizeof *cells);
+}
+
+/* A process that was ended is told to be so, and the next cell finds a new one. */
+static void python_ends(void **state)
+{
+    static const python_cell late[] = {
+        { "x = 1", false, "" },
+        { "while True: pass", true, "Python was ended, and its names and files are gone: the program did not answer within" },
+        { "x", true, "NameError" }, { "x = 2", false, "" }, { "x", false, "2\n" },
+    };
+    static const python_cell ended[] = {
+        { "x = 1", false, "" },
+        { "import os; os._exit(3)", true, "Python was ended, and its names and files are gone: the program exited" },
+        { "print('new')", false, "[a new Python: the names and files of earlier cells are gone]\nnew\n" },
+        { "b = bytearray(1 << 32)", true, "MemoryError" }, { "import ctypes; ctypes.string_at(0)", true, "ended by a signal" },
+        { "import os\nwhile True: os.fork()", true, "" },
+        { "with open('big', 'wb') as f:\n    while True: f.write(bytes(1 << 20))", true, "" }, { "1 + 1", false, "2\n" },
+    };
+    (void)state;
+    check_cells("run_python", 2, late, sizeof late / sizeof *late);
+    check_cells("run_python", 30, ended, sizeof ended / sizeof *ended);
+}
+
+static void python_files(void **state)
+{
+    char spec[2000];
+    static const python_cell cells[] = {
+        { "open('in.csv').read()", false, "'a,b" }, { "open('in.csv', 'a').write('more')", false, "4\n" },
+        { "open('out.txt', 'w').write('made')", false, "[files: out.txt, 4 bytes]" },
+        { "import os; os.symlink('/etc/passwd', 'link')", true, "" },
+        { "os.mkdir('d'); open('d/x', 'w').write('1')", false, "[files: d/x, 1 bytes]" },
+    };
+    FILE *f;
+    char text[16] = "";
+    (void)state;
+    make_folder();
+    write_text("in.csv", "a,b\n1,2\n");
+    snprintf(spec, sizeof spec, "run_python:%s,%s", at("in.csv"), at("left"));
+    check_cells(spec, 30, cells, sizeof cells / sizeof *cells);
+    assert_non_null(f = fopen(at("left/out.txt"), "r"));
+    assert_int_equal(fread(text, 1, sizeof text - 1, f), 4);
+    fclose(f);
+    assert_string_equal(text, "made");
+    assert_int_equal(unlink(at("left/out.txt")), 0);
+    assert_int_equal(rmdir(at("left")), 0); /* and nothing besides */
+    assert_non_null(f = fopen(at("in.csv"), "r"));
+    assert_int_equal(fread(text, 1, sizeof text - 1, f), 8); /* the user's own is as it was */
+    fclose(f);
+    unlink(at("in.csv"));
+    remove_folder();
+}
+
+LMF_TESTS(tool) = { { "cells of Python", python_cells }, { "Python that ends", python_ends }, { "files of Python", python_files },
+    { "results", results }, { "what can't be opened is refused", refused }, { 0 } };

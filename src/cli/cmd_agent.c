@@ -4,13 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 #include "agent/agent.h"
+#include "agent/kind.h"
 #include "cli/answer.h"
 #include "format/json.h"
 
 typedef struct agent_args {
     lmf_answer_args answer;
-    const char *question;
-    lmf_texts   tools, yes_to;
+    const char *question, *kind, *output;
+    lmf_texts   tools, yes_to, files;
     int64_t     max_turns, budget, max_result;
     double      timeout;
     bool        must_call;
@@ -20,9 +21,13 @@ typedef struct agent_args {
 static const lmf_flag flags[] = {
     LMF_ANSWER_FLAGS(agent_args, "0"),
     { "question", 0, LMF_FLAG_STRING, AT(question), .positional = true, .required = true, .help = "what to answer" },
+    { "kind", 0, LMF_FLAG_STRING, AT(kind),
+      .help = "an agent made ready, with a prompt and tools of its own. code: answers by Python that it runs in the sandbox" },
+    { "files", 0, LMF_FLAG_LIST, AT(files), .help = "with --kind: what the question is about, each behind a --files of its own" },
+    { "output", 'o', LMF_FLAG_STRING, AT(output), .help = "with --kind: a new folder for the files that it makes" },
     { "tools", 0, LMF_FLAG_LIST, AT(tools),
       .help = "what may be called, each behind a --tools of its own: calculator, clock, read_file:FOLDER, list_files:FOLDER, sqlite:FILE, "
-              "command:TOOL.json (docs/guide/agent.md)" },
+              "run_python, command:TOOL.json (docs/guide/agent.md)" },
     { "yes-to", 0, LMF_FLAG_LIST, AT(yes_to),
       .help = "tools that write or send and need not ask; NAME:private: also once private data was read" },
     { "must-call", 0, LMF_FLAG_BOOL, AT(must_call), .help = "the first answer is a call" },
@@ -34,7 +39,12 @@ static const lmf_flag flags[] = {
     { 0 }
 };
 
-typedef struct agent_run { lmf_cli *cli; const agent_args *args; } agent_run;
+typedef struct agent_run {
+    lmf_cli    *cli;
+    const agent_args *args;
+    const lmf_kind *kind;      /* NULL: none was asked for */
+    lmf_arena   arena;         /* texts of specs and prompts */
+} agent_run;
 
 static bool is_stopped(void *user) { return (void)user, lmf_cli_interrupted(); }
 
@@ -91,7 +101,7 @@ static void set_opts(agent_run *r, lmf_agent_opts *o)
     const lmf_answer_args *g = &r->args->answer;
     *o = lmf_agent_opts_default();
     o->max_turns = (int32_t)r->args->max_turns, o->budget_tok = r->args->budget, o->timeout_s = r->args->timeout;
-    o->max_result_bytes = (size_t)r->args->max_result, o->must_call = r->args->must_call;
+    o->max_result_bytes = (size_t)r->args->max_result, o->must_call = r->args->must_call || (r->kind && r->kind->must_call);
     o->gen.max_tok = (int32_t)g->max_tokens, o->gen.temperature = (float)g->temperature, o->gen.top_k = (int32_t)g->top_k;
     o->gen.top_p = (float)g->top_p, o->gen.min_p = (float)g->min_p, o->gen.repetition_penalty = (float)g->repetition_penalty;
     o->gen.seed = (uint64_t)g->seed;
@@ -110,14 +120,50 @@ static lmf_status check_yes(agent_run *r, lmf_toolset *tools)
     return LMF_OK;
 }
 
+/* The kind's tools and the user's. */
+static lmf_status open_tools(agent_run *r, lmf_toolset **tools)
+{
+    const agent_args *args = r->args;
+    const char *spec[LMF_TOOLS_MAX];
+    int n = 0;
+    lmf_kind_args about = { args->files.item, (int)args->files.n, args->output };
+    if (!args->kind && (args->files.n || args->output))
+        return LMF_FAIL(r->cli->ctx, LMF_E_ARG, "--files and --output go with --kind");
+    if (args->kind)
+        LMF_TRY(lmf_kind_find(r->cli->ctx, args->kind, &r->kind));
+    if (r->kind && r->kind->needs_files && !args->files.n)
+        return LMF_FAIL(r->cli->ctx, LMF_E_ARG, "--kind %s needs --files: what the question is about", args->kind);
+    if (r->kind)
+        LMF_TRY(r->kind->tools(&r->arena, &about, spec, LMF_TOOLS_MAX, &n));
+    if (n + args->tools.n > LMF_TOOLS_MAX)
+        return LMF_FAIL(r->cli->ctx, LMF_E_LIMIT, "more than %d tools", LMF_TOOLS_MAX);
+    for (int64_t i = 0; i < args->tools.n; i++)
+        spec[n++] = args->tools.item[i];
+    return lmf_tools_open(r->cli->ctx, spec, n, tools);
+}
+
+/* The kind's prompt, and the user's behind it. */
+static lmf_status add_system(agent_run *r, lmf_answer *a, json_t *messages)
+{
+    const char *own = r->kind ? r->kind->system : NULL, *more = r->args->answer.system;
+    lmf_buf text;
+    if (!own && !more)
+        return LMF_OK;
+    lmf_buf_init(&text, r->cli->ctx, (size_t)1 << 24);
+    lmf_status s = lmf_buf_printf(&text, "%s%s%s", own ? own : "", own && more ? "\n" : "", more ? more : "");
+    if (!s)
+        s = lmf__answer_add_message(a, messages, "system", lmf_buf_str(&text), text.n);
+    lmf_buf_clear(&text);
+    return s;
+}
+
 static lmf_status converse(agent_run *r, lmf_answer *a, lmf_agent *agent, json_t *messages)
 {
     const agent_args *args = r->args;
     lmf_agent_opts o;
     lmf_agent_result result = { 0 };
     int32_t n_prompt;
-    if (args->answer.system)
-        LMF_TRY(lmf__answer_add_message(a, messages, "system", args->answer.system, strlen(args->answer.system)));
+    LMF_TRY(add_system(r, a, messages));
     LMF_TRY(lmf__answer_add_message(a, messages, "user", args->question, strlen(args->question)));
     LMF_TRY(lmf_agent_measure(agent, messages, &n_prompt));
     a->mask = lmf_agent_mask, a->force = lmf_agent_force;
@@ -140,18 +186,19 @@ static lmf_status converse(agent_run *r, lmf_answer *a, lmf_agent *agent, json_t
 static lmf_status run(lmf_cli *cli, void *p)
 {
     const agent_args *args = p;
-    agent_run r = { cli, args };
+    agent_run r = { .cli = cli, .args = args };
     lmf_answer a = { 0 };
     lmf_toolset *tools = NULL;
     lmf_agent *agent = NULL;
     json_t *messages = json_array();
     lmf_status s = messages ? LMF_OK : LMF_NO_MEMORY(cli->ctx, 64, "a conversation");
-    if (!s && args->must_call && !args->tools.n)
+    lmf_arena_init(&r.arena, cli->ctx, 1 << 24);
+    if (!s && args->must_call && !args->tools.n && !args->kind)
         s = LMF_FAIL(cli->ctx, LMF_E_ARG, "--must-call needs --tools");
     if (!s && args->answer.stop)
         s = LMF_FAIL(cli->ctx, LMF_E_ARG, "--stop does not go with an agent: an answer ends by itself, or with its calls");
     if (!s)
-        s = lmf_tools_open(cli->ctx, args->tools.item, (int)args->tools.n, &tools);
+        s = open_tools(&r, &tools);
     if (!s)
         s = check_yes(&r, tools);
     if (!s)
@@ -166,6 +213,7 @@ static lmf_status run(lmf_cli *cli, void *p)
     if (a.cli)
         lmf__answer_close(&a);
     lmf_tools_close(tools);
+    lmf_arena_clear(&r.arena);
     json_decref(messages);
     return s;
 }

@@ -708,48 +708,49 @@ static unsigned choose_uid(void)
     return first == 0 && outside == 0 ? uid : 0;
 }
 
-/* Apart from its caller: paths and words lie on the stack, 60 KB that every other command would need, too. */
+/* Apart from its caller, and with its paths and rules off the stack: it may be small (ulimit -s 64). */
 static __attribute__((noinline)) int main_inside(void)
 {
-    inside in = { .monitor = getpid() };
+    inside *in = mmap(NULL, sizeof *in, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     lmf__sandbox_word w = { .kind = 'r' };
-    if (!receive_job(&in))
+    if (in == MAP_FAILED || !receive_job(in))
         return 2;
-    in.program = *in.program ? in.program : NULL;
+    in->monitor = getpid();
+    in->program = *in->program ? in->program : NULL;
     signal(SIGPIPE, SIG_IGN);
     umask(077);
     setsid();
-    if (in.head.deny && lmf__feature_deny(in.head.deny)) {
+    if (in->head.deny && lmf__feature_deny(in->head.deny)) {
         say(&w, "a feature could not be taken away for a test");
         tell(LMF__SANDBOX_FD, &w);
         return 1;
     }
     errno = 0;
-    in.abi = lmf__landlock_abi();
-    if (in.head.landlock_cap && in.abi > (int)in.head.landlock_cap)
-        in.abi = (int)in.head.landlock_cap;
-    in.uid = geteuid() ? geteuid() : choose_uid();
-    in.n_others = geteuid() || !in.uid ? count_others() : 0;
-    if (geteuid() == 0 && in.uid && !give_scratch(&in))
-        in.uid = 0;
-    if (in.head.check)
-        return check(&in);
-    if (in.head.space[0] && look_at_spaces(&in, &w)) {
+    in->abi = lmf__landlock_abi();
+    if (in->head.landlock_cap && in->abi > (int)in->head.landlock_cap)
+        in->abi = (int)in->head.landlock_cap;
+    in->uid = geteuid() ? geteuid() : choose_uid();
+    in->n_others = geteuid() || !in->uid ? count_others() : 0;
+    if (geteuid() == 0 && in->uid && !give_scratch(in))
+        in->uid = 0;
+    if (in->head.check)
+        return check(in);
+    if (in->head.space[0] && look_at_spaces(in, &w)) {
         tell(LMF__SANDBOX_FD, &w);
         return 1;
     }
     for (int f = LMF__F_PROC; f <= LMF__F_CLOSE_RANGE; f++)
-        if (put(&in, f, &w)) {
+        if (put(in, f, &w)) {
             tell(LMF__SANDBOX_FD, &w);
             return 1;
         }
     for (int i = -1; i < 0 || lethal[i]; i++)
-        if (probe(&in, i, &w)) {
+        if (probe(in, i, &w)) {
             w.kind = 'r';
             tell(LMF__SANDBOX_FD, &w);
             return 1;
         }
-    return run_program(&in);
+    return run_program(in);
 }
 
 int lmf_sandbox_main(int argc, char **argv)

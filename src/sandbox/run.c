@@ -98,9 +98,31 @@ static binary look(const char *path, char *loader, size_t n)
     return BINARY;
 }
 
+/* Whether anybody may run it, as the user whom the program becomes where the caller is root. */
+static bool is_open(const char *path)
+{
+    char real[PATH_MAX];
+    struct stat st;
+    if (geteuid() != 0)
+        return true;
+    if (strlen(path) >= sizeof real || !realpath(path, real) || stat(real, &st) || !(st.st_mode & S_IXOTH))
+        return false;
+    for (int i = 0; i < 2; i++) {
+        if (i)
+            snprintf(real, sizeof real, "%s", path);
+        for (char *slash = strrchr(real, '/'); slash && slash != real; slash = strrchr(real, '/')) {
+            *slash = 0;
+            if (stat(real, &st) || !(st.st_mode & S_IXOTH))
+                return false;
+        }
+    }
+    return true;
+}
+
 static lmf_status find_program(lmf_ctx *ctx, const char *name, char *path, size_t n, char *loader, size_t n_loader)
 {
     binary kind = MISSING, best = MISSING;
+    bool closed = false;
     const char *dirs = strchr(name, '/') ? NULL : getenv("PATH");
     if (strchr(name, '/')) {
         snprintf(path, n, "%s", name);
@@ -110,12 +132,17 @@ static lmf_status find_program(lmf_ctx *ctx, const char *name, char *path, size_
             size_t k = strcspn(at, ":");
             snprintf(path, n, "%.*s/%s", (int)k, at, name);
             kind = k ? look(path, loader, n_loader) : MISSING; /* scripts, as of version managers, are passed over */
+            if (kind == BINARY && !is_open(path)) /* and what root alone can reach */
+                kind = MISSING, closed = true;
             best = kind < best ? kind : best;
             at += k + (at[k] != 0);
         }
     }
     if (kind == BINARY)
         return LMF_OK;
+    if (closed)
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "as root the program runs as a user of its own, who can't reach any %.200s of PATH: "
+                        "install one that everybody may run", name);
     if (best == SCRIPT)
         return LMF_FAIL(ctx, LMF_E_ARG, "%.200s is a script; the sandbox takes the program that runs it, such as /usr/bin/python3", name);
     if (best == NEITHER)
@@ -157,7 +184,8 @@ typedef struct run {
     const lmf_sandbox_job *job;
     lmf_sandbox_result *r;
     pid_t      pid, group;      /* of the fresh process; of the program once it started */
-    int        out[2], err[2], control[2], in;
+    int        out[2], err[2], control[2], in, talk; /* talk: our end of its input, where that goes on; -1 */
+    bool       talks;
     lmf_buf    spec;
     bool       started;         /* the program did */
     char       bwrap[4096], self[PATH_MAX]; /* tier B */
@@ -197,7 +225,13 @@ static lmf_status open_pipes(run *u)
         if (ok && i < 2)
             ok = fcntl(pair[i][0], F_SETFL, O_NONBLOCK) == 0;
     }
-    if (ok && u->job->n_in == 0) {
+    if (ok && u->talks) {
+        int ends[2];
+        ok = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0;
+        if (ok)
+            u->talk = high(ends[0]), u->in = high(ends[1]);
+        ok = ok && u->talk >= 0 && shutdown(u->talk, SHUT_RD) == 0;
+    } else if (ok && u->job->n_in == 0) {
         u->in = high(open("/dev/null", O_RDONLY | O_CLOEXEC));
     } else if (ok) {
         u->in = high((int)memfd_create("stdin", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -347,8 +381,8 @@ static lmf_status send_spec(run *u)
 /* What is there of a stream; *fd becomes -1 at its end. */
 static lmf_status gather(int *fd, lmf_buf *to, uint64_t *n)
 {
-    char text[1 << 16];
-    for (int turn = 0; turn < 16; turn++) {
+    char text[1 << 14];
+    for (int turn = 0; turn < 64; turn++) {
         ssize_t k = read(*fd, text, sizeof text);
         if (k < 0 && (errno == EAGAIN || errno == EINTR))
             return LMF_OK;
@@ -439,7 +473,7 @@ static lmf_status attend(run *u)
 static void finish(run *u)
 {
     bool killed = false;
-    shut(&u->control[0]);                     /* the fresh process ends what it started, and itself */
+    shut(&u->talk), shut(&u->control[0]);     /* the fresh process ends what it started, and itself */
     for (double until = now() + LATE_S; u->pid;) {
         int status;
         pid_t pid = waitpid(u->pid, &status, killed ? 0 : WNOHANG);
@@ -471,7 +505,8 @@ static lmf_status find_bwrap(run *u)
 
 static void begin(run *u, lmf_ctx *ctx, const lmf_sandbox_job *job, lmf_sandbox_result *r)
 {
-    *u = (run){ .ctx = ctx, .job = job, .r = r, .out = { -1, -1 }, .err = { -1, -1 }, .control = { -1, -1 }, .in = -1 };
+    *u = (run){ .ctx = ctx, .job = job, .r = r, .out = { -1, -1 }, .err = { -1, -1 }, .control = { -1, -1 }, .in = -1,
+                .talk = -1 };
     memset(r, 0, sizeof *r);
     r->ctx = ctx;
     lmf_buf_init(&u->spec, ctx, LMF__SANDBOX_MAX_SPEC);
@@ -479,29 +514,36 @@ static void begin(run *u, lmf_ctx *ctx, const lmf_sandbox_job *job, lmf_sandbox_
     lmf_buf_init(&r->err, ctx, (size_t)job->limits.output_bytes);
 }
 
+/* Up to the program's start: the fresh process has its job. finish() follows, whatever comes of it. */
+static lmf_status launch(run *u, const lmf__sandbox_test *test, const char *program, const char *loader)
+{
+    const lmf_sandbox_job *job = u->job;
+    LMF_TRY(find_bwrap(u));
+    LMF_TRY(lmf__scratch_open(u->ctx, u->r->scratch, sizeof u->r->scratch));
+    for (int i = 0; i < job->n_files; i++)
+        LMF_TRY(lmf__scratch_put(u->ctx, u->r->scratch, &job->files[i]));
+    LMF_TRY(make_spec(u, test, program, loader, false));
+    LMF_TRY(open_pipes(u));
+    LMF_TRY(start(u));
+    return send_spec(u);
+}
+
+static lmf_status check_job(lmf_ctx *ctx, const lmf_sandbox_job *job, char *program, size_t n, char *loader, size_t n_loader)
+{
+    if (!job->argv || !job->argv[0])
+        return LMF_FAIL(ctx, LMF_E_ARG, "no program was given to the sandbox");
+    LMF_TRY(check_limits(ctx, &job->limits));
+    return find_program(ctx, job->argv[0], program, n, loader, n_loader);
+}
+
 lmf_status lmf__sandbox_run(lmf_ctx *ctx, const lmf_sandbox_job *job, const lmf__sandbox_test *test, lmf_sandbox_result *r)
 {
     char program[4096], loader[4096];
     run u;
     memset(r, 0, sizeof *r);
-    if (!job->argv || !job->argv[0])
-        return LMF_FAIL(ctx, LMF_E_ARG, "no program was given to the sandbox");
-    LMF_TRY(check_limits(ctx, &job->limits));
-    LMF_TRY(find_program(ctx, job->argv[0], program, sizeof program, loader, sizeof loader));
+    LMF_TRY(check_job(ctx, job, program, sizeof program, loader, sizeof loader));
     begin(&u, ctx, job, r);
-    lmf_status s = find_bwrap(&u);
-    if (!s)
-        s = lmf__scratch_open(ctx, r->scratch, sizeof r->scratch);
-    for (int i = 0; !s && i < job->n_files; i++)
-        s = lmf__scratch_put(ctx, r->scratch, &job->files[i]);
-    if (!s)
-        s = make_spec(&u, test, program, loader, false);
-    if (!s)
-        s = open_pipes(&u);
-    if (!s)
-        s = start(&u);
-    if (!s)
-        s = send_spec(&u);
+    lmf_status s = launch(&u, test, program, loader);
     if (!s)
         s = attend(&u);
     finish(&u);
@@ -514,17 +556,128 @@ lmf_status lmf__sandbox_run(lmf_ctx *ctx, const lmf_sandbox_job *job, const lmf_
 
 lmf_status lmf_sandbox_run(lmf_ctx *ctx, const lmf_sandbox_job *job, lmf_sandbox_result *r) { return lmf__sandbox_run(ctx, job, NULL, r); }
 
+static void free_left(lmf_sandbox_result *r)
+{
+    for (int i = 0; i < r->n_left; i++)
+        lmf_free(r->ctx, r->left[i].name, strlen(r->left[i].name) + 1);
+    r->n_left = 0, r->left_cut = false;
+}
+
 void lmf_sandbox_result_clear(lmf_sandbox_result *r)
 {
     if (!r->ctx)
         return;
     lmf__scratch_remove(r->scratch);
-    for (int i = 0; i < r->n_left; i++)
-        lmf_free(r->ctx, r->left[i].name, strlen(r->left[i].name) + 1);
+    free_left(r);
     lmf_free(r->ctx, r->left, (size_t)r->cap_left * sizeof *r->left);
     lmf_buf_clear(&r->out);
     lmf_buf_clear(&r->err);
     memset(r, 0, sizeof *r);
+}
+
+/* ---- a program that goes on ---- */
+
+struct lmf_sandbox_live {
+    run                u;
+    lmf_sandbox_job    job;
+    lmf_sandbox_result r;
+};
+
+/* A word of the fresh process: whether the program started, or how it ended. */
+static lmf_status hear(lmf_sandbox_live *l)
+{
+    lmf__sandbox_word w = { 0 };
+    char shown[256];
+    if (!take_word(&l->u, &w) || (w.kind != 's' && w.kind != 'r' && w.kind != 'd')) {
+        if (!l->u.started && l->job.tier == LMF_SANDBOX_TIER_B)
+            return no_spaces(&l->u);
+        return LMF_FAIL(l->u.ctx, LMF_E_IO, "the sandbox's own process ended before it said how the program did");
+    }
+    if (w.kind == 'r')
+        return refuse(l->u.ctx, &w);
+    if (w.kind == 's') {
+        l->u.started = true;
+        l->u.group = l->job.tier == LMF_SANDBOX_TIER_A ? (pid_t)w.code : 0;
+        return LMF_OK;
+    }
+    LMF_TRY(gather(&l->u.err[0], &l->r.err, &l->r.n_err));
+    lmf_plain_text(lmf_buf_str(&l->r.err), shown, sizeof shown);
+    return LMF_FAIL(l->u.ctx, LMF_E_IO, "the program %s%s%s", lmf_sandbox_end_text((lmf_sandbox_end)w.end),
+                    *shown ? "; it had written: " : "", shown);
+}
+
+lmf_status lmf_sandbox_start(lmf_ctx *ctx, const lmf_sandbox_job *job, lmf_sandbox_live **out)
+{
+    char program[4096], loader[4096];
+    *out = NULL;
+    LMF_TRY(check_job(ctx, job, program, sizeof program, loader, sizeof loader));
+    lmf_sandbox_live *l = lmf_new(ctx, lmf_sandbox_live);
+    if (!l)
+        return LMF_NO_MEMORY(ctx, sizeof *l, "a sandbox");
+    l->job = *job;
+    begin(&l->u, ctx, &l->job, &l->r);
+    l->u.talks = true;
+    lmf_status s = launch(&l->u, NULL, program, loader);
+    for (double late = now() + LATE_S; !s && !l->u.started;) {
+        struct pollfd p = { l->u.control[0], POLLIN, 0 };
+        if (poll(&p, 1, POLL_MS) > 0)
+            s = hear(l);
+        else if (now() > late)
+            s = LMF_FAIL(ctx, LMF_E_IO, "the sandbox's own process does not answer; it was killed");
+    }
+    l->job.files = NULL, l->job.argv = NULL, l->job.read = NULL; /* the caller's, no longer needed */
+    if (s)
+        lmf_sandbox_end_live(l);
+    else
+        *out = l;
+    return s;
+}
+
+lmf_status lmf_sandbox_talk(lmf_sandbox_live *l, const void *in, size_t n, double seconds,
+                            bool (*take)(void *user, const char *p, size_t n), void *user)
+{
+    run *u = &l->u;
+    char text[1 << 14];
+    size_t at = 0;
+    for (double until = now() + seconds;;) {
+        struct pollfd p[4] = { { u->out[0], POLLIN, 0 }, { u->control[0], POLLIN, 0 }, { u->err[0], POLLIN, 0 },
+                               { at < n ? u->talk : -1, POLLOUT, 0 } };
+        double left = until - now();
+        if (left <= 0)
+            return LMF_FAIL(u->ctx, LMF_E_LIMIT, "the program did not answer within %.3g seconds", seconds);
+        poll(p, 4, left < POLL_MS * 1e-3 ? (int)(left * 1000) + 1 : POLL_MS);
+        if (p[0].revents) {
+            ssize_t k = read(u->out[0], text, sizeof text);
+            if (k == 0)
+                shut(&u->out[0]);
+            if (k > 0 && take(user, text, (size_t)k))
+                return LMF_OK;
+        } else if (p[1].revents) { /* once what it wrote is read */
+            LMF_TRY(hear(l));
+        }
+        if (p[2].revents)
+            LMF_TRY(gather(&u->err[0], &l->r.err, &l->r.n_err));
+        if (p[3].revents) {
+            ssize_t k = send(u->talk, (const char *)in + at, n - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+            at = k > 0 ? at + (size_t)k : k < 0 && errno != EAGAIN && errno != EINTR ? n : at; /* it is ending: its word comes */
+        }
+    }
+}
+
+lmf_status lmf_sandbox_look(lmf_sandbox_live *l, const lmf_sandbox_result **r)
+{
+    free_left(&l->r);
+    *r = &l->r;
+    return lmf__scratch_list(&l->r);
+}
+
+void lmf_sandbox_end_live(lmf_sandbox_live *l)
+{
+    if (!l)
+        return;
+    finish(&l->u);
+    lmf_sandbox_result_clear(&l->r);
+    lmf_delete(l->u.ctx, l);
 }
 
 /* One trial of a tier: facts are added; *holds: all that are needed do. */

@@ -88,6 +88,18 @@ void       lmf_sandbox_result_clear(lmf_sandbox_result *r); /* zeroed is fine */
 /* One file of the scratch folder, as it was left. LMF_E_IO: none, a link, no regular file; LMF_E_LIMIT: past the maximum of out. */
 lmf_status lmf_sandbox_read(const lmf_sandbox_result *r, const char *name, lmf_buf *out) LMF_MUST_USE;
 
+/* A program that goes on: it is told things on its standard input, and what it writes is taken as it comes. job's in and stop are not used;
+ * wall_s and cpu_s are of its whole life. After a failure of talk it is to be ended; its files are there until then. */
+typedef struct lmf_sandbox_live lmf_sandbox_live;
+/* As lmf_sandbox_run, but OK once it started. Nothing of job need live on. */
+lmf_status lmf_sandbox_start(lmf_ctx *ctx, const lmf_sandbox_job *job, lmf_sandbox_live **out) LMF_MUST_USE;
+/* Sends in [n] and gives its output to take until that returns true. LMF_E_LIMIT: seconds have passed; LMF_E_IO: it ended, and how. */
+lmf_status lmf_sandbox_talk(lmf_sandbox_live *l, const void *in, size_t n, double seconds,
+                            bool (*take)(void *user, const char *p, size_t n), void *user) LMF_MUST_USE;
+/* Its files as they are now, in left; *r is borrowed until the next look, for lmf_sandbox_read. The program may be changing them. */
+lmf_status lmf_sandbox_look(lmf_sandbox_live *l, const lmf_sandbox_result **r) LMF_MUST_USE;
+void       lmf_sandbox_end_live(lmf_sandbox_live *l); /* with all that it started, and the scratch folder; NULL is fine */
+
 /* What holds on this machine, each found by trying it in a process of its own. */
 typedef struct lmf_sandbox_fact {
     char        name[32];   /* "seccomp" */

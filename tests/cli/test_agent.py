@@ -177,3 +177,30 @@ def test_refusals(lmfast, model, tmp_path):
     ]:
         run = lmfast("agent", "-m", model, *args)
         assert run.returncode != 0 and words in run.stderr and len(run.stderr.strip().splitlines()) == 1, (args, run.stderr)
+
+
+def test_code(lmfast, model, tmp_path):
+    """--kind code calls run_python with whatever a random model takes for code: errors are told, files of the user's are there."""
+    data, out, ends = tmp_path / "in.txt", tmp_path / "out", set()
+    data.write_text("hello")
+    for seed in range(3):
+        lines = steps(lmfast, "-m", model, "--kind", "code", "--files", data, "--output", out / str(seed), *FREE, "--max-tokens", 300,
+                      "--seed", seed, "--max-turns", 2, "go")
+        call, result = of(lines, "call")[0], of(lines, "result")[0]
+        assert call["tool"] == result["tool"] == "run_python" and set(call["arguments"]) == {"code"}
+        assert result["failed"] == ("Error" in result["text"]) and (out / str(seed)).is_dir()
+        ends.add(result["failed"])
+    assert True in ends
+
+
+def test_code_refusals(lmfast, model, tmp_path):
+    for args, words in [
+        (("--kind", "nobody"), 'no kind of agent "nobody"; there are: code'), (("--files", "x"), "--kind"), (("--output", "x"), "--kind"),
+        (("--kind", "code", "--output", tmp_path), "exists"),
+        (("--kind", "code", "--tools", "run_python"), 'two tools have the name "run_python"'),
+        (("--kind", "code", "--files", tmp_path / "a,b"), "a comma"),
+        (("--tools", f"run_python:{tmp_path / 'x'},{tmp_path / 'y'}"), "one folder is named already"),
+    ]:
+        run = lmfast("agent", "-m", model, *args, "q")
+        assert run.returncode != 0 and words in run.stderr and len(run.stderr.strip().splitlines()) == 1, (args, run.stderr)
+    assert not list(tmp_path.iterdir())
