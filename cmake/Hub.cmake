@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The hub's client, src/hub, in a library of objects of its own: what does not download doesn't link libcurl.
+if(LMF_GROW) # an archive of libcurl names twenty more
+  set(CMAKE_FIND_LIBRARY_SUFFIXES .so)
+endif()
 pkg_check_modules(LIBCURL REQUIRED IMPORTED_TARGET libcurl>=7.85)
 file(GLOB_RECURSE LMF_HUB_SOURCES CONFIGURE_DEPENDS src/hub/*.c)
 list(FILTER LMF_HUB_SOURCES EXCLUDE REGEX "_test\\.c$")

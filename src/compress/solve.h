@@ -38,7 +38,7 @@ typedef void (*lmf__factor_fn)(lmf__factor *f, int i_worker, int n_workers);
     void lmf__solve_factor_##isa(lmf__factor *f, int i_worker, int n_workers); \
     int64_t lmf__solve_floats_##isa(int64_t k);
 LMF__SOLVE_LEVEL(scalar)
-#if defined(__x86_64__)
+#if defined(LMF_X86_LEVELS)
 LMF__SOLVE_LEVEL(avx2)
 LMF__SOLVE_LEVEL(avx512)
 #endif
