@@ -20,6 +20,8 @@ typedef struct lmf_kind {
     bool        needs_files;
     /* Puts up to cap tools, written as for lmf_tools_open, into spec. */
     lmf_status (*tools)(lmf_arena *a, const lmf_kind_args *args, const char **spec, int cap, int *n);
+    /* What came of it besides the answer, an object, and its files in args->output; *report NULL: nothing. NULL: never anything. */
+    lmf_status (*finish)(lmf_toolset *set, const lmf_kind_args *args, json_t **report);
 } lmf_kind;
 const lmf_kind *const *lmf__agent_kinds(void); /* generated, NULL-ended */
 

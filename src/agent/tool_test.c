@@ -144,7 +144,7 @@ static void refused(void **state)
                                                                                         "two tools have the name \"clock\"" },
         { { "clock:x" }, NULL, "nothing behind a colon" }, { { "sqlite" }, NULL, "sqlite:ARGUMENT" }, { { "read_file:/no/such" }, NULL,
             "No such file" },
-        { { "sqlite:/no/such" }, NULL, "can't be opened" }, { { "command:/no/such" }, NULL, "No such file" },
+        { { "sqlite:/no/such" }, NULL, "can't open /no/such" }, { { "command:/no/such" }, NULL, "No such file" },
         { { "command" }, "{\"name\": \"a b\", \"description\": \"\", \"parameters\": {\"type\": \"object\"}, \"command\": [\"x\"]}",
           "a name has" },
         { { "command" }, "{\"name\": \"a\", \"description\": \"\", \"parameters\": {\"type\": \"array\"}, \"command\": [\"x\"]}",

@@ -22,11 +22,12 @@ static const lmf_flag flags[] = {
     LMF_ANSWER_FLAGS(agent_args, "0"),
     { "question", 0, LMF_FLAG_STRING, AT(question), .positional = true, .required = true, .help = "what to answer" },
     { "kind", 0, LMF_FLAG_STRING, AT(kind),
-      .help = "an agent made ready, with a prompt and tools of its own. code: answers by Python that it runs in the sandbox" },
+      .help = "an agent made ready, with a prompt and tools of its own. code: answers by Python that it runs in the sandbox; "
+              "data: about CSV, TSV, JSON Lines or a SQLite database, by SQL, with query, table and chart" },
     { "files", 0, LMF_FLAG_LIST, AT(files), .help = "with --kind: what the question is about, each behind a --files of its own" },
     { "output", 'o', LMF_FLAG_STRING, AT(output), .help = "with --kind: a new folder for the files that it makes" },
     { "tools", 0, LMF_FLAG_LIST, AT(tools),
-      .help = "what may be called, each behind a --tools of its own: calculator, clock, read_file:FOLDER, list_files:FOLDER, sqlite:FILE, "
+      .help = "what may be called, each behind a --tools of its own: calculator, clock, read_file:FOLDER, list_files:FOLDER, sqlite:FILES, "
               "run_python, command:TOOL.json (docs/guide/agent.md)" },
     { "yes-to", 0, LMF_FLAG_LIST, AT(yes_to),
       .help = "tools that write or send and need not ask; NAME:private: also once private data was read" },
@@ -157,6 +158,41 @@ static lmf_status add_system(agent_run *r, lmf_answer *a, json_t *messages)
     return s;
 }
 
+/* What the kind made besides the answer: a line of JSON, or a table to read. */
+static lmf_status show_report(agent_run *r, lmf_toolset *tools)
+{
+    lmf_kind_args about = { r->args->files.item, (int)r->args->files.n, r->args->output };
+    json_t *report = NULL;
+    if (!r->kind || !r->kind->finish)
+        return LMF_OK;
+    LMF_TRY(r->kind->finish(tools, &about, &report));
+    if (!report && !r->cli->json && !r->cli->quiet)
+        fprintf(stderr, "[no query was answered: there is no table]\n");
+    if (!report || r->cli->json) {
+        if (report && json_object_set_new(report, "type", json_string("made")))
+            return json_decref(report), LMF_NO_MEMORY(r->cli->ctx, 64, "a report");
+        return report ? lmf_cli_print_json(r->cli, report) : LMF_OK;
+    }
+    const json_t *rows = json_object_get(report, "rows"), *files = json_object_get(report, "files");
+    char plain[2048];
+    printf("\n%s\n", lmf_plain_text(json_string_value(json_object_get(report, "query")), plain, sizeof plain));
+    for (size_t i = 0; i <= json_array_size(rows); i++) {
+        const json_t *row = i ? json_array_get(rows, i - 1) : json_object_get(report, "columns");
+        for (size_t k = 0; k < json_array_size(row); k++) {
+            const json_t *v = json_array_get(row, k);
+            char *text = json_is_string(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY);
+            const char *said = text ? text : json_is_string(v) ? json_string_value(v) : "";
+            printf("%s%s", k ? " | " : "", lmf_plain_text(said, plain, sizeof plain));
+            free(text);
+        }
+        putchar('\n');
+    }
+    for (size_t i = 0; i < json_array_size(files) && !r->cli->quiet; i++)
+        fprintf(stderr, "[made %s/%s]\n", r->args->output, json_string_value(json_array_get(files, i)));
+    json_decref(report);
+    return LMF_OK;
+}
+
 static lmf_status converse(agent_run *r, lmf_answer *a, lmf_agent *agent, json_t *messages)
 {
     const agent_args *args = r->args;
@@ -207,6 +243,8 @@ static lmf_status run(lmf_cli *cli, void *p)
         s = lmf_agent_create(cli->ctx, a.model, tools, &agent);
     if (!s)
         s = converse(&r, &a, agent, messages);
+    if (!s)
+        s = show_report(&r, tools);
     if (!s && args->answer.profile)
         lmf__answer_print_profile(&a);
     lmf_agent_destroy(agent);

@@ -195,7 +195,8 @@ def test_code(lmfast, model, tmp_path):
 
 def test_code_refusals(lmfast, model, tmp_path):
     for args, words in [
-        (("--kind", "nobody"), 'no kind of agent "nobody"; there are: code'), (("--files", "x"), "--kind"), (("--output", "x"), "--kind"),
+        (("--kind", "nobody"), 'no kind of agent "nobody"; there are: code, data'), (("--kind", "data"), "--kind data needs --files"),
+        (("--kind", "data", "--files", "/no/such"), "can't open /no/such"), (("--files", "x"), "--kind"), (("--output", "x"), "--kind"),
         (("--kind", "code", "--output", tmp_path), "exists"),
         (("--kind", "code", "--tools", "run_python"), 'two tools have the name "run_python"'),
         (("--kind", "code", "--files", tmp_path / "a,b"), "a comma"),
@@ -204,3 +205,17 @@ def test_code_refusals(lmfast, model, tmp_path):
         run = lmfast("agent", "-m", model, *args, "q")
         assert run.returncode != 0 and words in run.stderr and len(run.stderr.strip().splitlines()) == 1, (args, run.stderr)
     assert not list(tmp_path.iterdir())
+
+
+def test_data(lmfast, model, tmp_path):
+    """--kind data calls sqlite with whatever a random model takes for a query: nothing is made of what was not answered."""
+    data = tmp_path / "in.csv"
+    data.write_text("city,people\nParis,2\nRome,3\n")
+    for n, more in enumerate([(), ("--json",)]):
+        run = lmfast("agent", "-m", model, "--kind", "data", "--files", data, "--output", tmp_path / str(n), *FREE, "--max-tokens", 300,
+                     "--max-turns", 2, "go", *more)
+        assert run.returncode == 0 and not (tmp_path / str(n)).exists(), run.stderr
+        assert ("no query was answered" in run.stderr) == (not more)
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    assert of(lines, "call")[0]["tool"] == "sqlite" and of(lines, "result")[0]["failed"] and lines[-1]["type"] == "end"
+
