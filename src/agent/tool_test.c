@@ -276,5 +276,20 @@ static void python_files(void **state)
     remove_folder();
 }
 
-LMF_TESTS(tool) = { { "cells of Python", python_cells }, { "Python that ends", python_ends }, { "files of Python", python_files },
+static lmf_status open_python(lmf_ctx *ctx, void *user)
+{
+    lmf_toolset *set = NULL;
+    (void)user;
+    lmf_status s = lmf_tools_open(ctx, (const char *[]){ "run_python" }, 1, &set);
+    lmf_tools_close(set);
+    return s;
+}
+static void python_fails(void **state)
+{
+    (void)state;
+    assert_true(lmf_test_fail_each_call(open_python, NULL) >= 6);
+}
+
+LMF_TESTS(tool) = { { "each failing call of Python's start", python_fails },
+    { "cells of Python", python_cells }, { "Python that ends", python_ends }, { "files of Python", python_files },
     { "results", results }, { "what can't be opened is refused", refused }, { 0 } };
