@@ -5,7 +5,7 @@
  *
  *     lmf_gemm_bf16 o = { .y = g };
  *     lmf_gemm_bf16_pack(&o, scratch, i_worker, n_workers);   // lmf_gemm_bf16_bytes(&o, n_workers) bytes, 64-byte aligned
- *     (all workers meet)
+ *     (all workers meet; with u: lmf_gemm_bf16_low(&o, scratch, i_worker, n_workers), and they meet again)
  *     lmf_gemm_bf16_run(&o, scratch, i_worker, n_workers);
  *
  * With u and low a product of low rank is added on the way, y += low.alpha u op(q), u = a op(p): a row of u is made as soon as its
@@ -15,8 +15,9 @@
  * is two tiles of 16 rows of 64 bytes:
  *     a   [panel][step][2][16 rows][16 pairs of k]
  *     b   [panel][step][2][16 pairs of k][16 columns]
- * so one is the other with its tiles turned. b is packed once, by all; a panel of a is packed by who is about to multiply it, so
- * that it is still in the cache. Where a is one panel (gradients of thin matrices), b is packed chunk by chunk likewise.
+ * so one is the other with its tiles turned. b is packed once, by all. So is a where several workers multiply each panel of it; else a
+ * panel of a is packed by who is about to multiply it, so that it is still in the cache. Where a is one panel (gradients of thin
+ * matrices), b is packed chunk by chunk likewise.
  *
  * Rule: a y is one chain of sums over K in order: its bits depend on its row of a, its column of b and the set alone. */
 #ifndef LMF_DEVICE_CPU_GEMM_BF16_H
@@ -62,18 +63,49 @@ static inline int64_t lmf__bf16_chunk(const lmf_gemm_bf16 *o)
     return fit < 1 ? 1 : fit;
 }
 
-/* Scratch: packed b (a chunk a worker where a is thin) with q below it, p, then a panel of a and a room for each worker; in bytes. */
-typedef struct lmf__bf16_layout { size_t b, p, own, room, total; } lmf__bf16_layout;
+/* y's panels are cut among workers into m parts of a's rows and n of b's columns. */
+typedef struct lmf__bf16_grid { int64_t m, n; } lmf__bf16_grid;
+/* The cheapest grid, by what its largest part costs: multiplying a step of two panels (40 ns where b's stays in L2, by AMX), fetching a packed
+ * one from another cache (100), packing one (300). */
+static inline lmf__bf16_grid lmf__bf16_cut(const lmf_gemm_bf16 *o, int n_workers)
+{
+    const int64_t m_all = lmf__bf16_up(o->y.m), n_all = lmf__bf16_up(o->y.n), size = lmf__bf16_size(lmf__bf16_steps(o));
+    lmf__bf16_grid best = { 1, 1 };
+    double least = INFINITY;
+    for (int64_t m = 1; m <= n_workers && m <= m_all; m++) {
+        int64_t n = n_workers / m < n_all ? n_workers / m : n_all;
+        double rows = (double)((m_all + m - 1) / m), cols = (double)((n_all + n - 1) / n);
+        bool stays = cols * (double)size <= LMF_BF16_L2;
+        double cost = rows * cols * (stays ? 40 : 100) + (stays ? cols * 100 : 0) + rows * (n > 1 ? 100 : 300) + (n > 1 ? 300.0 * (double)m_all / n_workers : 0);
+        if (cost < least)
+            least = cost, best = (lmf__bf16_grid){ m, n };
+    }
+    return best;
+}
+/* Whether a is packed by all before, as several workers multiply each panel of it. */
+static inline bool lmf__bf16_shares(const lmf_gemm_bf16 *o, int n_workers) { return !lmf__bf16_thin(o) && lmf__bf16_cut(o, n_workers).n > 1; }
+
+/* Scratch: packed b (a chunk a worker where a is thin) with q below it, p, a where it is shared, then a panel of a and a room for each worker;
+ * in bytes. */
+typedef struct lmf__bf16_layout { size_t b, p, a, own, room, total; } lmf__bf16_layout;
 static inline lmf__bf16_layout lmf__bf16_lay(const lmf_gemm_bf16 *o, int n_workers)
 {
     size_t panel = (size_t)lmf__bf16_size(lmf__bf16_steps(o)) * sizeof(uint16_t);
     lmf__bf16_layout l = { .b = panel * (size_t)(lmf__bf16_thin(o) ? lmf__bf16_chunk(o) * n_workers : lmf__bf16_up(o->y.n)), .room = panel,
                            .own = panel + LMF_BF16_ROOM * sizeof(float) };
     l.p = o->u ? (size_t)(lmf__bf16_up(o->u->n) * lmf__bf16_size(lmf__bf16_up(o->u->k))) * sizeof(uint16_t) : 0;
-    l.total = l.b + l.p + l.own * (size_t)n_workers;
+    l.a = lmf__bf16_shares(o, n_workers) ? panel * (size_t)lmf__bf16_up(o->y.m) : 0;
+    l.total = l.b + l.p + l.a + l.own * (size_t)n_workers;
     return l;
 }
 static inline size_t lmf_gemm_bf16_bytes(const lmf_gemm_bf16 *o, int n_workers) { return lmf__bf16_lay(o, n_workers).total; }
+/* Whether b is small enough to be packed whole. */
+static inline bool lmf_gemm_bf16_holds(const lmf_gemm_bf16 *o, int n_workers)
+{
+    lmf__bf16_layout l = lmf__bf16_lay(o, n_workers);
+    return l.total - l.a <= LMF_BF16_MOST;
+}
+static inline char *lmf__bf16_own(const lmf__bf16_layout *l, void *scratch, int i_worker) { return (char *)scratch + l->b + l->p + l->a + l->own * (size_t)i_worker; }
 
 /* ---- packing ---- */
 
@@ -219,14 +251,18 @@ static inline void lmf__bf16_pack_b(const lmf_gemm *g, int64_t begin, int64_t en
         lmf__bf16_pack_inner(g, &g->b, j * LMF_BF16_PANEL, g->n, true, out + (j - begin) * size, room);
 }
 
-/* This worker's share of b, p and q. */
+/* This worker's share of b, p, q, and of a where it is shared: panels of b and a are one list, as they cost alike. */
 static inline void lmf_gemm_bf16_pack(const lmf_gemm_bf16 *o, void *scratch, int i_worker, int n_workers)
 {
     lmf__bf16_layout l = lmf__bf16_lay(o, n_workers);
-    const int64_t size = lmf__bf16_size(lmf__bf16_steps(o));
-    float *room = (float *)(void *)((char *)scratch + l.b + l.p + l.own * (size_t)i_worker + l.room);
-    int64_t begin, end;
-    lmf_split(lmf__bf16_up(o->y.n), 1, i_worker, n_workers, &begin, &end);
+    const int64_t size = lmf__bf16_size(lmf__bf16_steps(o)), n_all = lmf__bf16_up(o->y.n);
+    float *room = (float *)(void *)(lmf__bf16_own(&l, scratch, i_worker) + l.room);
+    uint16_t *a = (uint16_t *)(void *)((char *)scratch + l.b + l.p);
+    int64_t begin, last, end;
+    lmf_split(n_all + (l.a ? lmf__bf16_up(o->y.m) : 0), 1, i_worker, n_workers, &begin, &last);
+    for (int64_t i = begin > n_all ? begin : n_all; i < last; i++)
+        lmf__bf16_pack_a(&o->y, i - n_all, a + (i - n_all) * size, room);
+    end = last < n_all ? last : n_all;
     if (!lmf__bf16_thin(o))
         lmf__bf16_pack_b(&o->y, begin, end, (uint16_t *)scratch + begin * size, size, room);
     if (o->low)
@@ -333,7 +369,7 @@ LMF__GEMM_INLINE void lmf__bf16_fetch(const lmf_gemm *g, int64_t i, int64_t j, i
         if (c != y)
             __builtin_prefetch(c), __builtin_prefetch(c + last);
     }
-    if (g->a.fmt->dtype != LMF_F32 || !g->a.k_inner)
+    if (next >= g->m || g->a.fmt->dtype != LMF_F32 || !g->a.k_inner)
         return;
     int64_t lines = (g->k + 15) / 16, begin = LMF_BF16_PANEL * lines * part / n_parts, end = LMF_BF16_PANEL * lines * (part + 1) / n_parts;
     for (; begin < end && next + begin / lines < g->m; begin++)
@@ -377,44 +413,66 @@ static inline void lmf__bf16_low(const lmf_gemm_bf16 *o, int64_t i, uint16_t *a,
     }
 }
 
-/* y's panel i from panels [n0, n1) of b, the first of which lies at b. */
-static inline void lmf__bf16_sweep(const lmf_gemm_bf16 *o, int64_t i, const uint16_t *a, const uint16_t *b, int64_t n0, int64_t n1)
+/* y's panel i from panels [n0, n1) of b, the first of which lies at b. packed: the next of a is too. */
+static inline void lmf__bf16_sweep(const lmf_gemm_bf16 *o, int64_t i, const uint16_t *a, bool packed, const uint16_t *b, int64_t n0, int64_t n1)
 {
     const int64_t steps = lmf__bf16_steps(o);
     float sum[32 * 32] __attribute__((aligned(64)));
     for (int64_t j = n0; j < n1; j++, b += lmf__bf16_size(steps)) {
-        lmf__bf16_fetch(&o->y, i * LMF_BF16_PANEL, j * LMF_BF16_PANEL, (i + 1) * LMF_BF16_PANEL, j - n0, n1 - n0);
+        lmf__bf16_fetch(&o->y, i * LMF_BF16_PANEL, j * LMF_BF16_PANEL, packed ? o->y.m : (i + 1) * LMF_BF16_PANEL, j - n0, n1 - n0);
         lmf__bf16_block(a, b, steps, sum);
         lmf__bf16_put(&o->y, i * LMF_BF16_PANEL, j * LMF_BF16_PANEL, sum);
     }
 }
 
-/* This worker's part of y: of b's columns where b is too much for L2, or a is thin; else of a's rows. */
+/* With u: this worker's share of it where a is shared; before lmf_gemm_bf16_run, and all workers meet between. */
+static inline void lmf_gemm_bf16_low(const lmf_gemm_bf16 *o, void *scratch, int i_worker, int n_workers)
+{
+    lmf__bf16_layout l = lmf__bf16_lay(o, n_workers);
+    uint16_t *p = (uint16_t *)(void *)((char *)scratch + l.b), *a = (uint16_t *)(void *)((char *)scratch + l.b + l.p);
+    int64_t begin = 0, end = 0;
+    if (o->u && l.a)
+        lmf_split(lmf__bf16_up(o->y.m), 1, i_worker, n_workers, &begin, &end);
+    if (begin == end)
+        return;
+    lmf__bf16_begin();
+    for (int64_t i = begin; i < end; i++)
+        lmf__bf16_low(o, i, a + i * lmf__bf16_size(lmf__bf16_steps(o)), p, true);
+    lmf__bf16_end();
+}
+
+/* This worker's part of y: where a is thin, of b's columns; else of the grid. */
 static inline void lmf_gemm_bf16_run(const lmf_gemm_bf16 *o, void *scratch, int i_worker, int n_workers)
 {
     lmf__bf16_layout l = lmf__bf16_lay(o, n_workers);
     const int64_t size = lmf__bf16_size(lmf__bf16_steps(o)), m_all = lmf__bf16_up(o->y.m), n_all = lmf__bf16_up(o->y.n), chunk = lmf__bf16_chunk(o);
-    char *own = (char *)scratch + l.b + l.p + l.own * (size_t)i_worker;
-    uint16_t *b = scratch, *p = (uint16_t *)(void *)((char *)scratch + l.b), *a = (uint16_t *)(void *)own;
+    char *own = lmf__bf16_own(&l, scratch, i_worker);
+    uint16_t *b = scratch, *p = (uint16_t *)(void *)((char *)scratch + l.b), *all = (uint16_t *)(void *)((char *)scratch + l.b + l.p);
+    uint16_t *a = (uint16_t *)(void *)own;
     float *room = (float *)(void *)(own + l.room);
-    int64_t m0 = 0, m1 = m_all, n0 = 0, n1 = n_all;
     bool thin = lmf__bf16_thin(o);
-    if (thin || n_all * size > LMF_BF16_L2)
-        lmf_split(n_all, 1, i_worker, n_workers, &n0, &n1);
-    else
-        lmf_split(m_all, 1, i_worker, n_workers, &m0, &m1);
+    lmf__bf16_grid cut = thin ? (lmf__bf16_grid){ 1, n_workers } : lmf__bf16_cut(o, n_workers);
+    int64_t m0, m1, n0, n1;
+    if (i_worker >= cut.m * cut.n)
+        return;
+    lmf_split(m_all, 1, (int)(i_worker / cut.n), (int)cut.m, &m0, &m1);
+    lmf_split(n_all, 1, (int)(i_worker % cut.n), (int)cut.n, &n0, &n1);
     lmf__bf16_begin();
     for (int64_t i = m0; i < m1 && n0 < n1; i++) {
-        lmf__bf16_pack_a(&o->y, i, a, room);
-        if (o->u)
-            lmf__bf16_low(o, i, a, p, n0 == 0);
+        if (l.a)
+            a = all + i * size;
+        else {
+            lmf__bf16_pack_a(&o->y, i, a, room);
+            if (o->u)
+                lmf__bf16_low(o, i, a, p, n0 == 0);
+        }
         if (!thin)
-            lmf__bf16_sweep(o, i, a, b + n0 * size, n0, n1);
+            lmf__bf16_sweep(o, i, a, l.a != 0, b + n0 * size, n0, n1);
     }
     for (int64_t j = n0; j < n1 && thin; j += chunk) {
         int64_t end = n1 - j < chunk ? n1 : j + chunk;
         lmf__bf16_pack_b(&o->y, j, end, b + i_worker * chunk * size, size, room);
-        lmf__bf16_sweep(o, 0, a, b + i_worker * chunk * size, j, end);
+        lmf__bf16_sweep(o, 0, a, false, b + i_worker * chunk * size, j, end);
     }
     lmf__bf16_end();
 }

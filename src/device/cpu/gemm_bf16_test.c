@@ -47,6 +47,8 @@ static void multiply(const lmf_gemm_bf16 *g, int n_workers)
     for (int w = 0; w < n_workers; w++)
         lmf_gemm_bf16_pack(g, scratch, w, n_workers);
     for (int w = 0; w < n_workers; w++)
+        lmf_gemm_bf16_low(g, scratch, w, n_workers);
+    for (int w = 0; w < n_workers; w++)
         lmf_gemm_bf16_run(g, scratch, w, n_workers);
     for (int i = 0; i < 64; i++)
         assert_int_equal((unsigned char)scratch[bytes + (size_t)i], 0xff);
@@ -135,6 +137,9 @@ static void low_rank(void **state)
         lmf_gemm low = { m, n, r, { u, f32, r, true }, { q, f32, inner ? r : n, inner }, 0.5f, NULL, 0, y, n };
         lmf_gemm_bf16 o = { { m, n, k, gu.a, { w, f32, inner ? k : n, inner }, 1, c, 0, y, n }, &gu, &low };
         multiply(&o, 1);
+        float *first = malloc((size_t)(m * r) * sizeof *first);
+        assert_true(first);
+        memcpy(first, u, (size_t)(m * r) * sizeof *u);
         for (int64_t row = 0; row < m; row++) {
             for (int64_t j = 0; j < r; j++) {
                 double sum = 0;
@@ -154,12 +159,14 @@ static void low_rank(void **state)
                     fail_msg("y[%lld, %lld] is %g, not %g", (long long)row, (long long)j, (double)y[row * n + j], sum);
             }
         }
-        for (int workers = 2; workers <= 3; workers++) {
+        for (int workers = 2; workers <= 7; workers += workers == 3 ? 4 : 1) {
             o.y.y = again;
+            memset(u, 0xff, (size_t)(m * r) * sizeof *u);
             multiply(&o, workers);
+            assert_memory_equal(u, first, (size_t)(m * r) * sizeof *u);
             assert_memory_equal(y, again, (size_t)(m * n) * sizeof *y);
         }
-        free(x), free(w), free(p), free(q), free(c), free(u), free(y), free(again);
+        free(x), free(w), free(p), free(q), free(c), free(u), free(first), free(y), free(again);
     }
     lmf_test_ctx_done(ctx);
 }

@@ -25,7 +25,7 @@ static bool fits(const lmf_call *call, const lmf_device *dev)
     const lmf_matmul_attrs *t = call->attrs;
     lmf_gemm_bf16 o;
     return t->compute == 1 && describe(call, &o) && (t->ta || o.y.m > lmf__matmul_few(call, &o.y)) && lmf_gemm_bf16_pays(&o.y) &&
-           lmf_gemm_bf16_bytes(&o, dev->n_workers) <= LMF_BF16_MOST;
+           lmf_gemm_bf16_holds(&o, dev->n_workers);
 }
 static size_t scratch(const lmf_call *call, const lmf_device *dev)
 {
