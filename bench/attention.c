@@ -176,8 +176,9 @@ int main(int argc, char **argv)
     printf("%s, %d workers, each %.1f GFLOP/s in registers, reading %.1f GB/s\n", model, n_workers, b.peak * 1e-9, b.read * 1e-9);
     struct { int64_t rows, segment; } train[] = { { 1024, 128 }, { 1024, 1024 }, { 1008, 63 }, { 2048, 2048 } };
     struct { int64_t n_seq, rows, keys; uint16_t dtype; int layers; } page[] = {
-        { 1, 1, 512, LMF_F32, 30 }, { 1, 1, 512, LMF_F16, 30 }, { 1, 1, 2048, LMF_F32, 30 }, { 1, 1, 2048, LMF_F16, 30 }, { 1, 1, 2048, LMF_BF16, 30 },
-        { 8, 1, 512, LMF_F32, 30 }, { 8, 1, 512, LMF_F16, 30 }, { 1, 256, 256, LMF_F32, 4 }, { 1, 256, 2048, LMF_F16, 4 } };
+        { 1, 1, 512, LMF_F32, 30 }, { 1, 1, 512, LMF_F16, 30 }, { 1, 1, 512, LMF_BF16, 30 },
+        { 1, 1, 2048, LMF_F32, 30 }, { 1, 1, 2048, LMF_F16, 30 }, { 1, 1, 2048, LMF_BF16, 30 },
+        { 8, 1, 512, LMF_F32, 30 }, { 8, 1, 512, LMF_F16, 30 }, { 8, 1, 512, LMF_BF16, 30 }, { 1, 256, 256, LMF_F32, 4 }, { 1, 256, 2048, LMF_F16, 4 } };
     for (size_t i = 0; i < sizeof train / sizeof *train; i++) {
         lmf_arena_init(&b.arena, b.ctx, (size_t)2 << 30);
         training(&b, train[i].rows, train[i].segment);

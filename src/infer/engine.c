@@ -36,10 +36,13 @@ static lmf_status check_opts(lmf_engine *e, const lmf_engine_opts *o)
     return LMF_OK;
 }
 
-/* A GPU that multiplies in bf16 has no use for more digits of keys and values, and many streams wait for their bytes. */
+/* Who multiplies in 8 or 16 bits has no use for more digits of keys and values, and many streams wait for their bytes.
+ * On the CPU bf16, which becomes f32 by a shift. */
 static uint16_t cache_dtype(const lmf_engine *e, const lmf_engine_opts *o)
 {
-    return o->cache_dtype != LMF_CACHE_AUTO ? o->cache_dtype : e->dev->flags & LMF_DEVICE_HOST || !o->compute ? LMF_F32 : LMF_F16;
+    if (o->cache_dtype != LMF_CACHE_AUTO || !o->compute)
+        return o->cache_dtype != LMF_CACHE_AUTO ? o->cache_dtype : LMF_F32;
+    return e->dev->flags & LMF_DEVICE_HOST ? LMF_BF16 : LMF_F16;
 }
 
 /* Sizes from options; cache_tok 0 stays under 1 GiB, but holds a whole session. */

@@ -61,8 +61,8 @@ typedef struct lmf_engine_opts {
     int64_t  cache_tok;          /* tokens of all sessions together; 0: max_seqs * context, less where that takes over 1 GiB */
     int32_t  prefill_chunk;      /* rows a step at most; 1 to 4096; default 0: 256 on the CPU, 1024 elsewhere; raised to max_seqs */
     int32_t  compute;            /* 0: f32 products; 1: fast (ops/matmul.h); default 1 */
-    uint16_t cache_dtype;        /* of keys and values: LMF_F32, LMF_F16, LMF_BF16; LMF_CACHE_AUTO (default): f16 on a GPU with
-                                  * compute 1, else f32 */
+    uint16_t cache_dtype;        /* of keys and values: LMF_F32, LMF_F16, LMF_BF16; LMF_CACHE_AUTO (default): with compute 1 f16
+                                  * on a GPU, bf16 on the CPU; else f32 */
     const char *const *adapters; int32_t n_adapters; /* PEFT folders, loaded into slots 0, 1, ... */
     int32_t  max_adapters;       /* slots in all; more than n_adapters leaves room for lmf_engine_adapter; at most 64 */
     int32_t  max_rank;           /* of any adapter; 0: the largest of those given, or 64 where there is room for more */

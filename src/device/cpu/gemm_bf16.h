@@ -65,8 +65,8 @@ static inline int64_t lmf__bf16_chunk(const lmf_gemm_bf16 *o)
 
 /* y's panels are cut among workers into m parts of a's rows and n of b's columns. */
 typedef struct lmf__bf16_grid { int64_t m, n; } lmf__bf16_grid;
-/* The cheapest grid, by what its largest part costs: multiplying a step of two panels (40 ns where b's stays in L2, by AMX), fetching a packed
- * one from another cache (100), packing one (300). */
+/* The cheapest grid, by what its largest part costs: multiplying a step of two panels (40 ns where b's stays in L2, by AMX), fetching a
+ * packed one from another cache (100), packing one (300). */
 static inline lmf__bf16_grid lmf__bf16_cut(const lmf_gemm_bf16 *o, int n_workers)
 {
     const int64_t m_all = lmf__bf16_up(o->y.m), n_all = lmf__bf16_up(o->y.n), size = lmf__bf16_size(lmf__bf16_steps(o));
@@ -76,17 +76,21 @@ static inline lmf__bf16_grid lmf__bf16_cut(const lmf_gemm_bf16 *o, int n_workers
         int64_t n = n_workers / m < n_all ? n_workers / m : n_all;
         double rows = (double)((m_all + m - 1) / m), cols = (double)((n_all + n - 1) / n);
         bool stays = cols * (double)size <= LMF_BF16_L2;
-        double cost = rows * cols * (stays ? 40 : 100) + (stays ? cols * 100 : 0) + rows * (n > 1 ? 100 : 300) + (n > 1 ? 300.0 * (double)m_all / n_workers : 0);
+        double cost = rows * cols * (stays ? 40 : 100) + (stays ? cols * 100 : 0) + rows * (n > 1 ? 100 : 300);
+        cost += n > 1 ? 300.0 * (double)m_all / n_workers : 0;
         if (cost < least)
             least = cost, best = (lmf__bf16_grid){ m, n };
     }
     return best;
 }
 /* Whether a is packed by all before, as several workers multiply each panel of it. */
-static inline bool lmf__bf16_shares(const lmf_gemm_bf16 *o, int n_workers) { return !lmf__bf16_thin(o) && lmf__bf16_cut(o, n_workers).n > 1; }
+static inline bool lmf__bf16_shares(const lmf_gemm_bf16 *o, int n_workers)
+{
+    return !lmf__bf16_thin(o) && lmf__bf16_cut(o, n_workers).n > 1;
+}
 
-/* Scratch: packed b (a chunk a worker where a is thin) with q below it, p, a where it is shared, then a panel of a and a room for each worker;
- * in bytes. */
+/* Scratch: packed b (a chunk a worker where a is thin) with q below it, p, a where it is shared, then a panel of a and a room for each
+ * worker; in bytes. */
 typedef struct lmf__bf16_layout { size_t b, p, a, own, room, total; } lmf__bf16_layout;
 static inline lmf__bf16_layout lmf__bf16_lay(const lmf_gemm_bf16 *o, int n_workers)
 {
@@ -105,7 +109,10 @@ static inline bool lmf_gemm_bf16_holds(const lmf_gemm_bf16 *o, int n_workers)
     lmf__bf16_layout l = lmf__bf16_lay(o, n_workers);
     return l.total - l.a <= LMF_BF16_MOST;
 }
-static inline char *lmf__bf16_own(const lmf__bf16_layout *l, void *scratch, int i_worker) { return (char *)scratch + l->b + l->p + l->a + l->own * (size_t)i_worker; }
+static inline char *lmf__bf16_own(const lmf__bf16_layout *l, void *scratch, int i_worker)
+{
+    return (char *)scratch + l->b + l->p + l->a + l->own * (size_t)i_worker;
+}
 
 /* ---- packing ---- */
 
@@ -445,7 +452,8 @@ static inline void lmf_gemm_bf16_low(const lmf_gemm_bf16 *o, void *scratch, int 
 static inline void lmf_gemm_bf16_run(const lmf_gemm_bf16 *o, void *scratch, int i_worker, int n_workers)
 {
     lmf__bf16_layout l = lmf__bf16_lay(o, n_workers);
-    const int64_t size = lmf__bf16_size(lmf__bf16_steps(o)), m_all = lmf__bf16_up(o->y.m), n_all = lmf__bf16_up(o->y.n), chunk = lmf__bf16_chunk(o);
+    const int64_t size = lmf__bf16_size(lmf__bf16_steps(o)), m_all = lmf__bf16_up(o->y.m), n_all = lmf__bf16_up(o->y.n);
+    const int64_t chunk = lmf__bf16_chunk(o);
     char *own = lmf__bf16_own(&l, scratch, i_worker);
     uint16_t *b = scratch, *p = (uint16_t *)(void *)((char *)scratch + l.b), *all = (uint16_t *)(void *)((char *)scratch + l.b + l.p);
     uint16_t *a = (uint16_t *)(void *)own;

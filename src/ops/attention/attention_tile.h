@@ -128,15 +128,16 @@ static inline const float *lmf__at_row(const lmf__at_side *s, int64_t row, int64
 }
 
 #ifdef __AVX2__
-typedef float lmf__at_f8 __attribute__((vector_size(32), aligned(4)));
+typedef float    lmf__at_f8 __attribute__((vector_size(32), aligned(2)));
+typedef uint32_t lmf__at_u8 __attribute__((vector_size(32), aligned(4)));
 #define LMF__AT_MIX(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-/* out[i * LMF__AT_KEYS + r] = row[r][i], 8 by 8: pairs, pairs of pairs, halves. */
-LMF__AT_INLINE void lmf__at_turn8(const float *const row[8], int64_t c, float *out)
+/* out[i][r] = the i-th 32 bits of the 8 at byte `at` of row r: pairs, pairs of pairs, halves. */
+LMF__AT_INLINE void lmf__at_turn8(const char *const row[8], int64_t at, lmf__at_f8 out[8])
 {
     lmf__at_f8 t[8], u[8];
 #pragma GCC unroll 4
     for (int r = 0; r < 8; r += 2) {
-        lmf__at_f8 x = *(const lmf__at_f8 *)(row[r] + c), y = *(const lmf__at_f8 *)(row[r + 1] + c);
+        lmf__at_f8 x = *(const lmf__at_f8 *)(const void *)(row[r] + at), y = *(const lmf__at_f8 *)(const void *)(row[r + 1] + at);
         t[r] = LMF__AT_MIX(x, y, 0, 8, 1, 9, 4, 12, 5, 13);
         t[r + 1] = LMF__AT_MIX(x, y, 2, 10, 3, 11, 6, 14, 7, 15);
     }
@@ -149,8 +150,27 @@ LMF__AT_INLINE void lmf__at_turn8(const float *const row[8], int64_t c, float *o
         }
 #pragma GCC unroll 4
     for (int r = 0; r < 4; r++) {
-        *(lmf__at_f8 *)(out + r * LMF__AT_KEYS) = LMF__AT_MIX(u[r], u[r + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        *(lmf__at_f8 *)(out + (r + 4) * LMF__AT_KEYS) = LMF__AT_MIX(u[r], u[r + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+        out[r] = LMF__AT_MIX(u[r], u[r + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        out[r + 4] = LMF__AT_MIX(u[r], u[r + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+}
+/* Elements i .. of 8 keys, f32: 8 of each; bf16: 16, as pairs, the first of which lies in the low half. */
+LMF__AT_INLINE void lmf__at_turn_f32(const char *const row[8], int64_t i, float *out)
+{
+    lmf__at_f8 x[8];
+    lmf__at_turn8(row, i * 4, x);
+#pragma GCC unroll 8
+    for (int e = 0; e < 8; e++)
+        *(lmf__at_f8 *)(out + (i + e) * LMF__AT_KEYS) = x[e];
+}
+LMF__AT_INLINE void lmf__at_turn_bf16(const char *const row[8], int64_t i, float *out)
+{
+    lmf__at_f8 x[8];
+    lmf__at_turn8(row, i * 2, x);
+#pragma GCC unroll 8
+    for (int e = 0; e < 8; e++) {
+        *(lmf__at_u8 *)(void *)(out + (i + 2 * e) * LMF__AT_KEYS) = (lmf__at_u8)x[e] << 16;
+        *(lmf__at_u8 *)(void *)(out + (i + 2 * e + 1) * LMF__AT_KEYS) = (lmf__at_u8)x[e] & 0xffff0000u;
     }
 }
 #endif
@@ -170,19 +190,27 @@ LMF__AT_FN void lmf__at_turn(const lmf__at_side *s, const int64_t *row, const in
 {
     size_t bytes = lmf_format_bytes(s->fmt, c);
     int64_t wide = lmf__at_up(n, LMF_VF > 8 ? LMF_VF : 8);
+    const bool bf16 = LMF_VF >= 8 && s->fmt->dtype == LMF_BF16 && c % 16 == 0; /* else rows are unpacked */
     for (int64_t j = 0; j < wide; j += 8) {
-        const float *x[8];
+        const char *x[8];
         int64_t i = 0;
         lmf__at_ahead(s, next, beside, j, lmf__at_min(8, n - j), bytes);
-        for (int r = 0; r < 8; r++)
-            x[r] = j + r < n || r == 0 ? lmf__at_row(s, row[lmf__at_min(j + r, n - 1)], c, room + r * c) : x[r - 1];
+        for (int r = 0; r < 8; r++) {
+            int64_t at = row[lmf__at_min(j + r, n - 1)];
+            if (j + r >= n && r > 0)
+                x[r] = x[r - 1];
+            else
+                x[r] = bf16 ? s->data + (size_t)at * s->stride : (const char *)lmf__at_row(s, at, c, room + r * c);
+        }
 #ifdef __AVX2__
+        for (; bf16 && i < c; i += 16)
+            lmf__at_turn_bf16(x, i, out + j);
         for (; i + 8 <= c; i += 8)
-            lmf__at_turn8(x, i, out + i * LMF__AT_KEYS + j);
+            lmf__at_turn_f32(x, i, out + j);
 #endif
         for (; i < c; i++)
             for (int r = 0; r < 8; r++)
-                out[i * LMF__AT_KEYS + j + r] = x[r][i];
+                out[i * LMF__AT_KEYS + j + r] = ((const float *)(const void *)x[r])[i];
     }
 }
 
