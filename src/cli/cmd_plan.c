@@ -240,7 +240,7 @@ static void beside(const lmf_trainer *t, const lmf_samples *prompts, plan_args *
     if (!s)
         return;
     engine->serve = true;
-    engine->context = prompts->longest + s->max_tok;
+    engine->context = lmf_sampling_longest(s, prompts) + s->max_tok;
     engine->max_seqs = lmf_trainer_step_rows(t) < LMF_ROLLOUT_SEQS ? lmf_trainer_step_rows(t) : LMF_ROLLOUT_SEQS;
 }
 

@@ -169,6 +169,17 @@ lmf_status lmf_batches_init(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *sam
     return survey(b);
 }
 
+void lmf_batches_widen(lmf_batches *b, int32_t longest)
+{
+    int64_t rounded = ((int64_t)longest + ROUND_TOK - 1) / ROUND_TOK * ROUND_TOK, all = rounded * b->step_rows;
+    int32_t *largest = &b->bucket[b->n_buckets - 1];
+    int64_t cap = all < b->cap_tok ? all : b->cap_tok; /* what is packed need not fill more than all of them */
+    cap = rounded > cap ? rounded : cap;
+    *largest = cap > *largest ? (int32_t)cap : *largest;
+    b->cap_tok = *largest;
+    b->max_seqs = (b->step_rows + 1) * b->n_trained;
+}
+
 lmf_status lmf_batches_init_open(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *of, int64_t times, int32_t step_rows, int32_t longest,
                                  int32_t micro_tok, double epochs, int64_t n_steps)
 {

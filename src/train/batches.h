@@ -40,6 +40,8 @@ lmf_status lmf_batches_init(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *sam
  * them as often as times. */
 lmf_status lmf_batches_init_open(lmf_batches *b, lmf_ctx *ctx, const lmf_samples *of, int64_t times, int32_t step_rows, int32_t longest,
                                  int32_t micro_tok, double epochs, int64_t n_steps);
+/* Behind init: samples of at most longest tokens may come in place of a step's own. */
+void       lmf_batches_widen(lmf_batches *b, int32_t longest);
 /* All of the samples, of which there are at most step_rows, in micro-batches. */
 lmf_status lmf_batches_lay(lmf_batches *b, const lmf_samples *samples, lmf_step_plan *out);
 void       lmf_batches_clear(lmf_batches *b);

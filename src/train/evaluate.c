@@ -176,7 +176,7 @@ lmf_status lmf_trainer_eval(lmf_trainer *t, const lmf_samples *samples, double *
 static lmf_status check_samples(const lmf_trainer *t, const lmf_samples *samples)
 {
     int32_t size = lmf_samples_group_size(samples);
-    if (t->objective->sampling)
+    if (t->objective->takes == LMF_TAKES_PROMPT)
         return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "the objective \"%s\" learns from answers that are sampled: rows have no loss under it",
                         t->objective->name);
     if (size != t->batches.group_size || lmf_samples_n_trained(samples) != t->batches.n_trained)

@@ -13,7 +13,7 @@ static lmf_status check(lmf_ctx *ctx, const lmf_objective *o)
         if (n == LMF_MAX_OBJECTIVE_INPUTS || i->per > LMF_PER_STEP || !i->value || (i->dtype != LMF_F32 && i->dtype != LMF_I32))
             return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" has an input \"%s\" that nothing fills", o->name, i->name);
     bool labelled = o->takes == LMF_TAKES_LABELLED, two = labelled || o->takes == LMF_TAKES_PREFERENCE;
-    if (!o->sampling != (o->takes != LMF_TAKES_PROMPT) || o->group_size != (two ? 2 : 1) || o->n_measured != labelled ||
+    if ((o->takes == LMF_TAKES_PROMPT && !o->sampling) || o->group_size != (two ? 2 : 1) || o->n_measured != labelled ||
         !o->measure != !labelled || lmf_objective_n_reports(o) > LMF_MAX_REPORTS)
         return LMF_FAIL(ctx, LMF_E_INTERNAL, "the objective \"%s\" wants groups that its rows don't give, or reports too much", o->name);
     return LMF_OK;
@@ -55,6 +55,28 @@ lmf_totals lmf_totals_of(const lmf_samples *samples, const int64_t *group, int64
             t.n_label[s->label > 0]++;
     }
     return t;
+}
+
+int32_t lmf_sampling_prompt_tok(const lmf_sampling *s, const lmf_sample *sample)
+{
+    int32_t n = sample->n;
+    if (!s->from_rows)
+        return n;
+    while (n > 0 && !sample->learn[n - 1])
+        n--;
+    while (n > 0 && sample->learn[n - 1])
+        n--;
+    return n;
+}
+
+int32_t lmf_sampling_longest(const lmf_sampling *s, const lmf_samples *samples)
+{
+    int32_t longest = 0;
+    for (int64_t i = 0; i < samples->n; i++) {
+        int32_t n = lmf_sampling_prompt_tok(s, &samples->items[i]);
+        longest = n > longest ? n : longest;
+    }
+    return longest;
 }
 
 lmf_status lmf_objective_find(lmf_ctx *ctx, const char *name, const lmf_objective **out)

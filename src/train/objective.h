@@ -83,10 +83,11 @@ typedef struct lmf_objective_report {
 typedef struct lmf_teacher_in { lmf_tensor *x, *w; float scale; } lmf_teacher_in; /* hidden states [T, E] and head of another model */
 typedef struct lmf_labels_in { lmf_tensor *id, *logp, *rest; float temperature; } lmf_labels_in; /* of labels kept: head_topk.h */
 
-/* How an objective whose rows are prompts (LMF_TAKES_PROMPT) wants them answered; its samples then have lmf_sample.sampled. */
+/* How an objective whose rows are prompts (LMF_TAKES_PROMPT), or are answered in some steps, wants that; its samples then have
+ * lmf_sample.sampled. */
 typedef enum lmf_scale_rewards { LMF_SCALE_GROUP, LMF_SCALE_BATCH, LMF_SCALE_NONE } lmf_scale_rewards;
 typedef struct lmf_sampling {
-    int32_t n_answers, max_tok;  /* to a prompt; of an answer */
+    int32_t n_answers, max_tok;  /* to a prompt, 0: it does not sample after all; of an answer */
     int32_t n_iterations;        /* optimizer steps on the same answers */
     int32_t top_k;
     float   temperature, top_p, min_p; /* as lmf_gen_opts has them */
@@ -97,6 +98,10 @@ typedef struct lmf_sampling {
      * one with most reward alone. The step's means are then over what is learned. */
     bool    accept, best;
     float   threshold;
+    /* The samples are whole rows: a step learns from these as they are, or with probability lmbda from answers to what stands before the
+     * last answer of each. Such answers are not judged, and all are learned. */
+    bool    from_rows;
+    float   lmbda;
 } lmf_sampling;
 
 typedef struct lmf_loss_in { /* what a graph is made from */
@@ -121,7 +126,7 @@ typedef struct lmf_objective {
     const lmf_objective_option *options; size_t opts_bytes; /* NULL, 0: none */
     const lmf_objective_input *inputs;
     bool        teacher;         /* a second model, frozen, reads the same rows, or has read them: lmf_train_opts.teacher, labels */
-    /* By its options. NULL: rows that are no prompts */
+    /* By its options. NULL: it never samples */
     void        (*sampling)(const void *opts, lmf_sampling *out);
     bool        reference;       /* log-probabilities under the weights that the run started from are wanted */
     const lmf_objective_report *reports; /* NULL: none */
@@ -132,6 +137,9 @@ typedef struct lmf_objective {
     void        (*score)(lmf_graph *g, const lmf_loss_in *in);
 } lmf_objective;
 
+/* Of a sample how many tokens are what is to be answered: all of a prompt, of a row those before its last learned ones; and the most. */
+int32_t    lmf_sampling_prompt_tok(const lmf_sampling *s, const lmf_sample *sample);
+int32_t    lmf_sampling_longest(const lmf_sampling *s, const lmf_samples *samples);
 /* LMF_E_ARG with the names that there are. */
 lmf_status lmf_objective_find(lmf_ctx *ctx, const char *name, const lmf_objective **out);
 int        lmf_objective_n_reports(const lmf_objective *o);

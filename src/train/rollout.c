@@ -12,11 +12,11 @@
 #include "train/objective.h"
 #include "verify/verify.h"
 
-enum { STREAM_ANSWERS = 0x6a05, MAX_ARENA = 1 << 30 };
+enum { STREAM_ANSWERS = 0x6a05, STREAM_ON_POLICY = 0x6a06, MAX_ARENA = 1 << 30 };
 
 typedef struct answer {
     lmf_session *s;
-    const lmf_sample *prompt;
+    const lmf_sample *prompt; int32_t n_prompt; /* tokens of it that are answered */
     int32_t *id; float *logp; int32_t n;  /* of the answer alone, the end included */
     bool     ended, out, accepted;        /* by itself; of a group that could not be graded; learned, where the objective chooses */
     const char *text; size_t n_text;
@@ -31,7 +31,7 @@ struct lmf_rollout {
     const lmf_samples *prompts;
     const lmf_sampling *sampling;
     lmf_engine       *engine;
-    lmf_rewards      *rewards;
+    lmf_rewards      *rewards;               /* NULL: from_rows */
     lmf_arena         arena;                 /* the answers of a step */
     answer           *answer; int n, n_groups;
     lmf_session      *root; int root_group;  /* holds a prompt that answers are forked from */
@@ -53,6 +53,16 @@ static double now_seconds(void)
 }
 
 /* ---- sampling ---- */
+/* Of the step's own rows. */
+static lmf_status draw_rows(lmf_rollout *r)
+{
+    const int64_t *row;
+    LMF_TRY(lmf_trainer_rows_of(r->t, &row, &r->n));
+    r->n_groups = r->n;
+    memcpy(r->order, row, (size_t)r->n * sizeof *row);
+    return LMF_OK;
+}
+
 /* The prompt of the i-th group of all steps. */
 static const lmf_sample *draw(lmf_rollout *r, int64_t i)
 {
@@ -73,11 +83,14 @@ static lmf_status open_answers(lmf_rollout *r, int64_t generation)
     const lmf_sampling *sp = r->sampling;
     lmf_arena_clear(&r->arena);
     r->made = -1;
+    if (sp->from_rows)
+        LMF_TRY(draw_rows(r));
     r->answer = lmf_arena_array(&r->arena, (size_t)r->n, sizeof *r->answer);
     bool ok = r->answer != NULL;
     for (int i = 0; ok && i < r->n; i++) {
         answer *a = &r->answer[i];
-        a->prompt = draw(r, generation * r->n_groups + i / sp->n_answers);
+        a->prompt = sp->from_rows ? &r->prompts->items[r->order[i]] : draw(r, generation * r->n_groups + i / sp->n_answers);
+        a->n_prompt = lmf_sampling_prompt_tok(sp, a->prompt);
         a->id = lmf_arena_array(&r->arena, (size_t)sp->max_tok, sizeof *a->id);
         a->logp = lmf_arena_array(&r->arena, (size_t)sp->max_tok, sizeof *a->logp);
         ok = a->id && a->logp;
@@ -88,14 +101,14 @@ static lmf_status open_answers(lmf_rollout *r, int64_t generation)
 /* The prompt's keys and values are computed once, in the root; answers share its pages. */
 static lmf_status open_root(lmf_rollout *r, int group)
 {
-    const lmf_sample *p = r->answer[group * r->sampling->n_answers].prompt;
+    const answer *first = &r->answer[group * r->sampling->n_answers];
     lmf_gen_opts gen = lmf_gen_opts_default();
     int live;
     lmf_session_destroy(r->root);
     r->root = NULL;
     r->root_group = group;
     LMF_TRY(lmf_session_create(r->engine, &(lmf_session_opts){ .struct_bytes = sizeof(lmf_session_opts), .adapter = 0 }, &r->root));
-    LMF_TRY(lmf_session_append(r->root, p->id, p->n, NULL));
+    LMF_TRY(lmf_session_append(r->root, first->prompt->id, first->n_prompt, NULL));
     gen.max_tok = 0;
     lmf_status s = lmf_session_generate(r->root, &gen);
     if (s == LMF_E_BUSY) { /* no pages now: the answers will read it themselves */
@@ -121,7 +134,7 @@ static lmf_status start_answer(lmf_rollout *r, int i, int64_t generation)
     else
         LMF_TRY(lmf_session_create(r->engine, &(lmf_session_opts){ .struct_bytes = sizeof(lmf_session_opts), .adapter = 0 }, &a->s));
     if (!r->root)
-        LMF_TRY(lmf_session_append(a->s, a->prompt->id, a->prompt->n, NULL));
+        LMF_TRY(lmf_session_append(a->s, a->prompt->id, a->n_prompt, NULL));
     gen.max_tok = sp->max_tok, gen.temperature = sp->temperature, gen.top_p = sp->top_p, gen.top_k = sp->top_k, gen.min_p = sp->min_p;
     gen.seed = (uint64_t)lmf_random_u32(r->o.seed, (uint32_t)generation, STREAM_ANSWERS, 2 * (uint64_t)i) << 32 |
                lmf_random_u32(r->o.seed, (uint32_t)generation, STREAM_ANSWERS, 2 * (uint64_t)i + 1);
@@ -247,6 +260,10 @@ static lmf_status grade(lmf_rollout *r)
     int n_out = 0, size = r->sampling->n_answers;
     for (int i = 0; i < r->n; i++)
         LMF_TRY(decode(r, &r->answer[i]));
+    for (int i = 0; i < r->n && r->sampling->from_rows; i++)
+        r->answer[i].accepted = true;
+    if (r->sampling->from_rows)
+        return LMF_OK;
     for (int g = 0; g < r->n_groups; g++) {
         lmf_status s = grade_group(r, g);
         if (!s)
@@ -330,17 +347,17 @@ static void set_accepted(lmf_rollout *r)
 /* Prompt and answer as one sample, with places for what the objective wants of it. */
 static lmf_status make_sample(lmf_rollout *r, const answer *a, double batch_share, lmf_sample *out)
 {
-    int32_t n = a->prompt->n + a->n;
+    int32_t n = a->n_prompt + a->n;
     int32_t *id = lmf_arena_array(&r->arena, (size_t)n, sizeof *id);
     uint8_t *learn = lmf_arena_alloc(&r->arena, (size_t)n);
     float *logp = lmf_arena_array(&r->arena, 3 * (size_t)n, sizeof *logp);
     lmf_sampled *s = lmf_arena_alloc(&r->arena, sizeof *s);
     if (!id || !learn || !logp || !s)
         return LMF_NO_MEMORY(r->ctx, (size_t)n * 17, "an answer");
-    memcpy(id, a->prompt->id, (size_t)a->prompt->n * sizeof *id);
-    memcpy(id + a->prompt->n, a->id, (size_t)a->n * sizeof *id);
-    memset(learn + a->prompt->n, 1, (size_t)a->n);
-    memcpy(logp + a->prompt->n, a->logp, (size_t)a->n * sizeof *logp);
+    memcpy(id, a->prompt->id, (size_t)a->n_prompt * sizeof *id);
+    memcpy(id + a->n_prompt, a->id, (size_t)a->n * sizeof *id);
+    memset(learn + a->n_prompt, 1, (size_t)a->n);
+    memcpy(logp + a->n_prompt, a->logp, (size_t)a->n * sizeof *logp);
     *s = (lmf_sampled){ .logp = logp, .old = r->sampling->old ? logp + n : NULL, .base = r->sampling->base ? logp + 2 * n : NULL,
                         .advantage = (float)a->advantage, .batch_share = (float)batch_share };
     *out = (lmf_sample){ .id = id, .learn = learn, .n = n, .n_learn = a->n, .line = a->prompt->line, .i_row = a->prompt->i_row,
@@ -415,24 +432,35 @@ static lmf_status make(lmf_rollout *r, int64_t step)
     r->seconds[1] = now_seconds() - start;
     if (r->sampling->accept)
         set_accepted(r);
-    else
+    else if (!r->sampling->from_rows)
         set_advantages(r);
-    LMF_TRY(make_learned(r, lmf_trainer_batch_size(r->t), r->n / lmf_trainer_batch_size(r->t)));
+    LMF_TRY(make_learned(r, lmf_trainer_batch_size(r->t), (r->n - 1) / lmf_trainer_batch_size(r->t) + 1));
     LMF_TRY(score_learned(r));
     r->made = step;
     return LMF_OK;
 }
 
+/* By the step's number, so that a resumed run decides as the straight one. */
+static bool is_on_policy(const lmf_rollout *r, int64_t step)
+{
+    return ldexp((double)lmf_random_u32(r->o.seed, (uint32_t)step, STREAM_ON_POLICY, 0), -32) < (double)r->sampling->lmbda;
+}
+
 lmf_status lmf_rollout_step(lmf_rollout *r, lmf_train_stats *stats)
 {
     lmf_trainer_stats(r->t, stats);
-    int64_t step = stats->step;
+    int64_t step = stats->step, n_steps = stats->n_steps;
     double start;
     r->seconds[0] = r->seconds[1] = 0;
+    if (r->sampling->from_rows && !is_on_policy(r, step)) {
+        r->made = -1, r->next = step + 1;
+        return lmf_trainer_step(r->t, stats);
+    }
     start = now_seconds();
     if (r->made < 0 || step >= r->made + r->sampling->n_iterations)
         LMF_TRY(make(r, step));
     start += r->seconds[0] + r->seconds[1];
+    r->totals.progress = (double)step / (double)n_steps;
     LMF_TRY(lmf_trainer_step_on(r->t, &r->learned, &r->totals, stats));
     r->next = step + 1;
     r->seconds[2] = now_seconds() - start;
@@ -493,12 +521,16 @@ int lmf_rollout_numbers(const lmf_rollout *r, lmf_rollout_number *out)
     double mean, std, tok = 0, cut = 0, nll = 0, longest = 0, accepted = 0;
     int n = 0, n_graded;
     char name[48];
+    if (r->sampling->from_rows)
+        add_number(out, &n, r->made >= 0, "on_policy", "");
     if (r->made < 0)
-        return 0;
+        return n;
     spread(r->answer, r->n, &mean, &std);
-    add_number(out, &n, mean, "reward", "");
-    add_number(out, &n, std, "reward_std", "");
-    for (int k = 0; k < r->rewards->n; k++) {
+    if (r->rewards) {
+        add_number(out, &n, mean, "reward", "");
+        add_number(out, &n, std, "reward_std", "");
+    }
+    for (int k = 0; r->rewards && k < r->rewards->n; k++) {
         score_spread(r, k, &mean, &std);
         add_number(out, &n, mean, "rewards/%s/mean", plain_name(r->rewards->item[k].text, name));
         add_number(out, &n, std, "rewards/%s/std", name);
@@ -510,10 +542,12 @@ int lmf_rollout_numbers(const lmf_rollout *r, lmf_rollout_number *out)
         for (int k = 0; k < a->n; k++)
             nll -= (double)a->logp[k];
     }
-    add_number(out, &n, n_graded ? (double)flat / n_graded : 0, "frac_reward_zero_std", "");
+    if (r->rewards)
+        add_number(out, &n, n_graded ? (double)flat / n_graded : 0, "frac_reward_zero_std", "");
     if (r->sampling->accept)
         add_number(out, &n, accepted / r->n, "frac_accepted", "");
-    add_number(out, &n, (double)r->n_skipped, "groups_not_graded", "");
+    if (r->rewards)
+        add_number(out, &n, (double)r->n_skipped, "groups_not_graded", "");
     add_number(out, &n, tok / r->n, "completions/mean_length", "");
     add_number(out, &n, longest, "completions/max_length", "");
     add_number(out, &n, cut / r->n, "completions/clipped_ratio", "");
@@ -526,7 +560,11 @@ int lmf_rollout_numbers(const lmf_rollout *r, lmf_rollout_number *out)
 
 static json_t *answer_json(const lmf_rollout *r, const answer *a, int64_t step)
 {
-    json_t *rewards = json_object(), *text = json_stringn(a->text, a->n_text);
+    json_t *text = json_stringn(a->text, a->n_text);
+    if (!r->rewards)
+        return json_pack("{s:I, s:I, s:o, s:i, s:b}", "step", (json_int_t)step, "line", (json_int_t)a->prompt->line, "answer", text,
+                         "tokens", (int)a->n, "ended", a->ended);
+    json_t *rewards = json_object();
     for (int k = 0; rewards && k < r->rewards->n && !a->out; k++)
         json_object_set_new(rewards, r->rewards->item[k].text, json_real(a->score[k]));
     return json_pack("{s:I, s:I, s:o?, s:o?, s:o, s:o, s:i, s:b}", "step", (json_int_t)step, "line", (json_int_t)a->prompt->line,
@@ -550,10 +588,11 @@ lmf_status lmf_rollout_lines(const lmf_rollout *r, int64_t step, lmf_buf *out)
 static lmf_status open_engine(lmf_rollout *r)
 {
     lmf_engine_opts e = lmf_engine_opts_default();
-    int64_t context = (int64_t)r->prompts->longest + r->sampling->max_tok, most = lmf_model_config(r->model)->context;
+    int32_t longest = lmf_sampling_longest(r->sampling, r->prompts);
+    int64_t context = (int64_t)longest + r->sampling->max_tok, most = lmf_model_config(r->model)->context;
     if (context > most)
         return LMF_FAIL(r->ctx, LMF_E_LIMIT, "a prompt of %d tokens and an answer of %d are more than the model's context of %lld; give a "
-                        "lower --max-completion-length, or --seq-len with --too-long skip", r->prompts->longest, r->sampling->max_tok,
+                        "lower --max-completion-length, or --seq-len with --too-long skip", longest, r->sampling->max_tok,
                         (long long)most);
     int32_t seqs = r->n < LMF_ROLLOUT_SEQS ? r->n : LMF_ROLLOUT_SEQS;
     r->o.max_seqs = r->o.max_seqs > 0 ? r->o.max_seqs : seqs;
@@ -562,6 +601,16 @@ static lmf_status open_engine(lmf_rollout *r)
     e.max_adapters = 1, e.max_rank = r->o.rank;
     LMF_TRY(lmf_engine_create(r->ctx, r->model, &e, &r->engine));
     return lmf_engine_live_adapter(r->engine, "live", lmf_trainer_weights(r->t), (double)lmf_trainer_lora_scale(r->t), NULL);
+}
+
+/* A first token alone is the beginning of a text. */
+static lmf_status check_rows(const lmf_rollout *r)
+{
+    for (int64_t i = 0; i < r->prompts->n; i++)
+        if (lmf_sampling_prompt_tok(r->sampling, &r->prompts->items[i]) < 2)
+            return LMF_FAIL(r->ctx, LMF_E_ARG, "the row of line %lld is text without a prompt: with --lmbda the student answers what "
+                            "stands before each row's last answer, and there is nothing", (long long)r->prompts->items[i].line);
+    return LMF_OK;
 }
 
 static lmf_status create(lmf_rollout *r)
@@ -578,7 +627,10 @@ static lmf_status create(lmf_rollout *r)
     r->order = lmf_alloc(r->ctx, (size_t)r->prompts->n * sizeof *r->order);
     if (!r->order)
         return LMF_NO_MEMORY(r->ctx, (size_t)r->prompts->n * sizeof *r->order, "the order of prompts");
-    LMF_TRY(lmf_rewards_open(r->ctx, r->o.reward, r->o.n_rewards, &(lmf_verify_opts){ r->o.timeout_s }, &r->rewards));
+    if (r->sampling->from_rows)
+        LMF_TRY(check_rows(r));
+    else
+        LMF_TRY(lmf_rewards_open(r->ctx, r->o.reward, r->o.n_rewards, &(lmf_verify_opts){ r->o.timeout_s }, &r->rewards));
     return open_engine(r);
 }
 

@@ -449,9 +449,9 @@ static void log_samples(lmf_run *r)
     snprintf(path, sizeof path, "%s/" LMF_RUN_SAMPLES, r->dir);
     lmf_buf_init(&lines, r->ctx, (size_t)1 << 30);
     lmf_status s = lmf_rollout_lines(r->rollout, r->s.step, &lines);
-    if (!s && lmf_output_stat(path) == LMF_OUTPUT_NONE) {
+    if (!s && lines.n && lmf_output_stat(path) == LMF_OUTPUT_NONE) {
         s = lmf_file_write(r->ctx, path, lmf_buf_str(&lines), lines.n);
-    } else if (!s) {
+    } else if (!s && lines.n) {
         int fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_APPEND);
         if (fd < 0 || !append(fd, lmf_buf_str(&lines)))
             s = LMF_FAIL(r->ctx, LMF_E_IO, "can't write to %s: %s", path, strerror(errno));
@@ -574,17 +574,23 @@ static lmf_status open_rollout(lmf_run *r)
         .skip = !strcmp(a->reward_policy, "skip"), .invariant = a->invariant, .compute = !a->invariant && strcmp(a->compute, "f32") != 0,
         .rank = (int32_t)a->lora_r, .max_seqs = (int32_t)a->max_seqs, .seed = (uint64_t)a->seed, .shuffle = a->shuffle,
         .device = r->o.device, .note = r->o.note, .user = r->o.user };
+    if (lmf_trainer_sampling(r->t)->from_rows && is_full(r))
+        return LMF_FAIL(r->ctx, LMF_E_UNSUPPORTED, "--method full with --lmbda: the student answers with the adapter that is trained; "
+                        "train LoRA");
+    if (a->invariant && strcmp(a->compute, "f32"))
+        return LMF_FAIL(r->ctx, LMF_E_ARG, "--invariant goes with --compute f32: fast products hang on how many rows there are");
     lmf_status s = lmf_rollout_create(r->ctx, r->t, r->m, r->train, &o, &r->rollout);
-    return s == LMF_E_ARG ? lmf_fail_prefix(r->ctx, s, "--reward") : s;
+    return s == LMF_E_ARG && a->reward.n ? lmf_fail_prefix(r->ctx, s, "--reward") : s;
 }
 
 /* What an objective that samples has no use for, and others have none for. */
 static lmf_status check_sampling(const lmf_run *r, const lmf_objective *o)
 {
     const lmf_train_config *a = r->a;
-    if (!o->sampling && a->reward.n)
+    bool prompts = o->takes == LMF_TAKES_PROMPT;
+    if (!prompts && a->reward.n)
         return LMF_FAIL(r->ctx, LMF_E_ARG, "--reward: the objective %s learns from rows, and samples nothing", o->name);
-    if (!o->sampling)
+    if (!prompts)
         return LMF_OK;
     if (!a->reward.n)
         return LMF_FAIL(r->ctx, LMF_E_ARG, "the objective %s needs --reward: what makes an answer a good one, such as tool_call or number",
@@ -596,8 +602,6 @@ static lmf_status check_sampling(const lmf_run *r, const lmf_objective *o)
     if (a->eval_data.n || a->val_set_size > 0)
         return LMF_FAIL(r->ctx, LMF_E_UNSUPPORTED, "--eval-data and --val-set-size: the objective %s has no loss on rows; lmfast eval "
                         "--adapter measures its answers", o->name);
-    if (a->invariant && strcmp(a->compute, "f32"))
-        return LMF_FAIL(r->ctx, LMF_E_ARG, "--invariant goes with --compute f32: fast products hang on how many rows there are");
     return LMF_OK;
 }
 
@@ -624,12 +628,12 @@ static lmf_status create(lmf_run *r)
     o.eval_tok = r->dev ? lmf_samples_longest_group(r->dev) : 0;
     LMF_TRY(lmf__run_4bit(r->ctx, r->a, r->m, r->o.model != NULL, r->o.device ? r->o.device : "cpu", r->train, &o, &r->listener));
     LMF_TRY(lmf_trainer_create(r->ctx, r->o.device ? r->o.device : "cpu", r->m, r->train, &o, &r->t));
-    if (objective->sampling)
+    if (lmf_trainer_sampling(r->t))
         LMF_TRY(open_rollout(r));
     LMF_TRY(begin(r));
     if (by_default)
         tell_passes(r);
-    r->guarded = strcmp(r->a->guards, "off") != 0 && !r->rollout;
+    r->guarded = strcmp(r->a->guards, "off") != 0 && objective->takes != LMF_TAKES_PROMPT;
     if (r->guarded)
         LMF_TRY(lmf_learning_start(r->t, &r->learning));
     r->start = now_seconds();

@@ -56,11 +56,15 @@ lmf_status lmf__trainer_open_teacher(lmf_trainer *t, const lmf_samples *samples)
     const lmf_model *m = t->opts.teacher;
     char name[512];
     int32_t context = lmf_model_config(m)->context, longest = samples->longest > t->opts.eval_tok ? samples->longest : t->opts.eval_tok;
+    int32_t answered = t->sampling.n_answers ? lmf_sampling_longest(&t->sampling, samples) + t->sampling.max_tok : 0;
     LMF_TRY(lmf_teacher_check(t->ctx, t->model, m));
     if (longest > context)
         return LMF_FAIL(t->ctx, LMF_E_LIMIT,
                         "the teacher %s reads at most %d tokens, and the longest row has %d: give --seq-len %d and --too-long",
                         lmf_plain_text(m->path, name, sizeof name), context, longest, context);
+    if (answered > context)
+        return LMF_FAIL(t->ctx, LMF_E_LIMIT, "the teacher %s reads at most %d tokens, and the longest prompt with its answer has %d: "
+                        "give a lower --max-completion-length", lmf_plain_text(m->path, name, sizeof name), context, answered);
     LMF_TRY(lmf_weights_create(t->ctx, &t->teacher_weights));
     for (int32_t i = 0; i < m->weights->n; i++) {
         const lmf_weight *w = &m->weights->items[i];

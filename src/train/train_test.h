@@ -82,6 +82,23 @@ static inline void run(fixture *f, double *loss)
     }
 }
 
+/* Of the last steps, but for the order of sums. */
+static inline void same_gradients(fixture *f, fixture *want)
+{
+    double all = 0, off = 0;
+    for (int i = 0; i < want->t->params.n; i++) {
+        const lmf_param *p = &want->t->params.items[i];
+        float a[4096], b[4096];
+        assert_true(p->count <= 4096);
+        assert_ok(f->ctx, lmf_trainer_gradient(f->t, p->name, a, p->count));
+        assert_ok(f->ctx, lmf_trainer_gradient(want->t, p->name, b, p->count));
+        for (int64_t k = 0; k < p->count; k++)
+            all = fmax(all, fabs((double)b[k])), off = fmax(off, fabs((double)a[k] - (double)b[k]));
+    }
+    if (!(all > 0 && off < 1e-5 * all))
+        fail_msg("gradients differ by %.3g, of %.3g", off, all);
+}
+
 /* Hash of the adapter as saved. */
 static inline void adapter_hash(fixture *f, char hash[65])
 {

@@ -320,6 +320,9 @@ static lmf_status open_objective(lmf_trainer *t, const lmf_samples *samples)
                         "the objective \"%s\" learns from a teacher: name one with --teacher or --teacher-labels", t->objective->name);
     if (t->objective->sampling)
         t->objective->sampling(t->objective_opts, &t->sampling);
+    if (t->sampling.from_rows && o->labels)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, "--lmbda: a teacher's labels are of the rows as they are, and not of what the student answers: "
+                        "give the teacher itself with --teacher");
     if (lmf_samples_group_size(samples) != t->objective->group_size || samples->n_measured != t->objective->n_measured)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "the objective \"%s\" takes samples in groups of %d, these are in groups of %d%s",
                         t->objective->name, t->objective->group_size, lmf_samples_group_size(samples),
@@ -349,8 +352,12 @@ static lmf_status open_batches(lmf_trainer *t, const lmf_samples *samples)
     const lmf_train_opts *o = &t->opts;
     const lmf_sampling *s = &t->sampling;
     int32_t rows = o->batch_size * o->grad_accum;
-    if (!t->objective->sampling)
-        return lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, rows, o->micro_tok, o->epochs, o->max_steps);
+    if (!s->n_answers || s->from_rows)
+        LMF_TRY(lmf_batches_init(&t->batches, t->ctx, samples, o->seed, o->shuffle, rows, o->micro_tok, o->epochs, o->max_steps));
+    if (s->from_rows)
+        lmf_batches_widen(&t->batches, lmf_sampling_longest(s, samples) + s->max_tok);
+    if (!s->n_answers || s->from_rows)
+        return LMF_OK;
     if (rows % s->n_answers)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "a step of %d answers does not hold whole groups of %d; make the batch size times the "
                         "accumulation a multiple of the answers to a prompt (num-generations)", rows, s->n_answers);
@@ -603,7 +610,7 @@ lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *out)
     lmf_batches *b = &t->batches;
     if (lmf_trainer_is_done(t))
         return LMF_FAIL(t->ctx, LMF_E_ARG, "all %lld steps are done", (long long)b->n_steps);
-    if (t->objective->sampling)
+    if (t->objective->takes == LMF_TAKES_PROMPT)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "the objective \"%s\" learns from answers that are sampled: lmfast reason", t->objective->name);
     LMF_TRY(lmf__trainer_reference(t));
     LMF_TRY(lmf_batches_step(b, t->step, &t->now));
@@ -618,14 +625,22 @@ lmf_status lmf_trainer_step_on(lmf_trainer *t, const lmf_samples *answers, const
 {
     if (lmf_trainer_is_done(t))
         return LMF_FAIL(t->ctx, LMF_E_ARG, "all %lld steps are done", (long long)t->batches.n_steps);
-    if (!t->objective->sampling || lmf_samples_n_groups(answers) > t->batches.step_rows || answers->longest > t->batches.cap_tok)
+    if (!t->sampling.n_answers || lmf_samples_n_groups(answers) > t->batches.step_rows || answers->longest > t->batches.cap_tok)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "a step on %lld answers of up to %d tokens: this trainer takes %d of %d, where its objective "
                         "samples", (long long)answers->n, answers->longest, t->batches.step_rows, t->batches.cap_tok);
     LMF_TRY(lmf_batches_lay(&t->batches, answers, &t->now));
     return run_step(t, &(lmf_laid){ answers, totals, NULL }, out);
 }
 
-const lmf_sampling *lmf_trainer_sampling(const lmf_trainer *t) { return t->objective->sampling ? &t->sampling : NULL; }
+const lmf_sampling *lmf_trainer_sampling(const lmf_trainer *t) { return t->sampling.n_answers ? &t->sampling : NULL; }
+
+lmf_status lmf_trainer_rows_of(lmf_trainer *t, const int64_t **row, int *n)
+{
+    LMF_TRY(lmf_batches_step(&t->batches, t->step, &t->now));
+    *row = t->now.group, *n = t->now.n_groups;
+    return LMF_OK;
+}
+
 int64_t lmf_trainer_was_shorter(const lmf_trainer *t) { return t->was_steps; }
 const lmf_objective *lmf_trainer_objective(const lmf_trainer *t) { return t->objective; }
 const lmf_memory *lmf_trainer_memory(const lmf_trainer *t) { return lmf_plan_memory(t->plan); }

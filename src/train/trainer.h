@@ -96,6 +96,8 @@ lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *stats);
  * batch_size times grad_accum; of none, the gradients are 0. totals: of all that the loss is a mean of, answers left out of the step
  * included. step is not for them, and eval neither. */
 const struct lmf_sampling *lmf_trainer_sampling(const lmf_trainer *t); /* NULL: not such an objective */
+/* Where the samples are whole rows (lmf_sampling.from_rows): which of them the next step is of; row: valid until it. */
+lmf_status lmf_trainer_rows_of(lmf_trainer *t, const int64_t **row, int *n);
 lmf_status lmf_trainer_step_on(lmf_trainer *t, const lmf_samples *answers, const struct lmf_totals *totals, lmf_train_stats *stats);
 /* Log-probabilities of the learned tokens of samples i to logp[i] [n], by token, with the weights as they are, or those of the start. */
 lmf_status lmf_trainer_logp(lmf_trainer *t, const lmf_samples *samples, bool start, float *const *logp);

@@ -71,6 +71,38 @@ def test_cut_and_resumed(lmfast, student, teacher, tmp_path):
     assert r.returncode == 0 and adapter(out) == want, r.stderr
 
 
+GKD = ["--lmbda", "0.5", "--alpha", "1", "--temperature", "1", "--divergence", "js", "--max-completion-length", "12"]
+
+
+def test_on_policy(lmfast, student, teacher, tmp_path):
+    """GKD: about half of the steps learn from the student's own answers; both kinds bring it nearer to the teacher on held-out rows."""
+    r = lmfast(*args(student, teacher, tmp_path / "o", *GKD, "--eval-data", ROWS, "--eval-steps", "10", "--guards", "warn", "--json",
+                     steps=40))
+    assert r.returncode == 0, r.stderr
+    lines = metrics(tmp_path / "o")
+    own = [x["step"] for x in lines if x["on_policy"]]
+    assert 10 < len(own) < 30
+    kept = [json.loads(line) for line in (tmp_path / "o" / "samples.jsonl").open()]
+    assert sorted({k["step"] for k in kept}) == own and len(kept) == 4 * len(own) and max(k["tokens"] for k in kept) <= 12
+    assert {k["line"] for k in kept} <= set(range(1, 25)) and all(0 <= x["kl"] == pytest.approx(x["loss"], rel=1e-5) for x in lines)
+    measured = [x["eval_kl"] for x in lines if "eval_kl" in x]
+    assert measured[-1] < 0.8 * lines[0]["kl"] and "reward" not in lines[0]
+
+
+@pytest.mark.parametrize("stop", [3, 4])
+def test_on_policy_cut_and_resumed(lmfast, student, teacher, tmp_path, stop):
+    flags = [*GKD, "--quiet", "--save-total-limit", "9"]
+    without_time = lambda out: [{k: v for k, v in x.items() if not k.startswith("seconds") and k not in
+                                 ("clock_unix", "unix_time", "rss_bytes")} for x in metrics(out)]
+    whole, out = tmp_path / "whole", tmp_path / "cut"
+    assert lmfast(*args(student, teacher, whole, *flags, "--save-steps", "1")).returncode == 0
+    r = lmfast(*args(student, teacher, out, *flags, "--resume", whole / f"checkpoint-{stop}"))
+    assert r.returncode == 0 and adapter(out) == adapter(whole), r.stderr
+    assert without_time(out) == without_time(whole)[stop:]
+    later = [x for x in (whole / "samples.jsonl").read_text().splitlines() if json.loads(x)["step"] > stop]
+    assert (out / "samples.jsonl").read_text().splitlines() == later != []
+
+
 def test_saved_configuration_does_it_again(lmfast, student, teacher, tmp_path):
     assert lmfast(*args(student, teacher, tmp_path / "a", "--divergence", "reverse", steps=3)).returncode == 0
     text = (tmp_path / "a" / "lmfast_config.yaml").read_text()
@@ -128,6 +160,14 @@ def test_refusals(lmfast, student, teacher, tmp_path):
     assert "the objective distill learns from a model: name it with --teacher" in text
     assert "--beta is the mixture of --divergence js" in refused(*args(student, teacher, out, "--beta", "0.2", "--quiet"))
     assert "--alpha" in refused(*args(student, teacher, out, "--alpha", "1.5", "--quiet"))
+    assert "give --alpha 1" in refused(*args(student, teacher, out, "--lmbda", "0.5", "--quiet"))
+    assert "--method full with --lmbda" in refused(*args(student, teacher, out, *GKD, "--method", "full", "--quiet"))
+    assert "samples nothing" in refused(*args(student, teacher, out, *GKD, "--reward", "number", "--quiet"))
+    assert "lower --max-completion-length" in refused(*args(student, teacher, out, *GKD, "--max-completion-length", "5000", "--quiet"))
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text('{"text": "no prompt in this one"}\n')
+    assert "line 1 is text without a prompt" in refused("distill", "--student", student, "--teacher", teacher, "-d", plain, "-o", out,
+                                                        *GKD, "--guards", "off", "--quiet")
     short = formula.save(tmp_path / "short", seed=3)
     config = json.loads((short / "config.json").read_text())
     (short / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 16}))

@@ -2,7 +2,7 @@
 /* distill: what a teacher thinks of the next token (Hinton et al. 2015, arXiv 1503.02531), forward, reverse or between (Agarwal et al.
  * 2023, arXiv 2306.13649, as TRL's GKDTrainer has it), and what the rows say. Means over all learned tokens of a step, as in sft. TAID
  * (Shing et al. 2025, arXiv 2501.16937): the teacher's logits are at first mixed with the student's own; its linear course, not the
- * adaptive one. */
+ * adaptive one. lmbda: in that share of the steps, decided for each as GKDTrainer does, the rows' answers are sampled from the student. */
 #include "nn/nn.h"
 #include "ops/head_kl/head_kl.h"
 #include "ops/head_nll/head_nll.h"
@@ -10,7 +10,10 @@
 #include "ops/scale_by/scale_by.h"
 #include "train/objective.h"
 
-typedef struct distill_opts { float alpha, temperature, beta, taid_start; int32_t divergence; } distill_opts;
+typedef struct distill_opts {
+    float   alpha, temperature, beta, taid_start, lmbda, sampling_temperature;
+    int32_t divergence, max_tok;
+} distill_opts;
 enum { FORWARD, REVERSE, JS };
 #define DEFAULT_BETA 0.5
 static const lmf_objective_option options[] = {
@@ -25,8 +28,22 @@ static const lmf_objective_option options[] = {
       "the teacher's share in the mixture of --divergence js" },
     { "taid-start", LMF_FIELD_F32, offsetof(distill_opts, taid_start), "", 0, 1, "1",
       "the share of its own logits that the teacher begins with, the student's being the rest; it rises to 1 at the end" },
+    { "lmbda", LMF_FIELD_F32, offsetof(distill_opts, lmbda), "", 0, 1, "0",
+      "GKD: the share of steps that learn from what the student answers to the rows' prompts; the others learn from the rows" },
+    { "max-completion-length", LMF_FIELD_I32, offsetof(distill_opts, max_tok), "tokens", 1, 1 << 20, "128", "most tokens of an answer" },
+    { "sampling-temperature", LMF_FIELD_F32, offsetof(distill_opts, sampling_temperature), "", 1e-3, 100, "0.9",
+      "of the student's answers where there is --lmbda" },
     { 0 }
 };
+
+static void sampling(const void *opts, lmf_sampling *out)
+{
+    const distill_opts *o = opts;
+    *out = (lmf_sampling){ 0 };
+    if (o->lmbda > 0)
+        *out = (lmf_sampling){ .n_answers = 1, .n_iterations = 1, .max_tok = o->max_tok, .temperature = o->sampling_temperature, .top_p = 1,
+                               .from_rows = true, .lmbda = o->lmbda };
+}
 
 static double mix(const lmf_place *p)
 {
@@ -54,6 +71,8 @@ static void check(lmf_graph *g, const lmf_loss_in *in)
         return;
     if (o->divergence != JS && o->beta != (float)DEFAULT_BETA)
         g->status = LMF_FAIL(g->ctx, LMF_E_ARG, "--beta is the mixture of --divergence js; the other two have none");
+    else if (o->lmbda > 0 && o->alpha < 1)
+        g->status = LMF_FAIL(g->ctx, LMF_E_ARG, "--lmbda: the student's own answers are no truth to learn by their tokens: give --alpha 1");
     else if (in->labels && in->labels->temperature != o->temperature)
         g->status = LMF_FAIL(g->ctx, LMF_E_ARG, "the labels were made at a temperature of %g, and --temperature is %g: give the same",
                              (double)in->labels->temperature, (double)o->temperature);
@@ -97,4 +116,4 @@ static lmf_tensor *loss(lmf_graph *g, const lmf_loss_in *in)
 
 const lmf_objective lmf_objective_distill = { .name = "distill", .summary = "what a larger model thinks of the next token",
     .group_size = 1, .takes = LMF_TAKES_SINGLE, .options = options, .opts_bytes = sizeof(distill_opts), .inputs = inputs, .teacher = true,
-    .reports = reports, .loss = loss };
+    .sampling = sampling, .reports = reports, .loss = loss };

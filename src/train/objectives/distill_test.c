@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What TRL's loss recorded (tools/golden/distill.py), and a teacher as part of a run. */
 #include "train/golden_test.h"
+#include "train/rollout.h"
 #include "train/train_test.h"
 
 extern const lmf_objective lmf_objective_distill;
@@ -234,7 +235,67 @@ static void another_teacher(void **state)
     teardown_taught(&x);
 }
 
-LMF_TESTS(distill) = { { "TRL's five steps, forward", forward }, { "reverse", reverse }, { "between, with the rows' loss", between },
+/* GKD: the student's own answers, each behind its row's prompt, are learned as rows with these tokens are (what TRL's loss was held to). */
+static void on_policy(void **state)
+{
+    (void)state;
+    lmf_objective_value values[] = { { "alpha", 1 }, { "divergence", 2 }, { "beta", 0.3 }, { "temperature", 1 }, { "taid-start", 0.4 },
+                                     { "lmbda", 1 }, { "max-completion-length", 40 }, { "sampling-temperature", 1 } };
+    lmf_train_opts o = small_opts();
+    o.objective_values = values, o.n_objective_values = 8, o.batch_size = 5, o.warmup_steps = 0, o.micro_tok = 128;
+    taught x = setup_taught(&(lmf_formula){ .seed = 1, .n_layers = 2 }, &o);
+    lmf_rollout *r;
+    lmf_train_stats st, want;
+    lmf_rollout_number number[LMF_MAX_ROLLOUT_NUMBERS];
+    assert_ok(x.f.ctx, lmf_trainer_load_adapter(x.f.t, lmf_test_formula_adapter(1, 2, o.lora_r, o.lora_alpha)));
+    lmf_rollout_opts ro = { .rank = o.lora_r, .seed = 7, .shuffle = true, .device = "cpu" };
+    assert_ok(x.f.ctx, lmf_rollout_create(x.f.ctx, x.f.t, x.f.m, x.f.samples, &ro, &r));
+    assert_ok(x.f.ctx, lmf_rollout_step(r, &st));
+    const lmf_samples *learned = lmf_rollout_learned(r);
+    const lmf_step_plan *rows = &x.f.t->now; /* of the answers now: which rows they were of is in the line */
+    assert_true(learned->n == 5 && rows->n_groups == 5 && learned->n_learn == st.n_learn);
+    for (int64_t i = 0; i < learned->n; i++) {
+        const lmf_sample *a = &learned->items[i], *row = x.f.samples->items;
+        while (row->line != a->line)
+            row++;
+        int32_t n = 0; /* each of these rows has one answer */
+        while (!row->learn[n])
+            assert_true(n < a->n && a->id[n] == row->id[n] && !a->learn[n]), n++;
+        assert_true(a->n == n + a->n_learn && a->n_learn >= 1 && a->n_learn <= 40 && n > 2);
+    }
+    int n = lmf_rollout_numbers(r, number);
+    for (int i = 0; i < n; i++) /* the sampler's log-probabilities are the trainer's */
+        assert_true(strcmp(number[i].name, "entropy") || fabs(number[i].value - st.report[1]) < 1e-4 * st.report[1]);
+    fixture alone = { .ctx = x.f.ctx, .m = x.f.m };
+    lmf_samples given = *learned;
+    o.n_objective_values = 5;
+    assert_ok(x.f.ctx, lmf_trainer_create(x.f.ctx, "cpu", x.f.m, &given, &o, &alone.t));
+    assert_ok(x.f.ctx, lmf_trainer_load_adapter(alone.t, lmf_test_formula_adapter(1, 2, o.lora_r, o.lora_alpha)));
+    assert_ok(x.f.ctx, lmf_trainer_step(alone.t, &want));
+    if (fabs(st.loss - want.loss) > 1e-6 * want.loss || st.n_learn != want.n_learn)
+        fail_msg("loss %.9g of %d tokens, as rows %.9g of %d", st.loss, (int)st.n_learn, want.loss, (int)want.n_learn);
+    same_gradients(&x.f, &alone);
+    lmf_trainer_destroy(alone.t);
+    o.n_objective_values = 8;
+    assert_ok(x.f.ctx, lmf_trainer_create(x.f.ctx, "cpu", x.f.m, x.f.samples, &o, &alone.t));
+    assert_ok(x.f.ctx, lmf_trainer_load_adapter(alone.t, lmf_test_formula_adapter(1, 2, o.lora_r, o.lora_alpha)));
+    for (int64_t step = 0; step < 5; step++) { /* taid-start follows the run; the last step of an epoch is a shorter one */
+        if (step > 0)
+            assert_ok(x.f.ctx, lmf_rollout_step(r, &st));
+        learned = lmf_rollout_learned(r);
+        assert_true(st.step == step + 1 && learned->n == (step == 4 ? 4 : 5));
+        lmf_totals totals = lmf_totals_of(learned, NULL, learned->n);
+        totals.progress = (double)step / 6;
+        assert_ok(x.f.ctx, lmf_trainer_step_on(alone.t, learned, &totals, &want));
+        assert_true(st.loss == want.loss && st.grad_norm == want.grad_norm);
+    }
+    lmf_trainer_destroy(alone.t);
+    lmf_rollout_destroy(r);
+    teardown_taught(&x);
+}
+
+LMF_TESTS(distill) = { { "answers of the student's own", on_policy },
+    { "TRL's five steps, forward", forward }, { "reverse", reverse }, { "between, with the rows' loss", between },
     { "all weights, a tied head", tied_head }, { "a teacher that comes in slowly", taid }, { "a student as its own teacher", own_teacher },
     { "evaluation", evaluation }, { "what is refused", refusals }, { "a resumed run", resumed }, { "another teacher", another_teacher },
     { 0 } };

@@ -103,17 +103,7 @@ static void as_sft(void **state)
         assert_ok(x.f.ctx, lmf_trainer_step(sft.t, &want));
         if (fabs(st.loss - want.loss) > 1e-6 * want.loss || st.n_learn != want.n_learn)
             fail_msg("loss %.9g of %d tokens, sft has %.9g of %d", st.loss, (int)st.n_learn, want.loss, (int)want.n_learn);
-        double all = 0, off = 0;
-        for (int i = 0; i < sft.t->params.n; i++) {
-            const lmf_param *p = &sft.t->params.items[i];
-            float a[4096], b[4096];
-            assert_true(p->count <= 4096);
-            assert_ok(x.f.ctx, lmf_trainer_gradient(x.f.t, p->name, a, p->count));
-            assert_ok(x.f.ctx, lmf_trainer_gradient(sft.t, p->name, b, p->count));
-            for (int64_t k = 0; k < p->count; k++)
-                all = fmax(all, fabs((double)b[k])), off = fmax(off, fabs((double)a[k] - (double)b[k]));
-        }
-        assert_true(all > 0 && off < 1e-5 * all);
+        same_gradients(&x.f, &sft);
         lmf_trainer_destroy(sft.t);
         json_decref(list);
         close_rollout(&x);
