@@ -187,6 +187,9 @@ def test_a_program_judges(lmfast, model, prompts, tmp_path):
 
 @pytest.mark.parametrize("flags, words", [
     (["--reward", "nonesuch"], 'there is no verifier "nonesuch"; there are: exact, format'),
+    ([*RFT, "--reward", "nonesuch"], 'there is no verifier "nonesuch"'),
+    ([*RFT, "--reward", "number", "--beta", "0.1"], "beta"),
+    (["--reward", "number", "--accept", "best"], "accept"),
     (["--reward", "regex:("], "can't be read"),
     (["--reward", "number", "-b", "6"], "a step of 6 answers does not hold whole groups of 4"),
     (["--reward", "number", "--eval-data", "x.jsonl"], "has no loss on rows"),
@@ -198,6 +201,23 @@ def test_refused(lmfast, model, prompts, tmp_path, flags, words):
     r = lmfast(*command, *flags)
     assert r.returncode in (1, 2) and words in r.stderr, r.stderr
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("program, words", [
+    ("exit 3", "ended with status 3 and gave no score"),
+    ("/no/such/program", "ended with status 127 and gave no score"),
+    ("while read x; do echo hello; done", 'wrote no score, {"score": NUMBER} or a number, but: hello'),
+    ("while read x; do echo '[1]'; done", "wrote no score"),
+    ("sleep 60", "has not answered within 0.3 seconds"),
+])
+@pytest.mark.parametrize("method", [[], RFT], ids=["grpo", "rft"])
+def test_bad_judges(lmfast, model, prompts, tmp_path, method, program, words):
+    """A program that dies, is not there, writes no score or is late: one sentence that names it, and nothing is left behind."""
+    out = tmp_path / "o"
+    r = lmfast(*args(model, prompts, out, *method, "--reward-timeout", "0.3" if "sleep" in program else "30", "--quiet",
+                     reward=[f"process:{program}"]))
+    assert r.returncode == 1 and f'"{program}"' in r.stderr and words in r.stderr and not out.exists(), r.stderr
+    assert "an answer to the prompt of line" in r.stderr and "the reward process:" in r.stderr
 
 
 def test_rewards_are_for_who_samples(lmfast, model, tmp_path):
