@@ -219,3 +219,15 @@ def test_data(lmfast, model, tmp_path):
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert of(lines, "call")[0]["tool"] == "sqlite" and of(lines, "result")[0]["failed"] and lines[-1]["type"] == "end"
 
+
+
+def test_a_policy_that_allows_nothing(lmfast, model, tmp_path):
+    """Every tool needs consent and nobody gives it: none runs, each call is told so, and there is an answer."""
+    mark = tmp_path / "ran"
+    flags = [f for effect in ("writes", "sends") for f in tool(tmp_path, effect, "touch", str(mark), effect=effect)]
+    refused = 0
+    for seed in range(3):
+        lines = steps(lmfast, "-m", model, *flags, "--must-call", *FREE, "--max-tokens", 300, "--max-turns", 3, "--seed", seed, "go")
+        assert not of(lines, "result") and len(of(lines, "refused")) == len(of(lines, "call")) >= 1 and lines[-1]["failed"] == 0
+        refused += sum("the user did not allow this call" in step["text"] for step in of(lines, "refused"))
+    assert refused >= 3 and not mark.exists()
