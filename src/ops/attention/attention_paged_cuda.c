@@ -7,6 +7,8 @@
 enum { WARPS = 4, MOST_C = 256 };                                         /* attention_cuda.cu */
 enum { DECODE_ROWS = 64, DECODE_PAGES = 1024, DECODE_WARPS = 16,          /* attention_decode_cuda.cu */
        MOST_ALONE = 256 };                                                /* an engine's rows that write stand before its prompts */
+/* attention_stream_cuda.cu: from so many rows or so many heads of one on; below, clusters of attention_rotary_cuda.cu are faster. */
+enum { STREAM_ROWS = 5, STREAM_GROUP = 5, STREAM_KEYS = 16, STREAM_HEADS = 16, STREAM_WIDE_ROWS = 128, STREAM_LONELY = 8 };
 enum { ROTARY_ROWS = 64, ROTARY_THREADS = 256, ROTARY_WARPS = 8 };         /* attention_rotary_cuda.cu */
 typedef struct heads { int n, n_kv, size; } heads;     /* laid out as in the kernels */
 typedef struct paging { const void *page; int n_pages, page_size, pages_a_seq; } paging;
@@ -92,6 +94,30 @@ static lmf_status decode(const paged *p, const lmf_worker *wk, int64_t n, int am
                                          &g, &among));
 }
 
+/* ---- many rows that write, on the matrix units: attention_stream_cuda.cu ---- */
+static bool stream_fits(const paged *p)
+{
+    int C = p->attrs->head_size;
+    bool many = p->rows >= STREAM_ROWS || p->attrs->n_heads >= STREAM_GROUP * p->attrs->n_kv_heads;
+    return p->attrs->compute == 1 && (C == 64 || C == 128) && many && type_index(p) > 0 && p->k->dim[1] % STREAM_KEYS == 0 && fits(p);
+}
+
+/* n, among: as decode's. j: with k and v where rows are rotated and appended on the way; then rows that are not lonely go to `rotated`. */
+static lmf_status stream(const paged *p, const lmf_worker *wk, const lmf_attention_rotary_job *j, int64_t n, int among, void *rotated)
+{
+#define SIZES(type) { { "attention_stream_" type "_64x1", "attention_stream_" type "_64x2" }, \
+                      { "attention_stream_" type "_128x1", "attention_stream_" type "_128x2" } }
+    static const char *const names[2][2][2] = { SIZES("f16"), SIZES("bf16") };
+#undef SIZES
+    int group = j->n / j->n_kv, tall = group > 8 ? 2 : 1, blocks = (group + STREAM_HEADS - 1) / STREAM_HEADS;
+    uint32_t part = (uint32_t)(8 * tall * (j->size + 2)) * (uint32_t)sizeof(float);
+    uint32_t fresh = j->k ? (uint32_t)(2 * (among ? STREAM_LONELY : p->rows) * j->size) * (uint32_t)sizeof(uint16_t) : 0;
+    uint32_t warps = n <= STREAM_WIDE_ROWS ? 8 : 4;
+    return lmf_cuda_launch(wk, "attention_stream", names[type_index(p) - 1][j->size / 64 - 1][tall - 1],
+                           (lmf_cuda_grid){ .x = (uint32_t)n, .y = (uint32_t)(j->n_kv * blocks), .z = 1 }, 32 * warps,
+                           warps * part + fresh, LMF_CUDA_ARGS(j, &among, &rotated));
+}
+
 /* ---- on the matrix units: attention_paged_mma_cuda.cu ---- */
 enum { MMA_ROWS = 64, MMA_THREADS = 128, MMA_PAD = 8 };
 
@@ -101,7 +127,8 @@ static bool mma_fits(const paged *p)
     return p->attrs->compute == 1 && (C == 64 || C == 96 || C == 128) && p->rows > DECODE_ROWS && fits(p);
 }
 
-static lmf_status mma(const paged *p, const lmf_worker *wk)
+/* All rows but the first `alone` that are lonely, which are done; -1: none is. */
+static lmf_status mma(const paged *p, const lmf_worker *wk, int alone)
 {
 #define SIZES(type) { "attention_paged_mma_" type "_64", "attention_paged_mma_" type "_96", "attention_paged_mma_" type "_128" }
     static const char *const names[3][3] = { SIZES("f32"), SIZES("f16"), SIZES("bf16") };
@@ -110,12 +137,13 @@ static lmf_status mma(const paged *p, const lmf_worker *wk)
     lmf_attention_rotary_job j = { .q = p->q, .k_cache = p->k->data, .v_cache = p->v->data, .seq = p->seq->data, .pos = p->pos->data,
         .page = p->page->data, .o = p->o, .n = a->n_heads, .n_kv = a->n_kv_heads, .size = a->head_size, .window = a->window,
         .n_pages = (int)p->k->dim[0], .page_size = (int)p->k->dim[1], .pages_a_seq = (int)p->page->dim[1], .scale = a->scale };
-    int C = a->head_size, n = (int)p->rows, alone = n < MOST_ALONE ? n : MOST_ALONE;
-    if (!decode_heads(a) || p->page->dim[1] > DECODE_PAGES)
-        alone = 0;
+    int C = a->head_size, n = (int)p->rows, first = n < MOST_ALONE ? n : MOST_ALONE;
+    if (alone < 0) {
+        alone = stream_fits(p) || (decode_heads(a) && p->page->dim[1] <= DECODE_PAGES) ? first : 0;
+        if (alone)
+            LMF_TRY(stream_fits(p) ? stream(p, wk, &j, alone, n, NULL) : decode(p, wk, alone, n));
+    }
     uint32_t lines = MMA_ROWS + 2 * (C == 64 ? 64 : 32), shared = lines * (uint32_t)(C + MMA_PAD) * (uint32_t)sizeof(uint16_t);
-    if (alone)
-        LMF_TRY(decode(p, wk, alone, n));
     return lmf_cuda_launch(wk, "attention_paged_mma", names[type_index(p)][C / 32 - 2],
                            (lmf_cuda_grid){ .x = (uint32_t)((n + MMA_ROWS - 1) / MMA_ROWS), .y = (uint32_t)j.n, .z = 1 },
                            MMA_THREADS, shared, LMF_CUDA_ARGS(&j, &n, &alone));
@@ -152,7 +180,7 @@ static bool paged_mma_fits(const lmf_call *c, const lmf_device *dev)
 static lmf_status run_mma(const lmf_call *c, const lmf_worker *wk)
 {
     paged p = of_paged(c);
-    return mma(&p, wk);
+    return mma(&p, wk, -1);
 }
 
 LMF_CUDA_ROWS(attention_paged) = {
@@ -213,6 +241,8 @@ static lmf_status rotary_decode(const lmf_call *c, const lmf_worker *wk)
     uint32_t cluster = p.rows <= 4 ? 8 : p.rows <= 16 ? 4 : p.rows * (j.n / h) < 400 ? 2 : 1;
     uint32_t shared = (uint32_t)((ROTARY_WARPS + 1) * h * (j.size + 2) * (int)sizeof(float));
     j.o = c->out[0].data;
+    if (stream_fits(&p))
+        return stream(&p, wk, &j, p.rows, 0, NULL);
     return lmf_cuda_launch(wk, "attention_rotary", names[type_index(&p)][shape_index(p.attrs)],
                            (lmf_cuda_grid){ .x = (uint32_t)p.rows, .y = (uint32_t)(j.n / h), .z = cluster, .cluster = cluster },
                            ROTARY_THREADS, shared, LMF_CUDA_ARGS(&j));
@@ -249,8 +279,14 @@ static bool rotary_mma_fits(const lmf_call *c, const lmf_device *dev)
 static lmf_status rotary_mma(const lmf_call *c, const lmf_worker *wk)
 {
     paged p = of_rotary(c);
+    if (p.rows <= MOST_ALONE && stream_fits(&p)) { /* rotates what it leaves, too */
+        lmf_attention_rotary_job j = job_of(c);
+        j.o = c->out[0].data;
+        LMF_TRY(stream(&p, wk, &j, p.rows, (int)p.rows, c->scratch));
+        return mma(&p, wk, (int)p.rows);
+    }
     LMF_TRY(rotate(c, wk, &p));
-    return mma(&p, wk);
+    return mma(&p, wk, -1);
 }
 
 LMF_CUDA_ROWS(attention_rotary) = {

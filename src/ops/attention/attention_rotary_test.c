@@ -56,6 +56,29 @@ LMF_OP_CASES(attention_rotary) = {
       "qs:i32[21]=0,1,2,... page:i32[20,10]=199,198,...",
       "n_heads=4 n_kv_heads=1 head_size=128 window=100 scale=0.125 compute=1 n_rot=128 rope_scale=1", "uniform",
       "0x1p-7 max v; 0x1p-7 + 0x1p-21 max k; 0x1p-7 + 0x1p-21 max v" },
+    { "attention_rotary", "sixteen answers and the rest of a prompt, f16, eight heads of one",
+      "q:f32[24,512] k:f32[24,64] v:f32[24,64] f:f32[32]=0.9,0.8,0.7,0.6,0.5,... kc:f16[340,16,64] vc:f16[340,16,64] "
+      "seq:i32[24]=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,16,16,16,16,16,-1,-1 "
+      "pos:i32[24]=5,42,79,116,153,190,227,264,1,38,75,112,149,186,223,260,28,29,30,31,32,33,0,0 "
+      "qs:i32[18]=0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,22 page:i32[17,20]=339,338,...",
+      "n_heads=8 n_kv_heads=1 head_size=64 window=0 scale=0.125 compute=1 n_rot=64 rope_scale=1", "uniform",
+      "0x1p-7 max v; 0x1p-10 + 0x1p-21 max k; 0x1p-10 + 0x1p-21 max v" },
+    { "attention_rotary", "eighteen answers, bf16, twenty heads of one, a window",
+      "q:f32[18,1280] k:f32[18,64] v:f32[18,64] f:f32[32]=0.9,0.8,0.7,0.6,0.5,... kc:bf16[180,32,64] vc:bf16[180,32,64] "
+      "seq:i32[18]=0,1,2,... pos:i32[18]=11,64,117,170,223,276,29,82,135,188,241,294,47,100,153,206,259,12 "
+      "qs:i32[19]=0,1,2,... page:i32[18,10]=179,178,...",
+      "n_heads=20 n_kv_heads=1 head_size=64 window=50 scale=0.125 compute=1 n_rot=64 rope_scale=1", "uniform",
+      "0x1p-7 max v; 0x1p-7 + 0x1p-21 max k; 0x1p-7 + 0x1p-21 max v" },
+    { "attention_rotary", "one row, f16, eight heads of one",
+      "q:f32[1,512] k:f32[1,64] v:f32[1,64] f:f32[32]=0.9,0.8,0.7,0.6,0.5,... kc:f16[50,16,64] vc:f16[50,16,64] seq:i32[1]=0 "
+      "pos:i32[1]=778 qs:i32[2]=0,1 page:i32[1,50]=49,48,...",
+      "n_heads=8 n_kv_heads=1 head_size=64 window=0 scale=0.125 compute=1 n_rot=64 rope_scale=1", "normal",
+      "0x1p-7 max v; 0x1p-10 + 0x1p-21 max k; 0x1p-10 + 0x1p-21 max v" },
+    { "attention_rotary", "72 answers, f16",
+      "q:f32[72,576] k:f32[72,192] v:f32[72,192] f:f32[32]=0.9,0.8,0.7,0.6,0.5,... kc:f16[720,16,192] vc:f16[720,16,192] "
+      "seq:i32[72]=0,1,2,... pos:i32[72]=150,149,148,... qs:i32[73]=0,1,2,... page:i32[72,10]=719,718,...",
+      "n_heads=9 n_kv_heads=3 head_size=64 window=0 scale=0.125 compute=1 n_rot=64 rope_scale=1", "uniform",
+      "0x1p-7 max v; 0x1p-10 + 0x1p-21 max k; 0x1p-10 + 0x1p-21 max v" },
     { "attention_rotary", "answers under way, the rest of a prompt, a new one, dead rows",
       "q:f32[256,576] k:f32[256,192] v:f32[256,192] f:f32[32]=0.9,0.8,0.7,0.6,0.5,... kc:f32[96,16,192] vc:f32[96,16,192] seq"
       ":i32[256]=0,1,2,3,4,5,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,6,"
