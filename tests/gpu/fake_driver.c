@@ -128,6 +128,13 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned long lo
     (*e)->launches = g->launches;
     return CUDA_SUCCESS;
 }
+CUresult cuTensorMapEncodeTiled(CUtensorMap *m, CUtensorMapDataType t, cuuint32_t n, void *at, const cuuint64_t *dim,
+                                const cuuint64_t *stride, const cuuint32_t *box, const cuuint32_t *step, CUtensorMapInterleave i,
+                                CUtensorMapSwizzle s, CUtensorMapL2promotion l, CUtensorMapFloatOOBfill f)
+{
+    (void)t; (void)dim; (void)stride; (void)box; (void)step; (void)i; (void)s; (void)l; (void)f;
+    return m && n && n <= 5 && (uintptr_t)at % 16 == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
 CUresult cuGraphUpload(CUgraphExec e, CUstream s) { (void)s; return e ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE; }
 CUresult cuGraphLaunch(CUgraphExec e, CUstream s) { (void)s; counts.replays++; counts.launches += e->launches; return CUDA_SUCCESS; }
 CUresult cuGraphDestroy(CUgraph g) { return drop(g, &counts.graphs); }

@@ -16,6 +16,7 @@
  * attributes alone. needs is the least compute capability. No row allocates or waits. */
 #ifndef LMF_DEVICE_CUDA_CUDA_H
 #define LMF_DEVICE_CUDA_CUDA_H
+#include "device/cuda/map.h"
 #include "device/device.h"
 
 #define LMF_CUDA_ROWS(op) const lmf_kernel lmf_cuda_rows_##op[]
@@ -32,6 +33,11 @@ lmf_status lmf_cuda_launch(const lmf_worker *wk, const char *module, const char 
                            uint32_t shared, const void *const *args);
 lmf_status lmf_cuda_fill(const lmf_worker *wk, void *dst, int byte, size_t n_bytes);
 lmf_status lmf_cuda_copy(const lmf_worker *wk, void *dst, const void *src, size_t n_bytes); /* device to device */
+
+/* A tensor of bf16 for the copy engine: dims innermost first, strides in bytes of all but the first (multiples of 16), and the box that a
+ * copy takes, whose rows are 64 elements and lie swizzled (wgmma.cuh). What a box has past the tensor's end becomes zeros. */
+lmf_status lmf_cuda_map_make(const lmf_worker *wk, lmf_cuda_map *out, const void *at, uint32_t n_dims, const uint64_t *dim,
+                             const uint64_t *stride, const uint32_t *box);
 
 /* Products of warpgroups (wgmma.cuh): for Hopper alone, where this plug-in was built with code for 90a. */
 bool lmf_cuda_has_wgmma(const lmf_device *dev);

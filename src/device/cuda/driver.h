@@ -18,7 +18,7 @@
     X(cuEventSynchronize) X(cuStreamBeginCapture) X(cuStreamEndCapture) X(cuEventCreate) X(cuEventDestroy)             \
     X(cuEventRecord) X(cuModuleLoadData) X(cuModuleUnload) X(cuModuleGetFunction) X(cuModuleGetGlobal) X(cuFuncSetAttribute)               \
     X(cuLaunchKernelEx) X(cuGraphInstantiateWithFlags) X(cuGraphUpload) X(cuGraphLaunch) X(cuGraphDestroy)              \
-    X(cuGraphExecDestroy)
+    X(cuGraphExecDestroy) X(cuTensorMapEncodeTiled)
 
 typedef struct lmf_cuda_api {
 #define X(name) __typeof__(&name) name;   /* cuda.h renames some to their _v2: here and in every use alike */

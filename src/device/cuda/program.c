@@ -101,6 +101,21 @@ lmf_status lmf_cuda_launch(const lmf_worker *wk, const char *module, const char 
     return LMF_OK;
 }
 
+lmf_status lmf_cuda_map_make(const lmf_worker *wk, lmf_cuda_map *out, const void *at, uint32_t n_dims, const uint64_t *dim,
+                             const uint64_t *stride, const uint32_t *box)
+{
+    lmf_stream *stream = wk->stream;
+    cuuint64_t dims[5], strides[5];
+    cuuint32_t one[5] = { 1, 1, 1, 1, 1 };
+    for (uint32_t i = 0; i < n_dims; i++)
+        dims[i] = dim[i], strides[i] = i ? stride[i - 1] : 0;
+    if (stream->resolving)
+        return LMF_OK;
+    return LMF_CUDA(stream->cuda, cuTensorMapEncodeTiled, (CUtensorMap *)out, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, n_dims,
+                    (void *)(uintptr_t)at, dims, strides + 1, box, one, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                    CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+}
+
 lmf_status lmf_cuda_fill(const lmf_worker *wk, void *dst, int byte, size_t n_bytes)
 {
     lmf_stream *stream = wk->stream;

@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /* Bytes of dynamic shared memory of a product in bf16, by mma and by warpgroups. */
-enum { LMF_VOCAB_SHARED = 61440, LMF_VOCAB_WG_SHARED = 3 * 32768 + 1024 };
+enum { LMF_VOCAB_SHARED = 61440, LMF_VOCAB_WG_SHARED = 3 * 32768 + 1024,
+       LMF_VOCAB_WIDE_SHARED = 4 * 49152 + 1024 + 128 }; /* vocab_wide */
 
 typedef struct lmf_vocab_job {
     const void  *x;          /* [T, D] f32, or bf16 for products in bf16 */
@@ -24,6 +25,8 @@ typedef struct lmf_vocab_job {
     float   *part;           /* [n_parts, rows, D] sums of dx over parts of V */
     int64_t  w_bytes, v_stride, v_part; /* v_part: rows of w a part */
     int      t, d, v, begin, rows, n_parts; /* begin: the chunk's first among live */
+    float   *ref, *sum;      /* vocab_wide: [rows] and [n_subs, rows] */
+    int      sub_tiles, n_subs;  /* vocab_wide: tiles of w a block, and blocks */
     int      x_is_bf16;
     float    scale, sign;
 } lmf_vocab_job;

@@ -151,6 +151,51 @@ static __device__ __forceinline__ void lmf_wg_step(lmf_wg_wide &d, uint64_t a, u
 #endif
 }
 
+/* ---- wider, for vocab_wide.cuh; a and b: lower halves, of b by k with the distance of its panels in them ---- */
+/* d (+)= a b^T over 16 elements: 64 by 256, a by rows, b by rows. */
+static __device__ __forceinline__ void lmf_wg_256(float (&d)[32][4], unsigned a, unsigned b, int add)
+{
+#if LMF_WG
+    asm volatile("{\n.reg .pred p;\n.reg .b64 x, y;\nsetp.ne.b32 p, %130, 0;\n"
+                 "mov.b64 x, {%128, " LMF__WG_HIGH "};\nmov.b64 y, {%129, " LMF__WG_HIGH "};\n"
+                 "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 "
+                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,"
+                 "%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,"
+                 "%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,"
+                 "%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,%96,%97,%98,%99,%100,"
+                 "%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111,%112,%113,%114,%115,%116,%117,%118,%119,%120,"
+                 "%121,%122,%123,%124,%125,%126,%127}"
+                 ", x, y, p, 1, 1, 0, 0;\n}\n"
+                 : LMF__WG_ROW(d, 0), LMF__WG_ROW(d, 1), LMF__WG_ROW(d, 2), LMF__WG_ROW(d, 3), LMF__WG_ROW(d, 4), LMF__WG_ROW(d, 5),
+                   LMF__WG_ROW(d, 6), LMF__WG_ROW(d, 7), LMF__WG_ROW(d, 8), LMF__WG_ROW(d, 9), LMF__WG_ROW(d, 10), LMF__WG_ROW(d, 11),
+                   LMF__WG_ROW(d, 12), LMF__WG_ROW(d, 13), LMF__WG_ROW(d, 14), LMF__WG_ROW(d, 15), LMF__WG_ROW(d, 16), LMF__WG_ROW(d, 17),
+                   LMF__WG_ROW(d, 18), LMF__WG_ROW(d, 19), LMF__WG_ROW(d, 20), LMF__WG_ROW(d, 21), LMF__WG_ROW(d, 22), LMF__WG_ROW(d, 23),
+                   LMF__WG_ROW(d, 24), LMF__WG_ROW(d, 25), LMF__WG_ROW(d, 26), LMF__WG_ROW(d, 27), LMF__WG_ROW(d, 28), LMF__WG_ROW(d, 29),
+                   LMF__WG_ROW(d, 30), LMF__WG_ROW(d, 31)
+                 : "r"(a), "r"(b), "r"(add));
+#endif
+}
+
+/* d (+)= a b^T over 16 elements: 64 by 192, a by rows, b by k. */
+static __device__ __forceinline__ void lmf_wg_192_by_k(float (&d)[24][4], unsigned a, unsigned b, int add)
+{
+#if LMF_WG
+    asm volatile("{\n.reg .pred p;\n.reg .b64 x, y;\nsetp.ne.b32 p, %98, 0;\n"
+                 "mov.b64 x, {%96, " LMF__WG_HIGH "};\nmov.b64 y, {%97, " LMF__WG_HIGH "};\n"
+                 "wgmma.mma_async.sync.aligned.m64n192k16.f32.bf16.bf16 "
+                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,"
+                 "%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,"
+                 "%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63,%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,"
+                 "%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95}"
+                 ", x, y, p, 1, 1, 0, 1;\n}\n"
+                 : LMF__WG_ROW(d, 0), LMF__WG_ROW(d, 1), LMF__WG_ROW(d, 2), LMF__WG_ROW(d, 3), LMF__WG_ROW(d, 4), LMF__WG_ROW(d, 5),
+                   LMF__WG_ROW(d, 6), LMF__WG_ROW(d, 7), LMF__WG_ROW(d, 8), LMF__WG_ROW(d, 9), LMF__WG_ROW(d, 10), LMF__WG_ROW(d, 11),
+                   LMF__WG_ROW(d, 12), LMF__WG_ROW(d, 13), LMF__WG_ROW(d, 14), LMF__WG_ROW(d, 15), LMF__WG_ROW(d, 16), LMF__WG_ROW(d, 17),
+                   LMF__WG_ROW(d, 18), LMF__WG_ROW(d, 19), LMF__WG_ROW(d, 20), LMF__WG_ROW(d, 21), LMF__WG_ROW(d, 22), LMF__WG_ROW(d, 23)
+                 : "r"(a), "r"(b), "r"(add));
+#endif
+}
+
 /* A depth of a factor on its way: by rows 128 rows of 64; by k two panels of 64 columns, each 64 rows of the depth. */
 template <bool by_k> static __device__ __forceinline__ void lmf_wg_fetch(uint8_t *to, const lmf_mma_factor &f, int64_t k0, int64_t n_k)
 {

@@ -1,3 +1,3 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rule: all kernels are those of device/cuda/vocab.cuh. */
-#include "device/cuda/vocab.cuh"
+/* Rule: all kernels are those of device/cuda/vocab_wide.cuh and vocab.cuh. */
+#include "device/cuda/vocab_wide.cuh"

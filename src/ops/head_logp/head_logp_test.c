@@ -25,6 +25,7 @@ LMF_OP_CASES(head_logp) = {
       "scale=1 compute=0", "normal" },
     { "head_logp", "fast, tiles", "x:f32[200,64] w:q8_0[300,64] target:i32[200]<300 -", "scale=0.2 compute=1", "normal" },
     { "head_logp_bwd", "fast, tiles", "x:f32[200,96] w:f32[300,96] target:i32[200]<300 lse:f32[200]=8 d_logp:f32[200] -", "scale=0.2 compute=1", "normal" },
+    { "head_logp", "fast, a prime of words", "x:bf16[7,72] w:bf16[4099,72] target:i32[7]<4099 -", "scale=0.2 compute=1", "normal" },
     { "head_logp", "D differs", "x:f32[5,24] w:f32[19,23] target:i32[5]<19 -", "scale=1 compute=0", "refused:E_SHAPE" },
     { "head_logp", "a target short", "x:f32[5,24] w:f32[19,24] target:i32[4]<19 -", "scale=1 compute=0", "refused:E_SHAPE" },
     { "head_logp", "float targets", "x:f32[5,24] w:f32[19,24] target:f32[5] -", "scale=1 compute=0", "refused:E_DTYPE" },
