@@ -32,9 +32,8 @@ def write_rows(work):
 def held_out(lmfast, model, work, *more):
     """How many of the held-out sums are right."""
     answers = work / "answers.jsonl"
-    subprocess.run([lmfast, "eval", "-m", model, "-d", work / "test.jsonl", "--max-new-tokens", "8", "--answers", answers, *more],
-        check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run([lmfast, "eval", "-m", model, "-d", work / "test.jsonl", "--max-new-tokens", "8", "--quiet", "--answers", answers,
+                    *more], check=True, stdout=subprocess.DEVNULL)
     wanted = [int(json.loads(line)["messages"][-1]["content"]) for line in open(work / "test.jsonl")]
     given = [re.findall(r"-?\d+(?:\.\d+)?", json.loads(line)["answer"] or "") for line in open(answers)]
     answers.unlink()
