@@ -153,7 +153,7 @@ FAULTS = [
     ("src/infer/cache.c", "p->kept[page].space.adapter == adapter)", "p->kept[page].space.adapter != adapter)", "src/infer"),
     ("src/infer/draft.c", "n = n < room ? n : room;", "", "src/infer"),
     ("src/infer/scheduler.c", "gen.seed += (uint64_t)answer;", "", "src/infer"),
-    ("src/infer/live.c", "lmf__sessions_forget(e, i);\n        changed", "changed", "src/infer"),
+    ("src/infer/live.c", "lmf__sessions_forget(e, i);\n        changed", "changed", "live_adapter src/infer"),
     ("src/verify/tool_call.c", "bool same = json_array_size(a) == json_array_size(b);", "bool same = true;", "src/verify"),
     ("src/export/losses.c", "LMF_ADDED_LSTRIP | LMF_ADDED_RSTRIP | LMF_ADDED_SINGLE_WORD", "LMF_ADDED_LSTRIP | LMF_ADDED_SINGLE_WORD",
      "src/export"),

@@ -37,6 +37,7 @@ static void make_folder(void)
     write_text("secret.txt", "secret");
     write_text("in/a.txt", "hello\n\x1b[31mred\xff \xe2\x82\xac");
     write_text("in/long.txt", "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789");
+    write_text("in/z.txt", "0123456789012345678901234567890123456789012345\xe2\x82\xac\xe2\x82\xac"); /* the cap lies in a character */
     assert_int_equal(symlink("../secret.txt", at("in/out")), 0);
     assert_int_equal(symlink("a.txt", at("in/here")), 0);
     assert_int_equal(symlink("/etc", at("in/etc")), 0);
@@ -50,8 +51,8 @@ static void make_folder(void)
 
 static void remove_folder(void)
 {
-    static const char *const names[] = { "in/a.txt", "in/long.txt", "in/out", "in/here", "in/etc", "in/fifo", "secret.txt", "d.db",
-                                         "t.json", NULL };
+    static const char *const names[] = { "in/a.txt", "in/long.txt", "in/z.txt", "in/out", "in/here", "in/etc", "in/fifo", "secret.txt",
+                                         "d.db", "t.json", NULL };
     for (const char *const *n = names; *n; n++)
         unlink(at(*n));
     rmdir(at("in/sub"));
@@ -75,6 +76,10 @@ static void check_row(lmf_ctx *ctx, const row *r, size_t cap)
                                                                                 strlen(r->text) + 60 < got.text.n))
         fail_msg("%s %s gives %s \"%s\", not \"%s\"", r->tool, r->arguments, got.failed ? "the failure" : "", lmf_buf_str(&got.text),
                  r->text);
+    size_t n_replaced = 0;
+    for (const char *p = lmf_buf_str(&got.text); (p = strstr(p, "\xef\xbf\xbd")); p += 3)
+        n_replaced++;
+    assert_int_equal(got.n_replaced, n_replaced);
     lmf_tool_result_clear(&got);
     json_decref(arguments);
     lmf_tools_close(set);
@@ -110,6 +115,8 @@ static void results(void **state)
                                                                                   "No such file" },
         { "read_file", "in", "{\"path\": \"long.txt\"}", false,
           "012345678901234567890123456789012345678901234567\n[cut: the first 48 of 100 bytes]" },
+        { "read_file", "in", "{\"path\": \"z.txt\"}", false,
+          "0123456789012345678901234567890123456789012345\n[cut: the first 48 of 52 bytes]" },
         { "list_files", "in", "{\"path\": \"sub\"}", false, "empty" }, { "list_files", "in", "{}", false,
                                                                          "a.txt  19 bytes\netc  (link)\nfifo  (no file)\n" },
         { "list_files", "in", "{\"path\": \"..\"}", true, "out of the folder" }, { "list_files", "in", "{\"path\": \"etc\"}", true,

@@ -267,8 +267,8 @@ static void own_phrases(void **state)
     static const struct { const char *text, *want; } rows[] = {
         { "of PROJECT\n  osprey, then", "of <BLOCKED_PHRASE>, then" }, { "project ospreys", "project ospreys" },
         { "subproject osprey", "subproject osprey" }, { "projectosprey", "projectosprey" }, { "42%!", "<BLOCKED_PHRASE>!" },
-        { "Project", "Project" } };
-    static const char policy[] = "phrases: [project osprey, \"42%\"]\nentities:\n  BLOCKED_PHRASE: replace\n";
+        { "Project", "Project" }, { "x y z, x y", "<BLOCKED_PHRASE>, <BLOCKED_PHRASE>" } };
+    static const char policy[] = "phrases: [project osprey, \"42%\", x y z, x y]\nentities:\n  BLOCKED_PHRASE: replace\n";
     lmf_ctx *ctx = lmf_test_ctx();
     lmf_guard_policy p;
     assert_ok(ctx, lmf_guard_policy_parse(ctx, "p.yaml", policy, sizeof policy - 1, &p));
@@ -316,6 +316,19 @@ static void vault(void **state)
     marks.data[20] = marks.data[20] == 'A' ? 'B' : 'A';
     assert_int_equal(lmf_guard_restore(ctx, &p, lmf_buf_str(&marks), marks.n, &back), LMF_E_FORMAT);
     assert_non_null(strstr(lmf_error(ctx), "byte 0"));
+    /* one text, one mark: bits of its last digit that hold nothing are 0 */
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    bool spare = false;
+    for (size_t i = 0, from = 0; i < out.n; i++) {
+        from = out.data[i] == ':' ? i + 1 : from;
+        if (out.data[i] != '>' || i - from < 26 || 5 * (i - from) % 8 == 0)
+            continue;
+        marks.n = 0, spare = true;
+        lmf_buf_append(&marks, out.data, out.n);
+        marks.data[i - 1] = digit[(strchr(digit, out.data[i - 1]) - digit) ^ 1];
+        assert_int_equal(lmf_guard_restore(ctx, &p, lmf_buf_str(&marks), marks.n, &back), LMF_E_FORMAT);
+    }
+    assert_true(spare);
     p.key[0] = 'A';
     assert_int_equal(lmf_guard_restore(ctx, &p, lmf_buf_str(&out), out.n, &back), LMF_E_FORMAT);
     p.key[0] = 0;

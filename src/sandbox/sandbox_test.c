@@ -136,6 +136,8 @@ static void limits_end_it(void **state)
     (void)state;
     static const struct { const char *script; lmf_sandbox_end end; } row[] = {
         { "while :; do :; done", LMF_SANDBOX_CPU }, { "i=0; while :; do i=$((i + 1)); : > f$i; done", LMF_SANDBOX_FILES },
+        { "x=x; while [ ${#x} -lt 30000 ]; do x=$x$x; done; for i in 1 2 3 4 5 6 7 8 9; do echo $x > a$i; echo $x > b$i; done; "
+          "while :; do :; done", LMF_SANDBOX_SCRATCH },
         { "kill -9 $$", LMF_SANDBOX_SIGNALLED }, { "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxx; done > f", LMF_SANDBOX_FILE_SIZE } };
     lmf_ctx *ctx = lmf_test_ctx();
     lmf_sandbox_result r;
@@ -143,6 +145,7 @@ static void limits_end_it(void **state)
         lmf_sandbox_job job = { .argv = (const char *[]){ "/bin/sh", "-c", row[i].script, NULL } };
         lmf_sandbox_limits_default(&job.limits);
         job.limits.cpu_s = 1, job.limits.n_files = 100, job.limits.file_bytes = 1 << 16, job.limits.wall_s = 60;
+        job.limits.scratch_bytes = 1 << 18;
         if (run_job(ctx, &job, NULL, &r)) {
             if (r.end != row[i].end)
                 fail_msg("%s: %s", row[i].script, lmf_sandbox_end_text(r.end));

@@ -45,6 +45,13 @@ def tokens(path):
     return [all_ids[a:b] for a, b in zip((0, *ends), ends)], text
 
 
+def test_one_document_is_held_out(lmfast, book, tmp_path):
+    """1 is a number of documents, and no share of them."""
+    told(lmfast("pretrain", "-d", book, "-o", tmp_path / "out", *SHAPE, "--max-steps", 1, "--val-set-size", 1, "--json"))
+    facts = json.loads((tmp_path / "out.prepared" / "prepared.json").read_text())
+    assert facts["train"]["documents"] == 199 and facts["eval"]["documents"] == 1
+
+
 def test_a_model_from_text(lmfast, book, tmp_path):
     out = tmp_path / "out"
     got = told(lmfast("pretrain", "-d", book, "-o", out, *SHAPE, "--max-steps", 60, "--lr", "1e-2", "--val-set-size", 20, "--eval-steps",

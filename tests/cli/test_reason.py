@@ -140,6 +140,20 @@ def test_cut_and_resumed(lmfast, model, prompts, tmp_path, more):
         assert all(a["reward"] == b["reward"] for a, b in zip(lines[::2], lines[1::2]))
 
 
+def test_masked_answers_count_nowhere(lmfast, model, prompts, tmp_path):
+    """A step of one batch has as many learned tokens as its batch, so both ways to share a loss among tokens are one."""
+    runs = []
+    for kind in ("dapo", "bnpo"):
+        out = tmp_path / kind
+        r = lmfast(*args(model, prompts, out, "--mask-truncated-completions", "--loss-type", kind,
+                         "--max-completion-length", "64", "--quiet", steps=3))
+        assert r.returncode == 0, r.stderr
+        runs.append(metrics(out))
+    assert any(0 < x["completions/clipped_ratio"] < 1 and x["grad_norm"] > 0 for x in runs[0])
+    for a, b in zip(*runs):
+        assert (a["loss"], a["grad_norm"]) == pytest.approx((b["loss"], b["grad_norm"]), rel=1e-4)
+
+
 def test_plan_knows(lmfast, model, prompts, tmp_path):
     """What the run takes, its sampler included, and that of other lengths and numbers of answers."""
     plan = lambda *more: json.loads(lmfast("plan", "-m", model, "-d", prompts, "--objective", "grpo", "--num-generations", "4", "-b", "8",

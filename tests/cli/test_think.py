@@ -123,7 +123,7 @@ def test_verifier_and_rows(lmfast, model, tmp_path):
     rows.write_text("".join(json.dumps({"messages": [{"role": "user", "content": f"Question {i}"}],
                                         "answer": "x"}) + "\n" for i in range(9)))
     answers = tmp_path / "answers.jsonl"
-    args = ("think", "-m", model, "--data", rows, "--method", "best-of-n", "--verifier", "regex:[a-m]", "--measure", "regex:[0-9:?]",
+    args = ("think", "-m", model, "--data", rows, "--method", "best-of-n", "--verifier", "regex:[a-m]", "--measure", "regex:[0-9:?]=2",
             *TINY, "--max-tokens", "6", "--limit", "8", "--answers", answers, "--json")
     run = lmfast(*args)
     assert run.returncode == 0, run.stderr
@@ -134,14 +134,14 @@ def test_verifier_and_rows(lmfast, model, tmp_path):
         for a in line["answers"]:
             assert a["score"] == bool(re.search("[a-m]", a["text"]))
         assert taken(line)["score"] == max(a["score"] for a in ended(line) or line["answers"])
-        measured.append(float(bool(re.search("[0-9:?]", line["answer"]))))
+        measured.append(2.0 * bool(re.search("[0-9:?]", line["answer"])))
         assert line["measured"] == measured[-1]
     mean = sum(measured) / 8
-    assert total["score"] == mean and 0 < mean < 1
+    assert total["score"] == mean and 0 < mean < 2
     assert math.isclose(total["standard_error"], math.sqrt(sum((m - mean) ** 2 for m in measured) / 7 / 8), abs_tol=1e-12)
-    each = [[bool(re.search("[0-9:?]", a["text"])) for a in line["answers"]] for line in lines]
+    each = [[2 * bool(re.search("[0-9:?]", a["text"])) for a in line["answers"]] for line in lines]
     assert math.isclose(total["mean_of_answers"], sum(sum(e) / len(e) for e in each) / 8)
-    assert math.isclose(total["best_of_answers"], sum(any(e) for e in each) / 8)
+    assert math.isclose(total["best_of_answers"], sum(map(max, each)) / 8)
     again = lmfast(*args)
     assert again.returncode == 1 and "exists" in again.stderr and len(answers.read_text().splitlines()) == 8
 
