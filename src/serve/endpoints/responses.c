@@ -93,7 +93,7 @@ static json_t *ended(lmf_generation *g, const char *status)
     return j;
 }
 
-static const char *status_of(const lmf_candidate *c) 
+static const char *status_of(const lmf_candidate *c)
 {
     return strcmp(c->finish, "length") && strcmp(c->finish, "content_filter") ? "completed" : "incomplete";
 }
