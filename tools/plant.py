@@ -55,7 +55,7 @@ FAULTS = [
     ("src/graph/autodiff.c", "if (n->in[k] == n->in[i])", "if (n->in[k] == n->in[i] && k > 1)", "src/graph src/ops"),
     ("src/infer/engine.c", "number[LMF_SAMPLE_MIN_P] = o->min_p", "number[LMF_SAMPLE_MIN_P] = 0", "src/infer"),
     ("src/infer/engine.c", "e->n_prefill_tok += s->step_rows - (s->step_sample >= 0);", "e->n_prefill_tok += s->step_rows;", "src/infer"),
-    ("src/infer/engine.c", "e->n_steps += e->n_batch > 0;", "e->n_steps += e->n_batch;", "src/infer"),
+    ("src/infer/engine.c", "e->n_steps++;", "e->n_steps += e->n_batch;", "src/infer"),
     ("src/infer/session.c", "*n_cached = s->n_kv;", "*n_cached = s->n_tok;", "src/infer"),
     ("src/infer/adapter.c", "part, pair->scale, (float *)", "part, 1, (float *)", "src/infer"),
     ("src/nn/rope_freq.c", "(1 - smooth) * f / (double)r->factor + smooth * f", "smooth * f / (double)r->factor + (1 - smooth) * f",

@@ -567,7 +567,7 @@ static void land(lmf_engine *e, lmf_status status)
             lmf__session_end(s, LMF_FINISH_LENGTH, LMF_OK);
         lmf__session_keep_prefix(s);
     }
-    e->n_steps += e->n_batch > 0;
+    e->n_steps++;
     e->n_batch = 0;
     pthread_cond_broadcast(&e->landed);
 }

@@ -89,6 +89,16 @@ static void tell_passes(const lmf_run *r)
                       "will be known by heart; --epochs 3 is usual", (long long)r->a->max_steps, passes, (long long)n);
 }
 
+/* The flag's choices, in the order of lmf_schedule. */
+static lmf_schedule schedule_of(const char *name)
+{
+    static const char *const names[] = { "linear", "cosine", "constant", "wsd" };
+    int i = 0;
+    while (i < 3 && strcmp(names[i], name))
+        i++;
+    return (lmf_schedule)i;
+}
+
 static lmf_train_opts options(const lmf_train_config *a)
 {
     lmf_train_opts o = lmf_train_opts_default();
@@ -106,8 +116,7 @@ static lmf_train_opts options(const lmf_train_config *a)
     o.epochs = a->epochs;
     o.max_steps = a->max_steps;
     o.lr = a->lr;
-    o.schedule = !strcmp(a->scheduler, "linear") ? LMF_SCHEDULE_LINEAR : !strcmp(a->scheduler, "cosine") ? LMF_SCHEDULE_COSINE :
-        !strcmp(a->scheduler, "wsd") ? LMF_SCHEDULE_WSD : LMF_SCHEDULE_CONSTANT;
+    o.schedule = schedule_of(a->scheduler);
     o.min_lr_ratio = a->min_lr_ratio;
     o.warmup_steps = a->warmup_steps;
     o.warmup_ratio = isnan(a->warmup_ratio) ? 0 : a->warmup_ratio;
@@ -137,6 +146,16 @@ static lmf_status refuse_resume(const lmf_run *r)
                     r->a->resume);
 }
 
+/* Of an earlier run. */
+static const char *first_part(const lmf_run_contents *c)
+{
+    if (c->n_adapter)
+        return "the adapter of";
+    if (c->n_checkpoints)
+        return "checkpoints of";
+    return c->log ? "the log of" : "the configuration of";
+}
+
 /* What of an existing folder this run may use, and how. */
 static lmf_status check_contents(lmf_run *r)
 {
@@ -159,8 +178,7 @@ static lmf_status check_contents(lmf_run *r)
     r->replaces = c.n_checkpoints || c.n_adapter || c.log || c.config;
     if (r->replaces && !a->overwrite && (c.n_checkpoints || c.n_adapter || !wants_resume))
         return LMF_FAIL(r->ctx, LMF_E_EXISTS, "--output %s holds %s an earlier run; %s--overwrite replaces it", r->output,
-                        c.n_adapter ? "the adapter of" : c.n_checkpoints ? "checkpoints of" : c.log ? "the log of" :
-                            "the configuration of", c.n_checkpoints ? "--resume last goes on with it, " : "");
+                        first_part(&c), c.n_checkpoints ? "--resume last goes on with it, " : "");
     return LMF_OK;
 }
 
@@ -275,7 +293,11 @@ static lmf_status trim_log(lmf_ctx *ctx, const char *path, int64_t step)
         }
         json_decref(line);
     }
-    lmf_status s = kept == 0 ? lmf_path_unlink(ctx, path) : kept < n ? lmf_file_write(ctx, path, text, kept) : LMF_OK;
+    lmf_status s = LMF_OK;
+    if (kept == 0)
+        s = lmf_path_unlink(ctx, path);
+    else if (kept < n)
+        s = lmf_file_write(ctx, path, text, kept);
     lmf_free(ctx, text, n + 1);
     return s;
 }
@@ -760,7 +782,10 @@ static lmf_status write_model(lmf_run *r)
         f32 &= r->m->weights->items[i].v.dtype == LMF_F32;
     snprintf(path, sizeof path, "%s/" LMF_RUN_MODEL, r->dir);
     LMF_TRY(lmf_trainer_tuned(r->t, &tuned));
-    lmf_status s = r->o.write_model(r->ctx, &tuned, path, strcmp(r->a->save_type, "auto") ? r->a->save_type : f32 ? "f32" : "bf16");
+    const char *type = f32 ? "f32" : "bf16";
+    if (strcmp(r->a->save_type, "auto"))
+        type = r->a->save_type;
+    lmf_status s = r->o.write_model(r->ctx, &tuned, path, type);
     lmf_trainer_tuned_clear(&tuned);
     return s;
 }
