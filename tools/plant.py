@@ -159,7 +159,7 @@ FAULTS = [
      "src/export"),
     ("src/observe/events.c", "0xa282ead8u", "0xa282ead9u", "tests/cli/test_report.py"),
     ("src/observe/svg.c", "strchr(\"&<>\\\"'\", *text)", "strchr(\"&<>'\", *text)", "tests/cli/test_report.py"),
-    ("src/serve/guard.c", ' && strspn(host, "0123456789.") == strlen(host)', "", "serve_guard"),
+    ("src/serve/guard.c", ' && strspn(host, "0123456789.") == strlen(host)', "", "origin"),
     ("src/serve/tenant.c", "t->allowance -= 1;", "t->allowance -= 0.5;", "src/serve"),
     ("src/serve/histogram.c", "n += h->n[LMF_HISTOGRAM_BINS];", "", "src/serve"),
     ("src/calls/tool_scan.c", "i += text[i] == '\\\\';", "", "src/calls"),

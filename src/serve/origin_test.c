@@ -17,4 +17,4 @@ static void loopback(void **state)
             fail_msg("%s is not this machine alone", others[i]);
 }
 
-LMF_TESTS(serve_guard) = { { "names of this machine", loopback }, { 0 } };
+LMF_TESTS(origin) = { { "names of this machine", loopback }, { 0 } };
