@@ -52,7 +52,7 @@ FAULTS = [
     ("src/graph/graph.c", "if (t->version != owner_of(t)->now)", "if (t->version > owner_of(t)->now)", "src/graph"),
     ("src/graph/place.c", "s->r[i].last >= it->first && s->r[i].first <= it->last", "s->r[i].last > it->first && s->r[i].first < it->last",
      "src/graph"),
-    ("src/graph/autodiff.c", "if (n->in[k] == n->in[i])", "if (n->in[k] == n->in[i] && k > 1)", "src/graph src/ops"),
+    ("src/graph/autodiff.c", "if (n->in[k] == n->in[i])", "if (n->in[k] == n->in[i] && k > 1)", "src/graph"),
     ("src/infer/engine.c", "number[LMF_SAMPLE_MIN_P] = o->min_p", "number[LMF_SAMPLE_MIN_P] = 0", "src/infer"),
     ("src/infer/engine.c", "e->n_prefill_tok += s->step_rows - (s->step_sample >= 0);", "e->n_prefill_tok += s->step_rows;", "src/infer"),
     ("src/infer/engine.c", "e->n_steps++;", "e->n_steps += e->n_batch;", "src/infer"),
