@@ -345,8 +345,8 @@ class Record:
         else:
             path.write_text("")
 
-    def add(self, fault, by, whole):
-        self.lines.append({"fault": list(fault[:3]), "by": by or "", "whole": whole, "commit": self.commit})
+    def add(self, fault, by, whole, seconds):
+        self.lines.append({"fault": list(fault[:3]), "by": by or "", "whole": whole, "commit": self.commit, "seconds": round(seconds)})
         with self.path.open("a") as f:
             f.write(json.dumps(self.lines[-1]) + "\n")
 
@@ -364,7 +364,7 @@ def one_round(bench, faults, whole, record):
     for fault in faults:
         start = time.time()
         by = try_fault(bench, fault, whole) if whole or fault[3] else None
-        record.add(fault, by, whole)
+        record.add(fault, by, whole, time.time() - start)
         verdict = f"seen by {by}" if by and not by.startswith("does not") else by or ("SURVIVED" if whole else "not seen yet")
         print(f"{verdict}: {fault[0]}: {fault[1]}  ->  {fault[2]}  ({time.time() - start:.0f} s)", flush=True)
 
@@ -378,6 +378,7 @@ def told(faults, record):
     n_rest = sum(1 for f, r in rows if r["by"] and f not in broken and r["whole"])
     print(f"\nplant: {len(rows)} of {len(faults)} faults were planted in src/, one at a time: {n_first} seen by the tests named beside "
           f"them, {n_rest} by the rest, {len(left)} survived, {len(broken)} did not build")
+    print(f"builds and tests: {sum(r['seconds'] for r in record.lines) / 60:.0f} minutes in all")
     print("tried at " + ", ".join(f"{c} ({n})" for c, n in collections.Counter(r["commit"] for _, r in rows).items()))
     for f, r in left:
         print(f"survived{'' if r['whole'] else ' the tests named beside it, all others were not run'}: {f[0]}: {f[1]}  ->  {f[2]}")
