@@ -331,8 +331,8 @@ static void stop(lmf_server *s)
     s->outbox.closed = true; /* the stepping thread waits for nobody */
     pthread_cond_signal(&s->outbox.room);
     pthread_mutex_unlock(&s->outbox.lock);
+    lmf__mcp_stdio_close(s->stdio); /* its calls are cancelled at the scheduler */
     lmf_scheduler_destroy(s->scheduler);
-    lmf__mcp_stdio_close(s->stdio);
     while (s->connections) {
         s->connections->exchange.on_gone = NULL;
         lmf__connection_close(s->connections);
