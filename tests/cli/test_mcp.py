@@ -257,13 +257,14 @@ def test_metrics_are_for_keys_that_have_the_right(lmfast, model, tmp_path):
     assert s.stop() == 0
 
 
-@pytest.mark.parametrize("seconds", [0, 0, 0.001, 0.01, 0.03, 0.03])
+@pytest.mark.parametrize("seconds", [0, 0.03])
 def test_ends_with_a_signal(lmfast, model, monkeypatch, seconds):
     """Whenever it comes; freed memory is overwritten, so that what is used behind its end is seen."""
     monkeypatch.setenv("MALLOC_PERTURB_", "165")
     p = Pipe(lmfast, model)
     assert p.ask(request("tools/list"))["id"] == 1
-    p.say(request("tools/call", id=2, name="generate", arguments={"prompt": "x", "max_tokens": 480, "temperature": 1.9}))
+    for k in range(60):  # more than can be answered while it waits
+        p.say(request("tools/call", id=2 + k, name="generate", arguments={"prompt": "x", "max_tokens": 480, "temperature": 1.9}))
     time.sleep(seconds)
     p.process.terminate()
     assert p.process.wait(timeout=20) == 0
