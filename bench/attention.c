@@ -103,7 +103,7 @@ static void training(bench *b, int64_t rows, int64_t segment)
 /* rows of each of n_seq sequences, the last of which sees `keys` keys; layers caches in turn, so that decode reads memory. */
 static void paged(bench *b, int64_t n_seq, int64_t rows, int64_t keys, uint16_t dtype, int layers)
 {
-    lmf_attention_attrs attrs = { HEADS, KV_HEADS, SIZE, 0, 0.125f };
+    lmf_attention_attrs attrs = { HEADS, KV_HEADS, SIZE, 0, 0.125f, dtype == LMF_BF16 };
     int64_t pages = (keys + PAGE - 1) / PAGE, T = n_seq * rows;
     lmf_view q = view(b, LMF_F32, T, QW, 0), out = view(b, LMF_F32, T, QW, 0), seq = view(b, LMF_I32, T, 0, 0), pos = view(b, LMF_I32, T, 0, 0),
              page = view(b, LMF_I32, n_seq, pages, 0);
@@ -178,7 +178,8 @@ int main(int argc, char **argv)
     struct { int64_t n_seq, rows, keys; uint16_t dtype; int layers; } page[] = {
         { 1, 1, 512, LMF_F32, 30 }, { 1, 1, 512, LMF_F16, 30 }, { 1, 1, 512, LMF_BF16, 30 },
         { 1, 1, 2048, LMF_F32, 30 }, { 1, 1, 2048, LMF_F16, 30 }, { 1, 1, 2048, LMF_BF16, 30 },
-        { 8, 1, 512, LMF_F32, 30 }, { 8, 1, 512, LMF_F16, 30 }, { 8, 1, 512, LMF_BF16, 30 }, { 1, 256, 256, LMF_F32, 4 }, { 1, 256, 2048, LMF_F16, 4 } };
+        { 8, 1, 512, LMF_F32, 30 }, { 8, 1, 512, LMF_F16, 30 }, { 8, 1, 512, LMF_BF16, 30 }, { 1, 256, 256, LMF_F32, 4 }, { 1, 256, 2048, LMF_F16, 4 },
+        { 1, 256, 256, LMF_BF16, 4 }, { 1, 256, 2048, LMF_BF16, 4 } };
     for (size_t i = 0; i < sizeof train / sizeof *train; i++) {
         lmf_arena_init(&b.arena, b.ctx, (size_t)2 << 30);
         training(&b, train[i].rows, train[i].segment);

@@ -2,17 +2,14 @@
 /* Rule: with few rows a task is one chunk of 256 keys, and phase 1 merges a row's chunks in order; with many a task does all
  * chunks of its tile. Both make the same sums in the same order, so decode, prefill and any mix give a row the same bits. */
 #include "base/team.h"
-#include "ops/attention/attention_tile.h"
+#include "ops/attention/attention_paged_rows.h"
 
 enum { FEW_ROWS = 32, MOST_PARTS = 1024 };
 
 static bool fits(const lmf_call *c, const lmf_device *dev)
 {
     (void)dev;
-    for (int i = 0; i < c->n_in; i++)
-        if (!lmf_view_is_dense(&c->in[i]))
-            return false;
-    return c->in[1].fmt->unpack && c->in[2].fmt->unpack;
+    return lmf__ap_dense(c) && c->in[1].fmt->unpack && c->in[2].fmt->unpack;
 }
 
 /* Chunks a row of the widest context has if they are tasks of their own, else 0. */
@@ -35,8 +32,8 @@ static size_t scratch(const lmf_call *c, const lmf_device *dev)
 typedef struct job {
     const lmf_call *c;
     const lmf_attention_attrs *a;
-    const int32_t *seq, *pos;
-    int64_t T, n_seq, parts, n_q;  /* parts: n_parts; n_q: q rows of all heads of all rows */
+    const int32_t *pos;
+    int64_t T, parts, n_q;          /* parts: n_parts; n_q: q rows of all heads of all rows */
     float *m, *l, *o;              /* of the parts */
     lmf__at_desk d;
 } job;
@@ -45,7 +42,7 @@ static job job_of(const lmf_call *c, const lmf_worker *wk, const lmf__at_tile *t
 {
     const lmf_attention_attrs *a = c->attrs;
     int64_t desk = lmf__at_desk_floats(t, tile_most(t));
-    job j = { .c = c, .a = a, .seq = c->in[3].data, .pos = c->in[4].data, .T = c->in[0].dim[0], .n_seq = c->in[5].dim[0], .parts = n_parts(c) };
+    job j = { .c = c, .a = a, .pos = c->in[4].data, .T = c->in[0].dim[0], .parts = n_parts(c) };
     j.d = lmf__at_desk_at(t, tile_most(t), (float *)c->scratch + wk->i_worker * desk);
     j.n_q = j.T * a->n_heads;
     j.o = (float *)c->scratch + wk->n_workers * desk;
@@ -54,29 +51,14 @@ static job job_of(const lmf_call *c, const lmf_worker *wk, const lmf__at_tile *t
     return j;
 }
 
-static bool dead(const job *j, int64_t row) { return j->seq[row] < 0 || j->pos[row] < 0; }
-
-/* Rows from `row` that follow one another in one sequence, at most `most`. */
-static int64_t run_of(const job *j, int64_t row, int64_t most)
-{
-    int64_t n = 1;
-    while (n < most && row + n < j->T && j->seq[row + n] == j->seq[row] && j->pos[row + n] == j->pos[row] + n)
-        n++;
-    return n;
-}
-
 static bool task_run(const job *j, const lmf__at_tile *t, int64_t row, int64_t hk, int64_t part)
 {
-    const lmf_view *k = &j->c->in[1], *v = &j->c->in[2], *page = &j->c->in[5];
-    int64_t width = j->c->in[0].dim[1], s = j->seq[row], kw = k->dim[2], head = hk * t->g;
+    int64_t width = j->c->in[0].dim[1], head = hk * t->g;
     const lmf__at_desk *d = &j->d;
-    if (s >= j->n_seq)
+    lmf__at_keys keys;
+    if (!lmf__ap_keys(j->c, row, hk, t->c, &keys))
         return false;
-    lmf__at_keys keys = { .k = { (const char *)k->data + lmf_format_bytes(k->fmt, hk * t->c), k->fmt, lmf_format_bytes(k->fmt, kw) },
-                          .v = { (const char *)v->data + lmf_format_bytes(v->fmt, hk * t->c), v->fmt, lmf_format_bytes(v->fmt, kw) },
-                          .page = (const int32_t *)page->data + s * page->dim[1], .page_size = k->dim[1],
-                          .n_pages = lmf__at_min(k->dim[0], v->dim[0]), .most = page->dim[1] * k->dim[1],
-                          .ahead = hk + 1 < j->a->n_kv_heads };
+    keys.ahead = hk + 1 < j->a->n_kv_heads;
     lmf__at_gather(t, (const float *)j->c->in[0].data + row * width + head * t->c, width, d->q);
     if (j->parts) {
         int64_t at = ((part * j->a->n_kv_heads + hk) * j->T + row) * t->g;
@@ -118,7 +100,7 @@ static void merge(const job *j, lmf__at_tile *t, const lmf_worker *wk)
     t->n = 1, t->g = 1;
     for (int64_t x = begin; x < end; x++) {
         int64_t row = x / j->a->n_heads, h = x % j->a->n_heads, g = j->a->n_heads / j->a->n_kv_heads;
-        if (dead(j, row))
+        if (lmf__ap_dead(j->c, row))
             continue;
         float m = -INFINITY, l = 0, *o = j->d.o;
         t->last = j->pos[row];
@@ -145,12 +127,12 @@ static lmf_status fwd(const lmf_call *c, const lmf_worker *wk)
     for (int pass = 0; pass < 2; pass++)
         for (int64_t row = 0; row < j.T; row += t.n) {
             t.n = 1, t.last = j.pos[row];
-            if (dead(&j, row)) {
+            if (lmf__ap_dead(c, row)) {
                 if (pass && row % wk->n_workers == wk->i_worker)
                     memset((float *)c->out[0].data + row * width, 0, (size_t)width * sizeof(float));
                 continue;
             }
-            t.n = run_of(&j, row, most);
+            t.n = lmf__ap_run(c, row, most);
             if (!tile_run(&j, &t, row, &share, pass == 0))
                 return LMF_E_INTERNAL;
         }

@@ -149,6 +149,16 @@ LMF_OP_CASES(attention) = {
       "uniform" },
     { "attention_paged", "bf16: heads of 96, a first prompt", "q:f32[65,192] k:f32[10,8,96] v:f32[10,8,96] seq:i32[65]=0 "
       "pos:i32[65]=0,1,... page:i32[1,10]=9,8,7,...", "n_heads=2 n_kv_heads=1 head_size=96 window=0 scale=0.1 compute=1", "uniform" },
+    { "attention_paged", "bf16 cache: prefill of one prompt, heads of SmolLM2", "q:f32[150,576] k:bf16[16,16,192] v:bf16[16,16,192] "
+      "seq:i32[150]=0 pos:i32[150]=37,38,... page:i32[1,16]=15,14,13,...",
+      "n_heads=9 n_kv_heads=3 head_size=64 window=0 scale=0.125 compute=1", "uniform" },
+    { "attention_paged", "bf16 cache: heads of 96, a window of 70 from inside a block", "q:f32[65,192] k:bf16[30,8,96] v:bf16[30,8,96] "
+      "seq:i32[65]=0 pos:i32[65]=150,151,... page:i32[1,28]=27,26,25,...",
+      "n_heads=2 n_kv_heads=1 head_size=96 window=70 scale=0.1 compute=1", "uniform" },
+    { "attention_paged", "bf16 cache: four prompts, an answer, a dead row", "q:f32[35,160] k:bf16[60,8,32] v:bf16[60,8,32] "
+      "seq:i32[35]=0,0,0,0,0,0,0,0,0,0,1,1,1,1,1,1,1,1,1,1,1,1,2,2,2,2,2,3,3,3,3,3,3,4,-1 "
+      "pos:i32[35]=0,1,2,3,4,5,6,7,8,9,60,61,62,63,64,65,66,67,68,69,70,71,5,6,7,8,9,30,31,32,33,34,35,90,0 page:i32[5,12]=59,58,57,...",
+      "n_heads=5 n_kv_heads=1 head_size=32 window=0 scale=0.17 compute=1", "uniform" },
     { "attention_paged", "cache of another width", "q:f32[1,24] k:f32[5,4,9] v:f32[5,4,8] seq:i32[1]=0 pos:i32[1]=0 page:i32[1,1]=0",
       "n_heads=6 n_kv_heads=2 head_size=4 window=0 scale=0.5", "refused:E_SHAPE" },
     /* the same with q, k, v and what comes of them in bf16, as training has them on a GPU */
