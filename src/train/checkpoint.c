@@ -297,7 +297,8 @@ static lmf_status save_trainer_state(lmf_trainer *t, const char *dir)
                      "epoch", (double)t->step / (double)t->batches.steps_per_epoch, "total_tokens", (json_int_t)t->total_tok,
                          "skipped_steps", (json_int_t)t->n_skipped,
                      "clock_unix", (json_int_t)t->opts.clock_unix, "identity", id);
-    lmf_status s = root ? lmf_json_save(t->ctx, path, root) : LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");
+    bool whole = root && (!t->n_rewinds || !json_object_set_new(root, "rewinds", json_integer((json_int_t)t->n_rewinds)));
+    lmf_status s = whole ? lmf_json_save(t->ctx, path, root) : LMF_NO_MEMORY(t->ctx, 256, "a checkpoint");
     json_decref(root);
     return s;
 }
@@ -565,7 +566,7 @@ static lmf_status load(lmf_trainer *t, const char *path)
     json_t *root;
     LMF_TRY(lmf_path_join(t->ctx, file, sizeof file, path, "trainer_state.json"));
     LMF_TRY(lmf_json_load(t->ctx, file, MAX_JSON_BYTES, LMF_JSON_SMALL, &root));
-    int64_t step = -1, tok = 0, skipped = 0;
+    int64_t step = -1, tok = 0, skipped = 0, rewinds = 0;
     lmf_status s = check_identity(t, path, json_object_get(root, "identity"));
     if (!s)
         s = lmf_json_get_i64(t->ctx, root, "global_step", &step);
@@ -573,13 +574,15 @@ static lmf_status load(lmf_trainer *t, const char *path)
         s = lmf_json_get_i64(t->ctx, root, "total_tokens", &tok);
     if (!s)
         s = lmf_json_get_i64(t->ctx, root, "skipped_steps", &skipped);
+    if (!s)
+        s = lmf_json_want_i64(t->ctx, root, "rewinds", &rewinds);
     json_decref(root);
-    if (!s && (step < 0 || step > t->batches.n_steps || skipped < 0 || skipped > step))
+    if (!s && (step < 0 || step > t->batches.n_steps || skipped < 0 || skipped > step || rewinds < 0))
         s = LMF_FAIL(t->ctx, LMF_E_FORMAT, "%s says step %lld of %lld", file, (long long)step, (long long)t->batches.n_steps);
     if (!s)
         s = load_state(t, path);
     if (!s)
-        t->step = step, t->total_tok = tok, t->n_skipped = skipped, t->n_bad = 0;
+        t->step = step, t->total_tok = tok, t->n_skipped = skipped, t->n_bad = 0, t->n_rewinds = rewinds;
     return s;
 }
 
@@ -630,11 +633,12 @@ lmf_status lmf_trainer_resume_from(lmf_trainer *t, const char *path, int *skippe
     return load(t, path);
 }
 
-lmf_status lmf_trainer_resume(lmf_trainer *t, const char *dir, int *skipped)
+/* The newest whole checkpoint of a step below that one. */
+static lmf_status load_newest(lmf_trainer *t, const char *dir, int64_t below, int *skipped)
 {
     char path[4096];
     *skipped = 0;
-    for (int64_t n = lmf_checkpoint_newest(dir); n >= 0; n = newest_below(dir, n)) {
+    for (int64_t n = newest_below(dir, below); n >= 0; n = newest_below(dir, n)) {
         LMF_TRY(checkpoint_path(t->ctx, dir, n, path, sizeof path));
         lmf_status s = verify(t->ctx, path);
         if (s == LMF_E_MEMORY)
@@ -648,4 +652,22 @@ lmf_status lmf_trainer_resume(lmf_trainer *t, const char *dir, int *skipped)
     if (*skipped)
         return lmf_fail_prefix(t->ctx, LMF_E_FORMAT, "%s: none of its %d checkpoints is whole; the oldest", dir, *skipped);
     return LMF_FAIL(t->ctx, LMF_E_NOT_FOUND, "%s holds no checkpoint to resume from", dir);
+}
+
+lmf_status lmf_trainer_resume(lmf_trainer *t, const char *dir, int *skipped) { return load_newest(t, dir, INT64_MAX, skipped); }
+
+/* The same rows would give the same steps again, so they are passed over. Only what is older than the bad steps has other weights. */
+lmf_status lmf_trainer_rewind(lmf_trainer *t, const char *dir, int64_t *from)
+{
+    int64_t step = t->step, tok = t->total_tok, was_steps = t->was_steps;
+    int skipped;
+    if (t->n_bad < LMF_TRAINER_BAD_STEPS || t->n_rewinds)
+        return LMF_FAIL(t->ctx, LMF_E_LIMIT, "step %lld: %s", (long long)step, t->n_rewinds ? "the run was rewound once before" :
+                        "the gradients are finite: there is nothing to rewind for");
+    LMF_TRY(load_newest(t, dir, step - t->n_bad, &skipped));
+    *from = t->step;
+    t->n_skipped += step - t->step;
+    t->step = step, t->total_tok = tok, t->was_steps = was_steps;
+    t->n_rewinds = 1;
+    return LMF_OK;
 }

@@ -725,10 +725,37 @@ static bool is_asked_to_save(lmf_run *r)
     return lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0 && unlink(path) == 0;
 }
 
+/* A step, and what is said of one without finite gradients. The third in a row goes back once, where there is a checkpoint. */
+static lmf_status step(lmf_run *r)
+{
+    char lines[128];
+    int64_t n_skipped = r->s.n_skipped, from;
+    lmf_status s = lmf_trainer_step(r->t, &r->s);
+    if (r->s.n_skipped > n_skipped && !s)
+        note(r, true, "step %lld: the gradients were not finite (loss %g, norm %g; data lines %s): it changed nothing, %lld of %lld steps "
+             "were skipped so far", (long long)r->s.step, r->s.loss, fabs(r->s.grad_norm), lmf_trainer_lines(r->t, lines, sizeof lines),
+             (long long)r->s.n_skipped, (long long)r->s.step);
+    if (s != LMF_E_LIMIT || r->o.no_folder)
+        return s;
+    lmf_error_record why = *lmf_error_here(r->ctx);
+    if (lmf_trainer_rewind(r->t, r->dir, &from)) {
+        *lmf_error_here(r->ctx) = why;
+        return s;
+    }
+    lmf_train_stats now;
+    lmf_trainer_stats(r->t, &now);
+    r->s.n_skipped = now.n_skipped;
+    note(r, true, "step %lld: the gradients were not finite for the third time in a row (data lines %s): weights and moments are those of "
+         "the checkpoint of step %lld again, and the run goes on with the rows behind; a second time ends it. A lower learning rate may "
+         "help",
+         (long long)r->s.step, lmf_trainer_lines(r->t, lines, sizeof lines), (long long)from);
+    return LMF_OK;
+}
+
 lmf_status lmf_run_step(lmf_run *r, lmf_run_stats *out)
 {
     const lmf_train_config *a = r->a;
-    LMF_TRY(r->rollout ? lmf_rollout_step(r->rollout, &r->s) : lmf_trainer_step(r->t, &r->s));
+    LMF_TRY(r->rollout ? lmf_rollout_step(r->rollout, &r->s) : step(r));
     r->n_more = r->rollout ? lmf_rollout_numbers(r->rollout, r->more) : 0;
     if (r->guarded) {
         LMF_TRY(lmf_learning_step(r->t, &r->s, &r->learning, &r->faults));
@@ -747,7 +774,8 @@ lmf_status lmf_run_step(lmf_run *r, lmf_run_stats *out)
     r->save_due |= a->save_steps && r->s.step % a->save_steps == 0;
     if (!r->o.no_folder && !last)
         r->save_due |= is_asked_to_save(r);
-    if (!r->o.no_folder && r->save_due && !last && lmf_run_can_save(r)) {
+    bool learned = isfinite(r->s.grad_norm); /* a skipped step has nothing new */
+    if (!r->o.no_folder && r->save_due && !last && learned && lmf_run_can_save(r)) {
         r->save_due = false;
         LMF_TRY(checkpoint(r, false));
     }

@@ -13,7 +13,7 @@
 #include "train/params.h"
 #include "train/trainer_internal.h"
 
-enum { MAX_BAD_STEPS = 3 };
+enum { MAX_BAD_STEPS = LMF_TRAINER_BAD_STEPS };
 _Static_assert(sizeof ((lmf_train_stats *)0)->report / sizeof(double) == LMF_MAX_REPORTS,
                "trainer.h says the number without including objective.h");
 
@@ -528,16 +528,26 @@ void lmf_trainer_stats(const lmf_trainer *t, lmf_train_stats *s)
                             .total_tok = t->total_tok, .n_skipped = t->n_skipped };
 }
 
+static const char *lines_of(const lmf_trainer *t, const lmf_samples *samples, char *text, size_t n)
+{
+    size_t at = 0;
+    text[0] = 0;
+    for (int i = 0; i < t->now.n_groups && at + 32 < n; i++)
+        at += (size_t)snprintf(text + at, n - at, "%s%lld", i ? ", " : "", (long long)samples->items[t->now.group[i] * t->batches.group_size].line);
+    if (at + 32 >= n)
+        snprintf(text + at, n - at, " ...");
+    return text;
+}
+
+const char *lmf_trainer_lines(const lmf_trainer *t, char *text, size_t n) { return lines_of(t, t->batches.samples, text, n); }
+
 /* A bad row may be passed over; weights that give nothing finite would stay so for ever. */
 static lmf_status refuse_bad(lmf_trainer *t, const lmf_samples *samples, double loss, double norm)
 {
     char lines[128];
-    size_t at = 0;
-    for (int i = 0; i < t->now.n_groups && at + 32 < sizeof lines; i++)
-        at += (size_t)snprintf(lines + at, sizeof lines - at, "%s%lld", i ? ", " : "", (long long)samples->items[t->now.group[i] * t->batches.group_size].line);
-    return LMF_FAIL(t->ctx, LMF_E_LIMIT, "step %lld: for %d steps in a row the gradients were not finite (loss %g, norm %g; data lines %s%s). They changed nothing: "
-                    "the weights are those of step %lld. Look at these rows, or start again with a lower learning rate", (long long)t->step, t->n_bad, loss, norm, lines,
-                    at + 32 < sizeof lines ? "" : " ...", (long long)t->step - t->n_bad);
+    return LMF_FAIL(t->ctx, LMF_E_LIMIT, "step %lld: for %d steps in a row the gradients were not finite (loss %g, norm %g; data lines %s). They changed nothing: "
+                    "the weights are those of step %lld. Look at these rows, or start again with a lower learning rate", (long long)t->step, t->n_bad, loss, norm,
+                    lines_of(t, samples, lines, sizeof lines), (long long)t->step - t->n_bad);
 }
 
 bool lmf_trainer_is_done(const lmf_trainer *t) { return t->step >= t->batches.n_steps; }

@@ -92,6 +92,12 @@ lmf_status lmf_trainer_create(lmf_ctx *ctx, const char *device, lmf_model *model
 void       lmf_trainer_destroy(lmf_trainer *t);
 /* A step whose gradients are not finite changes nothing and is counted; the third in a row is LMF_E_LIMIT, with its rows. */
 lmf_status lmf_trainer_step(lmf_trainer *t, lmf_train_stats *stats);
+/* The data lines of the last step's rows, "3, 17", cut with " ..." where text is full. Returns text. */
+const char *lmf_trainer_lines(const lmf_trainer *t, char *text, size_t n);
+/* Behind that third step, once in a run: weights and moments of the newest whole checkpoint in dir from before these three; the run goes
+ * on with the rows behind them, and all steps since that checkpoint count as skipped. *from: its step. LMF_E_NOT_FOUND: there is none,
+ * LMF_E_LIMIT: this is not such a step, or it was done before. */
+lmf_status lmf_trainer_rewind(lmf_trainer *t, const char *dir, int64_t *from);
 /* Objectives whose rows are prompts: the samples of create are these, and each step is given the answers to some of them, at most
  * batch_size times grad_accum; of none, the gradients are 0. totals: of all that the loss is a mean of, answers left out of the step
  * included. step is not for them, and eval neither. */

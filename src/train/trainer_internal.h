@@ -8,6 +8,8 @@
 #include "train/objective.h"
 #include "train/trainer.h"
 
+enum { LMF_TRAINER_BAD_STEPS = 3 };   /* in a row, that end a run or rewind it */
+
 /* Log-probabilities under the weights that the run started from, of the learned tokens of each sample. */
 typedef struct lmf_reference {
     char    data_sha256[65];         /* of the samples; "": none yet */
@@ -42,6 +44,7 @@ struct lmf_trainer {
     int64_t         total_tok, n_skipped;
     int64_t         was_steps;       /* of the shorter run that this one goes on with; 0: none */
     int             n_bad;           /* skipped ones in a row, up to now */
+    int64_t         n_rewinds;       /* of this run, those before a resume included */
     char            model_sha256[65], teacher_sha256[65]; /* of the models' weights, made when the first checkpoint is */
 };
 

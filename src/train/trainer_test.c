@@ -319,6 +319,64 @@ static void stops_where_nothing_is_finite(void **state)
     teardown(&f);
 }
 
+/* The third bad step in a row goes back to weights from before the bad ones, once, and on with the rows behind; so does a resumed run. */
+static void goes_back_where_nothing_is_finite(void **state)
+{
+    (void)state;
+    lmf_train_opts o = small_opts();
+    o.max_steps = 16;
+    fixture f = setup(&o);
+    lmf_train_stats st;
+    size_t bytes = (size_t)f.t->params.n_total * sizeof(float);
+    float *p = malloc(bytes), *q = malloc(bytes), *moment = malloc(bytes);
+    char dir[600];
+    int64_t from;
+    int skipped;
+    snprintf(dir, sizeof dir, "%s", lmf_test_path("back"));
+    assert_ok(f.ctx, lmf_dir_create(f.ctx, dir));
+    for (int i = 0; i < 3; i++) {
+        assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+        assert_ok(f.ctx, lmf_trainer_save(f.t, dir, 9, "base"));
+        assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.p", i == 1 ? q : p, bytes));
+        if (i == 1)
+            assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.v", moment, bytes));
+    }
+    assert_refused(f.ctx, LMF_E_LIMIT, "step 3: the gradients are finite", lmf_trainer_rewind(f.t, dir, &from));
+    for (int round = 0; round < 2; round++) {
+        p[0] = NAN;
+        assert_ok(f.ctx, lmf_plan_state_write(f.t->plan, "train.p", p, bytes));
+        for (int i = 0; i < 2; i++)
+            assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+        assert_refused(f.ctx, LMF_E_LIMIT, "for 3 steps in a row", lmf_trainer_step(f.t, &st));
+        if (round)
+            break;
+        int64_t tok = st.total_tok;
+        assert_ok(f.ctx, lmf_trainer_rewind(f.t, dir, &from));
+        assert_int_equal(from, 2); /* checkpoint-3 has the weights of the bad steps */
+        lmf_trainer_stats(f.t, &st);
+        assert_true(st.step == 6 && st.n_skipped == 4 && st.total_tok == tok);
+        assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.p", p, bytes));
+        assert_memory_equal(p, q, bytes);
+        assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.v", p, bytes));
+        assert_memory_equal(p, moment, bytes);
+        assert_ok(f.ctx, lmf_trainer_step(f.t, &st));
+        assert_true(st.step == 7 && isfinite(st.loss) && isfinite(st.grad_norm));
+        assert_ok(f.ctx, lmf_trainer_save(f.t, dir, 9, "base"));
+        assert_ok(f.ctx, lmf_plan_state_read(f.t->plan, "train.p", p, bytes));
+        const float *h = lmf_plan_io(f.t->plan, f.t->n_graphs - 1, "hyper"); /* its corrections are those of the third that moved anything */
+        assert_true(fabs((double)h[5] - (1 - pow((double)h[1], 3))) < 1e-7);
+        fixture later = setup(&o);
+        assert_ok(later.ctx, lmf_trainer_resume(later.t, dir, &skipped));
+        assert_true(later.t->step == 7 && later.t->n_skipped == 4 && later.t->n_rewinds == 1);
+        teardown(&later);
+    }
+    assert_refused(f.ctx, LMF_E_LIMIT, "step 10: the run was rewound once before", lmf_trainer_rewind(f.t, dir, &from));
+    free(p);
+    free(q);
+    free(moment);
+    teardown(&f);
+}
+
 /* Evaluation rows may be longer than any that is trained on; the training does not notice. */
 static void evaluates_longer_rows(void **state)
 {
@@ -482,6 +540,8 @@ LMF_TESTS(trainer) = { { "packing and micro-batches change no loss", packing_cha
                        { "packed evaluation is row by row", evaluation_row_by_row }, { "recomputation: the same bits", recomputation_gives_the_same_bits },
                        { "recomputation: less memory", recomputation_takes_less }, { "1, 2, 3 and 7 workers: the same bits", workers_give_the_same_bits },
                        { "a step that is not finite", skips_what_is_not_finite }, { "three that are not", stops_where_nothing_is_finite },
-                       { "evaluation rows longer than trained ones", evaluates_longer_rows }, { "adapters saved and loaded", adapters_come_back }, { "refusals", refusals },
+                       { "back to before three", goes_back_where_nothing_is_finite },
+                       { "evaluation rows longer than trained ones", evaluates_longer_rows },
+                       { "adapters saved and loaded", adapters_come_back }, { "refusals", refusals },
                        { "steps allocate nothing", steps_allocate_nothing }, { "each call fails once", each_call_fails },
                        { "bf16 between ops", bf16_between_ops }, { "bf16 between ops: gradients", bf16_gradients }, { 0 } };

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+import re
 import resource
 import signal
 import subprocess
@@ -214,6 +215,24 @@ def test_stops_where_nothing_is_finite(lmfast, model, tmp_path):
     r = lmfast(*args(huge, tmp_path / "short", *each, steps=2))
     assert r.returncode == 1 and "no step had finite gradients" in json.loads(r.stdout)["error"]["message"], r.stderr  # no adapter that learned nothing
     assert not (tmp_path / "short" / "adapter_model.safetensors").exists()
+
+
+def test_goes_back_once(lmfast, tmp_path):
+    """Queries and keys so large that an adapter which grows soon gives products beyond f32: back to a checkpoint, on, and the end."""
+    large, out = formula.save(tmp_path / "large"), tmp_path / "o"
+    tensors = formula.weights()
+    for i in range(formula.D):
+        tensors["model.layers.0.input_layernorm.weight"][1][i] *= 1e16
+    formula.save_safetensors(large / "model.safetensors", tensors)
+    r = lmfast(*args(large, out, "--save-steps", "1", "--logging-steps", "1", "--lr", "1", "--guards", "off", "--compute", "f32", steps=30))
+    told = re.findall(r"step (\d+): the gradients were not finite \(loss \S+ norm nan; data lines [\d, ]+\): it changed nothing, "
+                      r"(\d+) of", r.stderr)
+    back = re.findall(r"step (\d+): .* for the third time in a row \(data lines [\d, ]+\): .* checkpoint of step (\d+) again",
+                      r.stderr)
+    assert r.returncode == 1 and len(told) == 4 and [n for _, n in told[:2]] == ["1", "2"] and len(back) == 1, r.stderr
+    assert int(back[0][1]) == int(back[0][0]) - 4 and int(told[2][1]) == 5, r.stderr      # 3 bad steps and a good one were lost
+    assert "for 3 steps in a row the gradients" in r.stderr.splitlines()[-1], r.stderr    # a second time ends it
+    assert not (out / "adapter_model.safetensors").exists()
 
 
 def full(model, out, *more, steps=12):
