@@ -260,6 +260,9 @@ static lmf_status run(lmf_cli *cli, void *args)
     }
     if (!s && a->adapter)
         s = lmf_lora_open(cli->ctx, m, a->adapter, &lora);
+    if (!s && lora.dora && a->data)
+        s = LMF_FAIL(cli->ctx, LMF_E_UNSUPPORTED, "--adapter %s is a DoRA adapter (use_dora), which can't stand beside a model that "
+                     "answers rows; merge it first: lmfast export --adapter", a->adapter);
     if (!s)
         s = a->text ? eval_text(cli, a, m, a->adapter ? &lora : NULL) : eval_rows(cli, a, m, a->adapter ? &lora : NULL);
     lmf_lora_close(&lora);

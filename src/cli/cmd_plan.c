@@ -15,7 +15,7 @@ typedef struct plan_args {
     const char *model, *data, *target_modules, *too_long, *compute, *activations, *adapter, *objective, *teacher;
     int64_t     rows, max_steps, batch_size, grad_accum, lora_r, seq_len, micro_tok, seed, context, max_seqs;
     double      epochs;
-    bool        recompute, shuffle, serve, load_in_4bit;
+    bool        recompute, shuffle, serve, load_in_4bit, use_dora;
     lmf_late    objective_value[LMF_MAX_OBJECTIVE_FLAGS];
 } plan_args;
 
@@ -37,6 +37,7 @@ static const lmf_flag flags[] = {
     { "epochs", 0, LMF_FLAG_DOUBLE, AT(epochs), 0, 1e6, .fallback = "0", .help = "passes over the data, instead of --max-steps" },
     LMF_IN_4BIT_FLAG(AT(load_in_4bit)),
     { "lora-r", 0, LMF_FLAG_INT, AT(lora_r), 1, 4096, .fallback = "16", .help = "LoRA rank" },
+    { "use-dora", 0, LMF_FLAG_BOOL, AT(use_dora), .help = "DoRA, as train has it" },
     { "target-modules", 0, LMF_FLAG_STRING, AT(target_modules), .fallback = "all-linear", .help = "modules to adapt: q_proj,v_proj,..." },
     { "seed", 0, LMF_FLAG_INT, AT(seed), 0, 9e15, .fallback = "42", .help = "of the order of rows, which decides how they are packed" },
     { "shuffle", 0, LMF_FLAG_BOOL, AT(shuffle), .fallback = "true", .help = "shuffle rows each epoch", .no_help = "take rows in the order of the file" },
@@ -259,6 +260,7 @@ static lmf_status plan_train(lmf_cli *cli, const plan_args *a, lmf_model *m, pla
     if (!a->data == !a->rows)
         return LMF_FAIL(cli->ctx, LMF_E_ARG, "give one of --data ROWS.jsonl and --rows N (with --seq-len), or --serve");
     o.lora_r = (int32_t)a->lora_r;
+    o.use_dora = a->use_dora;
     o.target_modules = a->target_modules;
     o.batch_size = (int32_t)a->batch_size;
     o.grad_accum = (int32_t)a->grad_accum;

@@ -77,6 +77,7 @@ const lmf_flag lmf_train_fields[] = {
     { "lora-dropout", 0, LMF_FLAG_DOUBLE, AT(lora_dropout), 0, 0.999, .fallback = "0",
       .help = "share of what LoRA pairs see that is zero in a training step, anew in each step" },
     { "rslora", 0, LMF_FLAG_BOOL, AT(rslora), .help = "scale alpha / sqrt(r) instead" },
+    { "use-dora", 0, LMF_FLAG_BOOL, AT(use_dora), .help = "DoRA: the lengths of the weights' rows are trained beside the pairs; on a CPU" },
     { "target-modules", 0, LMF_FLAG_STRING, AT(target_modules), .fallback = "all-linear", .help = "modules to adapt: q_proj,v_proj,..." },
     { "init-adapter", 0, LMF_FLAG_STRING, AT(init_adapter), .hub = LMF_HUB_ADAPTER, .help = "PEFT folder to start from" },
     { "seq-len", 0, LMF_FLAG_INT, AT(seq_len), 2, 1 << 20, .fallback = "2048", .unit = "tokens", .help = "longest row in tokens" },

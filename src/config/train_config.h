@@ -19,7 +19,7 @@ typedef struct lmf_train_config {
         micro_tok, clock_unix, max_seqs;
     double  lr, epochs, lora_alpha, lora_dropout, weight_decay, min_lr_ratio,
             max_grad_norm, momentum, warmup_ratio, decay_ratio, beta1, beta2, eps, val_set_size, reward_timeout;
-    bool    rslora, recompute, shuffle, overwrite, profile, drop_duplicates, drop_empty, tensorboard, invariant;
+    bool    rslora, use_dora, recompute, shuffle, overwrite, profile, drop_duplicates, drop_empty, tensorboard, invariant;
     lmf_late objective_value[LMF_MAX_OBJECTIVE_FLAGS]; /* NaN, NULL where not given */
 } lmf_train_config;
 

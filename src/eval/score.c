@@ -73,6 +73,9 @@ lmf_status lmf_scorer_create(lmf_ctx *ctx, const lmf_model *model, const lmf_sco
     if (opts->lora && opts->lora->set)
         s->nn.adapters = opts->lora->set, s->nn.n_slots = 1, s->nn.slot_rank = opts->lora->rank;
     lmf_status r = lmf_device_open(ctx, opts->device ? opts->device : "cpu", &s->dev);
+    if (!r && opts->lora && opts->lora->dora && !(s->dev->flags & LMF_DEVICE_HOST))
+        r = LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "a DoRA adapter on %s: beside the model it runs on a CPU alone; merge it first, lmfast export "
+                     "--adapter", opts->device);
     if (!r)
         r = build(s);
     if (r)

@@ -8,7 +8,7 @@
 
 enum { LMF_OUT_PARTS = 5 };
 typedef struct lmf_out_part {             /* one tensor of the graph */
-    const lmf_weight *w, *a, *b;          /* a, b: LoRA to merge, or NULL */
+    const lmf_weight *w, *a, *b, *m;      /* a, b: LoRA to merge, or NULL; m: DoRA's lengths, or NULL */
     lmf_form_spec     spec;               /* how it lies in the file */
 } lmf_out_part;
 typedef struct lmf_out_tensor {           /* one of the file: a tensor of the graph, or the parts of a fused matrix */

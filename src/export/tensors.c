@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rule: a tensor whose type stays is copied byte by byte; packing again a tensor that is packed already loses precision. A merged one
  * is W + B A in f32, packed once. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "export/parts.h"
@@ -100,7 +101,7 @@ static lmf_status add_item(lmf_exporter *x, lmf_name_index *names, const lmf_wei
     LMF_TRY(lmf_row_form(x->model, row, gguf, p.w->v.dim[0], &p.spec));
     if (t->n_parts == LMF_OUT_PARTS || (t->n_parts && !(p.spec.form & LMF_FORM_SLICE)))
         return LMF_FAIL(x->ctx, LMF_E_INTERNAL, "%s: the tables have two roles for %s", x->model->arch->name, name);
-    lmf_lora_find(x->lora, role, &p.a, &p.b);
+    lmf_lora_find(x->lora, role, &p.a, &p.b, &p.m);
     t->row = t->n_parts ? t->row : row;
     t->n_dims = lmf_form_stored(&p.spec, p.w->v.n_dims, p.w->v.dim, t->dim);
     t->part[t->n_parts++] = p;
@@ -170,6 +171,11 @@ void lmf__export_row(const lmf_out_part *p, int64_t i, int64_t k, float *to)
     for (int64_t r = 0; r < rank; r++)
         for (int64_t j = 0; b[r] != 0 && j < k; j++)
             to[j] += b[r] * a[r * k + j];
+    double sum = 0;
+    for (int64_t j = 0; p->m && j < k; j++)
+        sum += (double)to[j] * (double)to[j];
+    for (int64_t j = 0; sum > 0 && j < k; j++)
+        to[j] = (float)((double)to[j] * ((double)((const float *)p->m->v.data)[i] / sqrt(sum)));
 }
 
 /* The part that row j of the file's matrix comes from, and its row *i. */

@@ -13,6 +13,7 @@ enum { CONFIG_MAX_BYTES = 4 << 20, RANK_MAX = 65536 };
 #define PREFIX "base_model.model."
 #define SUFFIX_A ".lora_A.weight"
 #define SUFFIX_B ".lora_B.weight"
+#define SUFFIX_M ".lora_magnitude_vector"
 
 struct lmf_adapter {
     lmf_ctx           *ctx;
@@ -40,7 +41,8 @@ static bool is_empty(const json_t *v)
 static bool is_harmless(const char *key)
 {
     static const char *const keys[] = {
-        "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "r", "target_modules", "exclude_modules",
+        "use_dora", "peft_type", "task_type",
+        "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "r", "target_modules", "exclude_modules",
         "lora_alpha", "lora_dropout", "bias", "use_rslora", "init_lora_weights", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern",
         "megatron_core", "qalora_group_size", "ensure_weight_tying", "parent_library", "base_model_class", "unsloth_version", NULL };
     for (const char *const *k = keys; *k; k++)
@@ -69,7 +71,6 @@ static lmf_status check_start(lmf_adapter *a)
 static lmf_status check_supported(lmf_adapter *a)
 {
     static const struct { const char *key, *why; } refused[] = {
-        { "use_dora", "is a DoRA adapter (use_dora)" },
         { "modules_to_save", "has fully trained modules beside the adapter (modules_to_save)" },
         { "fan_in_fan_out", "has transposed weights (fan_in_fan_out)" },
         { "lora_bias", "has biases in its B matrices (lora_bias)" },
@@ -129,6 +130,7 @@ static lmf_status read_config(lmf_adapter *a)
     LMF_TRY(lmf_json_want_f64(a->ctx, a->root, "lora_alpha", &c->alpha));
     LMF_TRY(lmf_json_want_f64(a->ctx, a->root, "lora_dropout", &c->dropout));
     LMF_TRY(lmf_json_want_bool(a->ctx, a->root, "use_rslora", &c->use_rslora));
+    LMF_TRY(lmf_json_want_bool(a->ctx, a->root, "use_dora", &c->use_dora));
     LMF_TRY(lmf_json_want_string(a->ctx, a->root, "base_model_name_or_path", &c->base_model));
     LMF_TRY(lmf_json_want_string(a->ctx, a->root, "task_type", &c->task_type));
     if (c->r < 1 || c->r > RANK_MAX || !isfinite(c->alpha) || !(c->dropout >= 0 && c->dropout < 1))
@@ -216,6 +218,21 @@ static lmf_status check_is_meant(lmf_adapter *a, const char *path)
                           path, why) : LMF_OK;
 }
 
+/* A magnitude for each output. */
+static lmf_status read_magnitudes(lmf_adapter *a, size_t path_n, const char *path, lmf_adapter_pair *p)
+{
+    const char *name = lmf_arena_printf(&a->arena, PREFIX "%.*s" SUFFIX_M, (int)path_n, path);
+    if (!name)
+        return LMF_NO_MEMORY(a->ctx, path_n, "an adapter");
+    p->m = lmf_safetensors_find(a->st, name);
+    if (!p->m)
+        return bad_pair(a, p->a->name, "has no lora_magnitude_vector beside it, and use_dora says that the adapter is DoRA");
+    if (p->m->dtype != p->a->dtype || p->m->n_dims != 1 || p->m->dim[0] != p->b->dim[0] ||
+        !lmf_floats_are_finite(p->m->dtype, p->m->data, p->m->bytes))
+        return bad_pair(a, name, "is no [out] of finite values in the type of its pair");
+    return LMF_OK;
+}
+
 static lmf_status read_pair(lmf_adapter *a, const lmf_st_tensor *ta, const char *path, size_t path_n, lmf_adapter_pair *p)
 {
     double r = (double)a->config.r, alpha = a->config.alpha;
@@ -238,6 +255,8 @@ static lmf_status read_pair(lmf_adapter *a, const lmf_st_tensor *ta, const char 
         return bad_pair(a, ta->name, "or its lora_B holds values that are not finite");
     if ((double)ta->dim[0] != r || !isfinite(alpha))
         return LMF_FAIL(a->ctx, LMF_E_FORMAT, "%.200s: %.200s has the rank %lld, but the configuration says %g", a->dir, ta->name, (long long)ta->dim[0], r);
+    if (a->config.use_dora)
+        LMF_TRY(read_magnitudes(a, path_n, path, p));
     p->r = ta->dim[0];
     p->scale = alpha / (a->config.use_rslora ? sqrt(r) : r);
     return LMF_OK;
@@ -253,18 +272,18 @@ static bool ends_with(const char *s, size_t n, const char *end)
     return n > strlen(end) && !strcmp(s + n - strlen(end), end);
 }
 
-/* 'A' or 'B' of a linear layer, else 0. */
+/* 'A', 'B' or DoRA's 'M' of a linear layer, else 0. */
 static char part_of(const char *name)
 {
     size_t n = strlen(name);
     if (strncmp(name, PREFIX, sizeof PREFIX - 1) || n <= sizeof PREFIX - 1 + sizeof SUFFIX_A - 1)
         return 0;
-    return ends_with(name, n, SUFFIX_A) ? 'A' : ends_with(name, n, SUFFIX_B) ? 'B' : 0;
+    return ends_with(name, n, SUFFIX_A) ? 'A' : ends_with(name, n, SUFFIX_B) ? 'B' : ends_with(name, n, SUFFIX_M) ? 'M' : 0;
 }
 
 static lmf_status read_pairs(lmf_adapter *a)
 {
-    size_t n = lmf_safetensors_n(a->st), n_b = 0;
+    size_t n = lmf_safetensors_n(a->st), n_b = 0, n_m = 0;
     a->pair = lmf_arena_array(&a->arena, n, sizeof *a->pair);
     if (!a->pair)
         return LMF_NO_MEMORY(a->ctx, n * sizeof *a->pair, "an adapter");
@@ -273,16 +292,20 @@ static lmf_status read_pairs(lmf_adapter *a)
         if (!part_of(name))
             return LMF_FAIL(a->ctx, LMF_E_UNSUPPORTED, "%.200s holds %.200s, which is no lora_A or lora_B of a linear layer", a->dir, name);
         n_b += part_of(name) == 'B';
+        n_m += part_of(name) == 'M';
     }
     for (size_t i = 0; i < n; i++) {
         const lmf_st_tensor *t = lmf_safetensors_at(a->st, i);
-        if (part_of(t->name) == 'B')
+        if (part_of(t->name) != 'A')
             continue;
         LMF_TRY(read_pair(a, t, t->name + sizeof PREFIX - 1, strlen(t->name) - (sizeof PREFIX - 1) - (sizeof SUFFIX_A - 1), a->pair + a->n));
         a->n++;
     }
     if (a->n == 0 || n_b != a->n)
         return LMF_FAIL(a->ctx, LMF_E_FORMAT, "%.200s has %zu lora_A and %zu lora_B", a->dir, a->n, n_b);
+    if (n_m != (a->config.use_dora ? a->n : 0))
+        return LMF_FAIL(a->ctx, LMF_E_FORMAT, "%.200s has %zu lora_A and %zu lora_magnitude_vector of DoRA, but use_dora is %s", a->dir, a->n,
+                        n_m, a->config.use_dora ? "true" : "false");
     lmf_heap_sort(a->pair, a->n, sizeof *a->pair, compare);
     return LMF_OK;
 }

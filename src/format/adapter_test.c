@@ -73,7 +73,7 @@ static void configs(void **state)
         { "", LMF_E_NOT_FOUND, "no r", 0 },
         { ",\"r\":0", LMF_E_FORMAT, "out of range", 0 },
         { ",\"r\":2,\"lora_dropout\":1", LMF_E_FORMAT, "out of range", 0 },
-        { ",\"r\":2,\"use_dora\":true", LMF_E_UNSUPPORTED, "DoRA", 0 },
+        { ",\"r\":2,\"use_dora\":true", LMF_E_FORMAT, "DoRA", 0 },
         { ",\"r\":2,\"use_dora\":false,\"modules_to_save\":[],\"fan_in_fan_out\":false,\"bias\":\"none\"", LMF_OK, "", 4 },
         { ",\"r\":2,\"modules_to_save\":[\"lm_head\"]", LMF_E_UNSUPPORTED, "modules_to_save", 0 },
         { ",\"r\":2,\"bias\":\"all\"", LMF_E_UNSUPPORTED, "bias: all", 0 },
@@ -139,7 +139,7 @@ static void tensors(void **state)
     static const struct { const char *a, *b; uint16_t dtype; int64_t b_r; const char *words; float last; } rows[] = {
         { Q ".lora_A.weight", Q ".lora_B.weight", 0, 2, "" },
         { Q ".lora_A.weight", "base_model.model.m.k_proj.lora_B.weight", 0, 2, "has no lora_B beside it" },
-        { Q ".lora_A.weight", Q ".lora_magnitude_vector", 0, 2, "is no lora_A or lora_B of a linear layer" },
+        { Q ".lora_A.weight", Q ".lora_magnitude_vector", 0, 2, "has no lora_B beside it" },
         { Q ".lora_embedding_A", Q ".lora_embedding_B", 0, 2, "lora_embedding_A, which is no lora_A" },
         { "q_proj.lora_A.weight", "q_proj.lora_B.weight", 0, 2, "q_proj.lora_A.weight, which is no lora_A" },
         { Q ".lora_A.weight", Q ".lora_B.weight", 0, 3, "no [R, in] and [out, R]" },

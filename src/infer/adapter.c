@@ -56,6 +56,9 @@ static bool is_finite(lmf_ctx *ctx, const lmf_adapter_pair *pair)
 static lmf_status check_slot(lmf_engine *e, const lmf_model_adapter *a)
 {
     const lmf_adapters *ad = &e->adapters;
+    if (lmf_adapter_get_config(a->file)->use_dora)
+        return LMF_FAIL(e->ctx, LMF_E_UNSUPPORTED, "it is a DoRA adapter (use_dora), which can't stand beside a model that answers; "
+                        "merge it first: lmfast export --adapter");
     for (int32_t i = 0; i < a->modules.n; i++) {
         const lmf_adapter_pair *pair = a->pair[i];
         if (pair && !half_of(ad, a->modules.items[i].part[0].role, 'a'))

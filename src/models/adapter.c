@@ -195,7 +195,7 @@ lmf_status lmf_model_adapter_save(lmf_ctx *ctx, const char *dir, const lmf_adapt
         const lmf_module *module = pairs[i].module;
         size_t k = 0;
         entry[i] = (lmf_adapter_entry){ .path = module->path, .dtype = LMF_F32, .n_in = module->n_in, .n_out = module->n_out, .r = c.r,
-                                        .alpha = c.alpha, .a = pairs[i].a, .b = pairs[i].b };
+                                        .alpha = c.alpha, .a = pairs[i].a, .b = pairs[i].b, .m = pairs[i].m };
         while (k < c.n_targets && strcmp(target[k], lmf_module_name(module)))
             k++;
         if (k == c.n_targets)

@@ -45,7 +45,8 @@ void       lmf_model_adapter_close(lmf_model_adapter *a); /* a zeroed one is fin
 void       lmf_pair_read(lmf_ctx *ctx, const lmf_adapter_pair *pair, const lmf_module_part *part, double scale, float *a, float *b,
                          int64_t b_stride);
 
-typedef struct lmf_trained_pair { const lmf_module *module; const float *a, *b; } lmf_trained_pair; /* [r, n_in], [n_out, r] */
+/* [r, n_in], [n_out, r], and of DoRA [n_out] */
+typedef struct lmf_trained_pair { const lmf_module *module; const float *a, *b, *m; } lmf_trained_pair;
 /* Pairs of one rank and alpha as the folder dir; target_modules are their names. */
 lmf_status lmf_model_adapter_save(lmf_ctx *ctx, const char *dir, const lmf_adapter_config *config, const lmf_trained_pair *pairs, size_t n);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "ops/add/add.h"
 #include "ops/attention/attention_rotary.h"
+#include "ops/dora/dora.h"
 #include "ops/dropout/dropout.h"
 #include "ops/kv_append/kv_append.h"
 #include "ops/lora/lora.h"
@@ -94,6 +95,15 @@ static lmf_tensor *linear_dropped(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lm
     return (lmf_matmul)(g, u, b, y, attrs);
 }
 
+/* PEFT's DoRA: the layer and its pair, each output at the length that m says; of an adapter beside the model, whose B is scaled. */
+static lmf_tensor *linear_dora(lmf_graph *g, lmf_tensor *x, lmf_tensor *w, lmf_tensor *a, lmf_tensor *b, lmf_tensor *m, lmf_tensor *bias)
+{
+    const lmf_nn *nn = lmf_nn_of(g);
+    float scale = nn->adapters ? 1 : nn->lora_scale;
+    lmf_tensor *y = (lmf_lora)(g, x, w, a, b, NULL, (lmf_lora_attrs){ 1, scale, nn->compute });
+    return (lmf_dora)(g, y, w, a, b, m, bias, scale);
+}
+
 /* What a linear layer of the tapped layer reads. */
 static void note_input(lmf_graph *g, const char *role, lmf_tensor *x)
 {
@@ -117,7 +127,12 @@ static lmf_tensor *linear_onto(lmf_graph *g, lmf_tensor *x, const char *role, lm
     note_input(g, role, x);
     lmf_tensor *w = lmf_nn_weight(g, role, false), *bias = find_weight(g, full_name(g, name, role, "_bias"));
     lmf_tensor *a = find_weight(g, full_name(g, name, role, ".lora_a")), *b = find_weight(g, full_name(g, name, role, ".lora_b"));
+    lmf_tensor *m = find_weight(g, full_name(g, name, role, ".lora_m"));
     lmf_graph_at(g, file, line);
+    if (a && b && m) {
+        lmf_tensor *y = linear_dora(g, x, w, a, b, m, bias);
+        return onto ? (lmf_add)(g, onto, y) : y;
+    }
     if (g->between == LMF_BF16)
         return linear_bf16(g, x, w, a, b, bias, onto);
     lmf_matmul_attrs attrs = { .tb = 1, .alpha = 1, .compute = nn->compute };

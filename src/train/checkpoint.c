@@ -47,7 +47,7 @@ static const lmf_param *pair_at(const lmf_trainer *t, int32_t i, const lmf_param
 {
     const lmf_param *p = t->params.items;
     for (int32_t k = 0; k < i; k++)
-        p += 1 + t->modules.items[k].n_parts;
+        p += 1 + t->modules.items[k].n_parts * (t->opts.use_dora ? 2 : 1);
     *b = p + 1;
     return p;
 }
@@ -62,10 +62,11 @@ static lmf_status save_pairs(lmf_trainer *t, const char *dir, const char *base_n
     lmf_trained_pair *pair = lmf_arena_array(&a, n, sizeof *pair);
     for (int32_t i = 0; pair && i < t->modules.n; i++) {
         const lmf_param *pa = pair_at(t, i, &pb);
-        pair[i] = (lmf_trained_pair){ &t->modules.items[i], p + pa->offset, p + pb->offset };
+        pair[i] = (lmf_trained_pair){ &t->modules.items[i], p + pa->offset, p + pb->offset,
+                                      t->opts.use_dora ? p + pb[t->modules.items[i].n_parts].offset : NULL };
     }
     lmf_adapter_config c = { .r = t->opts.lora_r, .alpha = t->opts.lora_alpha, .dropout = t->opts.lora_dropout,
-                             .use_rslora = t->opts.use_rslora, .task_type = "CAUSAL_LM",
+                             .use_rslora = t->opts.use_rslora, .use_dora = t->opts.use_dora, .task_type = "CAUSAL_LM",
                              .base_model = base_name ? lmf_model_path_origin(base_name, origin, sizeof origin) : NULL };
     lmf_status s = pair ? lmf_model_adapter_save(t->ctx, dir, &c, pair, n) : LMF_NO_MEMORY(t->ctx, n * sizeof *pair, "the adapter");
     lmf_arena_clear(&a);
@@ -87,6 +88,10 @@ lmf_status lmf_trainer_save_adapter(lmf_trainer *t, const char *dir, const char 
 static lmf_status load_pairs(lmf_trainer *t, const char *dir, const lmf_model_adapter *a, float *p)
 {
     const lmf_param *pb;
+    if (lmf_adapter_get_config(a->file)->use_dora != t->opts.use_dora)
+        return LMF_FAIL(t->ctx, LMF_E_ARG, t->opts.use_dora ?
+                        "the adapter %s is plain LoRA, and this run trains DoRA: leave out --use-dora" :
+                        "the adapter %s is DoRA, and this run trains plain LoRA: give --use-dora", dir);
     if (lmf_adapter_n(a->file) > (size_t)t->modules.n)
         return LMF_FAIL(t->ctx, LMF_E_ARG, "the adapter %s has %zu modules, this run trains %d: give its target modules", dir,
                         lmf_adapter_n(a->file), t->modules.n);
@@ -105,6 +110,8 @@ static lmf_status load_pairs(lmf_trainer *t, const char *dir, const lmf_model_ad
             return LMF_FAIL(t->ctx, LMF_E_ARG, "the adapter %s scales %s by %g, this run by %g: give its alpha", dir, module->path, q->scale,
                             (double)t->nn.lora_scale);
         lmf_pair_read(t->ctx, q, &(lmf_module_part){ .n = module->n_out }, 1, p + pa->offset, p + pb->offset, q->r);
+        if (q->m)
+            lmf_format_get(t->ctx, q->m->dtype)->unpack(q->m->data, p + pb[module->n_parts].offset, module->n_out);
     }
     return LMF_OK;
 }
@@ -250,6 +257,10 @@ static json_t *options_json(const lmf_trainer *t)
                                   o->optimizer == LMF_OPTIMIZER_SGD ? o->momentum : 0);
     json_t *base = o->full ? json_object() : json_pack("{s:s}", "load-in-4bit", lmf_weights_find(t->model->weights,
                                                        t->modules.items[0].part[0].role)->v.dtype == LMF_NF4 ? "true" : "false");
+    if (o->use_dora && lora && json_object_set_new(lora, "use-dora", json_true())) {
+        json_decref(lora);
+        lora = NULL;
+    }
     bool ok = root && more && lora && optimizer && base && !json_object_update(root, optimizer) && !json_object_update(root, base)
         && !json_object_update(root, more) && !json_object_update(root, lora);
     json_decref(more), json_decref(lora), json_decref(optimizer), json_decref(base);

@@ -47,7 +47,7 @@ static void add(lmf_params *ps, const char *name, int n_dims, const int64_t *dim
 }
 
 /* A module's A under the role of its first part, which the others share; and the rows of B of each part, one behind the other. */
-static lmf_status add_module(lmf_arena *arena, lmf_params *ps, const lmf_module *module, int32_t r)
+static lmf_status add_module(lmf_arena *arena, lmf_params *ps, const lmf_module *module, int32_t r, bool dora)
 {
     int32_t i_a = ps->n;
     for (int i = 0; i < module->n_parts; i++) {
@@ -61,18 +61,24 @@ static lmf_status add_module(lmf_arena *arena, lmf_params *ps, const lmf_module 
             ps->alias[ps->n_alias++] = (lmf_param_alias){ a, i_a };
         add(ps, b, 2, (int64_t[]){ part->n, r }, true);
     }
+    for (int i = 0; dora && i < module->n_parts; i++) {
+        const char *m = lmf_arena_printf(arena, "%s.lora_m", module->part[i].role);
+        if (!m)
+            return LMF_NO_MEMORY(arena->ctx, strlen(module->part[i].role), "a parameter's name");
+        add(ps, m, 1, &module->part[i].n, true); /* with decay, as transformers' Trainer has it */
+    }
     return LMF_OK;
 }
 
-lmf_status lmf_params_lora(lmf_arena *arena, const lmf_model *m, int32_t r, const char *target_modules, lmf_params *out,
+lmf_status lmf_params_lora(lmf_arena *arena, const lmf_model *m, int32_t r, bool dora, const char *target_modules, lmf_params *out,
                            lmf_modules *chosen)
 {
     bool all = strcmp(target_modules, "all-linear") == 0;
     size_t n = (size_t)m->weights->n;
-    *out = (lmf_params){ .items = lmf_arena_array(arena, 2 * n, sizeof *out->items),
+    *out = (lmf_params){ .items = lmf_arena_array(arena, 3 * n, sizeof *out->items),
                          .alias = lmf_arena_array(arena, n, sizeof *out->alias) };
     if (!out->items || !out->alias)
-        return LMF_NO_MEMORY(m->ctx, 2 * n * sizeof *out->items, "the adapter's parameters");
+        return LMF_NO_MEMORY(m->ctx, 3 * n * sizeof *out->items, "the adapter's parameters");
     LMF_TRY(lmf_modules_list(arena, m, chosen));
     if (!all)
         LMF_TRY(check_targets(m->ctx, chosen, target_modules));
@@ -82,7 +88,7 @@ lmf_status lmf_params_lora(lmf_arena *arena, const lmf_model *m, int32_t r, cons
         if (all || in_list(target_modules, lmf_module_name(&chosen->items[i])))
             chosen->items[chosen->n++] = chosen->items[i];
     for (int32_t i = 0; i < chosen->n; i++)
-        LMF_TRY(add_module(arena, out, &chosen->items[i], r));
+        LMF_TRY(add_module(arena, out, &chosen->items[i], r, dora));
     return LMF_OK;
 }
 
@@ -105,12 +111,36 @@ lmf_status lmf_params_full(lmf_arena *arena, const lmf_model *m, lmf_params *out
     return LMF_OK;
 }
 
-void lmf_params_init_lora(const lmf_params *ps, uint64_t seed, float *p)
+/* What DoRA begins with: B is zero, so the length is the weight's own. */
+static void row_lengths(const lmf_model *m, const lmf_param *q, float *to)
+{
+    enum { PIECE = 4096 };
+    char role[LMF_NN_NAME_BYTES];
+    float x[PIECE];
+    snprintf(role, sizeof role, "%.*s", (int)(strlen(q->name) - strlen(".lora_m")), q->name);
+    const lmf_view *v = &lmf_weights_find(m->weights, role)->v;
+    for (int64_t i = 0; i < q->count; i++) {
+        double sum = 0;
+        for (int64_t at = 0, k = v->dim[1]; at < k; at += PIECE) {
+            int64_t n = k - at < PIECE ? k - at : PIECE;
+            v->fmt->unpack((const char *)v->data + lmf_format_bytes(v->fmt, i * k + at), x, n);
+            for (int64_t j = 0; j < n; j++)
+                sum += (double)x[j] * (double)x[j];
+        }
+        to[i] = (float)sqrt(sum);
+    }
+}
+
+void lmf_params_init_lora(const lmf_params *ps, const lmf_model *m, uint64_t seed, float *p)
 {
     enum { STREAM_LORA = 0x10a };
     for (int i = 0; i < ps->n; i++) {
         const lmf_param *q = &ps->items[i];
         bool is_a = strcmp(q->name + strlen(q->name) - 7, ".lora_a") == 0;
+        if (strcmp(q->name + strlen(q->name) - 7, ".lora_m") == 0) {
+            row_lengths(m, q, p + q->offset);
+            continue;
+        }
         float bound = 1 / sqrtf((float)q->dim[1]);
         for (int64_t k = 0; k < q->count; k++)
             p[q->offset + k] = is_a ? bound * (2 * lmf_random_f32(seed, (uint32_t)i, STREAM_LORA, (uint64_t)k) - 1) : 0;

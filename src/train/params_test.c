@@ -33,18 +33,18 @@ static void lora_layout(void **state)
     lmf_modules modules;
     char path[256];
     lmf_arena_init(&a, f.ctx, 1 << 20);
-    assert_ok(f.ctx, lmf_params_lora(&a, f.m, 4, "all-linear", &ps, &modules));
+    assert_ok(f.ctx, lmf_params_lora(&a, f.m, 4, false, "all-linear", &ps, &modules));
     check_layout(&ps);
     assert_int_equal(ps.n, 2 * 7 * 2);
     /* r (n_in + n_out) of q, k, v, o, gate, up, down, in two layers */
     assert_int_equal(ps.n_total, 2 * 4 * (128 + 96 + 96 + 128 + 160 + 160 + 160));
     assert_int_equal(ps.n_decay, ps.n_total);
     assert_string_equal(ps.items[0].name, "layers.0.attn.q.lora_a");
-    assert_ok(f.ctx, lmf_params_lora(&a, f.m, 2, "q_proj, v_proj", &ps, &modules));
+    assert_ok(f.ctx, lmf_params_lora(&a, f.m, 2, false, "q_proj, v_proj", &ps, &modules));
     check_layout(&ps);
     assert_int_equal(ps.n, 2 * 2 * 2);
-    assert_refused(f.ctx, LMF_E_ARG, "no module \"q_prj\" to adapt; it has q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj", lmf_params_lora(&a, f.m, 2, "v_proj,q_prj", &ps, &modules));
-    assert_refused(f.ctx, LMF_E_ARG, "no target modules", lmf_params_lora(&a, f.m, 2, "", &ps, &modules));
+    assert_refused(f.ctx, LMF_E_ARG, "no module \"q_prj\" to adapt; it has q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj", lmf_params_lora(&a, f.m, 2, false, "v_proj,q_prj", &ps, &modules));
+    assert_refused(f.ctx, LMF_E_ARG, "no target modules", lmf_params_lora(&a, f.m, 2, false, "", &ps, &modules));
     assert_true(lmf_module_path(f.m, "layers.1.mlp.down", path, sizeof path));
     assert_string_equal(path, "model.layers.1.mlp.down_proj");
     assert_false(lmf_module_path(f.m, "embed", path, sizeof path));
@@ -64,10 +64,10 @@ static void lora_start(void **state)
     lmf_params ps;
     lmf_modules modules;
     lmf_arena_init(&a, f.ctx, 1 << 20);
-    assert_ok(f.ctx, lmf_params_lora(&a, f.m, 4, "all-linear", &ps, &modules));
+    assert_ok(f.ctx, lmf_params_lora(&a, f.m, 4, false, "all-linear", &ps, &modules));
     assert_true(ps.n_total <= 20000);
-    lmf_params_init_lora(&ps, 1, p);
-    lmf_params_init_lora(&ps, 2, q);
+    lmf_params_init_lora(&ps, f.m, 1, p);
+    lmf_params_init_lora(&ps, f.m, 2, q);
     for (int i = 0; i < ps.n; i++) {
         const lmf_param *x = &ps.items[i];
         double bound = 1 / sqrt((double)x->dim[1]), sum = 0, square = 0, n = (double)x->count;

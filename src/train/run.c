@@ -109,6 +109,7 @@ static lmf_train_opts options(const lmf_train_config *a)
     o.lora_alpha = a->lora_alpha;
     o.lora_dropout = a->lora_dropout;
     o.use_rslora = a->rslora;
+    o.use_dora = a->use_dora;
     o.target_modules = a->target_modules;
     o.batch_size = (int32_t)a->batch_size;
     o.grad_accum = (int32_t)a->grad_accum;

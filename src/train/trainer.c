@@ -238,7 +238,7 @@ void lmf__trainer_init_params(const lmf_trainer *t, float *p)
     if (t->opts.full)
         lmf_params_init_full(&t->params, t->model, p);
     else
-        lmf_params_init_lora(&t->params, t->opts.seed, p);
+        lmf_params_init_lora(&t->params, t->model, t->opts.seed, p);
 }
 
 static lmf_status init_params(lmf_trainer *t)
@@ -282,6 +282,9 @@ static lmf_status check_opts(lmf_ctx *ctx, const lmf_train_opts *o)
                         o->lora_dropout);
     if (o->lora_dropout > 0 && o->between == LMF_BF16)
         return LMF_FAIL(ctx, LMF_E_ARG, "a dropout of %g with activations in bf16: it is there for activations in f32", o->lora_dropout);
+    if (o->use_dora && (o->full || o->lora_dropout > 0 || o->between == LMF_BF16))
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "DoRA with %s: it is there for LoRA without dropout and activations in f32",
+                        o->full ? "all weights trained" : o->lora_dropout > 0 ? "dropout" : "activations in bf16");
     if (!(o->lr >= 0) || !(o->eps > 0) || !(o->beta1 >= 0 && o->beta1 < 1) || !(o->beta2 >= 0 && o->beta2 < 1) || !(o->max_grad_norm >= 0))
         return LMF_FAIL(ctx, LMF_E_ARG, "learning rate, betas, epsilon and the greatest norm must be positive, betas below 1");
     if ((unsigned)o->optimizer > LMF_OPTIMIZER_SGD || !(o->momentum >= 0 && o->momentum < 1))
@@ -370,8 +373,11 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
     const lmf_train_opts *o = &t->opts;
     LMF_TRY(check_opts(t->ctx, o));
     LMF_TRY(open_objective(t, samples));
+    if (o->use_dora && t->sampling.n_answers)
+        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "DoRA with the objective %s: it samples with the adapter beside the model, which holds "
+                        "plain LoRA; leave --use-dora out", t->objective->name);
     LMF_TRY(o->full ? lmf_params_full(&t->arena, t->model, &t->params) :
-                      lmf_params_lora(&t->arena, t->model, o->lora_r, o->target_modules, &t->params, &t->modules));
+                      lmf_params_lora(&t->arena, t->model, o->lora_r, o->use_dora, o->target_modules, &t->params, &t->modules));
     t->nn = (lmf_nn){ .weights = t->model->weights, .params = &t->params, .compute = o->compute,
                       .lora_scale = (float)(o->lora_alpha / (o->use_rslora ? sqrt(o->lora_r) : o->lora_r)) };
     if (o->teacher)
@@ -384,6 +390,8 @@ static lmf_status open_trainer(lmf_trainer *t, const char *device, const lmf_sam
         return LMF_NO_MEMORY(t->ctx, 2 * n_measured * sizeof *t->measured, "log-probabilities");
     LMF_TRY(set_warmup(t));
     LMF_TRY(lmf_device_open(t->ctx, device, &t->dev));
+    if (o->use_dora && !(t->dev->flags & LMF_DEVICE_HOST))
+        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "DoRA on %s: it trains on a CPU alone (--device cpu); leave --use-dora out", device);
     LMF_TRY(build(t));
     if (o->plan_only)
         return LMF_OK;

@@ -40,6 +40,7 @@ typedef struct lmf_train_opts {
     double       lora_alpha;       /* 32 */
     double       lora_dropout;     /* 0: share of each pair's inputs that is zero in a step; below 1 */
     bool         use_rslora;       /* scale alpha / sqrt(r) instead of alpha / r */
+    bool         use_dora;         /* lengths of the weights' rows are trained beside (DoRA); on a CPU, without dropout */
     const char  *target_modules;   /* "all-linear", or names as PEFT has them: "q_proj,v_proj" */
     int32_t      batch_size;       /* rows (groups of samples) an optimizer step: 4 */
     int32_t      grad_accum;       /* times that many: 4 */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* train_steps KEY=VALUE ...: training step by step, for oracles. Keys: model, data, eval (rows), eval_at ("0,10,20"), steps, full, r,
- * alpha, dropout, targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle,
+ * alpha, dropout, dora,
+ * targets, batch, micro, lr, schedule (linear cosine constant), warmup, min_ratio, wd, beta2, eps, clip, seed, shuffle,
  * fast, recompute, threads, teacher, objective, opt.NAME (its options), init (a PEFT folder), grads (safetensors file, gradients of step 1
  * under Hugging Face names), save (adapter), optimizer, momentum, nf4 (1: the base in 4 bits); accum, answers (tools/golden/grpo.py): one
  * step on these.
@@ -42,6 +43,7 @@ static lmf_train_opts options(const args *a)
     o.lora_r = (int32_t)number(a, "r", 4);
     o.lora_alpha = number(a, "alpha", 8);
     o.lora_dropout = number(a, "dropout", 0);
+    o.use_dora = number(a, "dora", 0) != 0;
     o.target_modules = get(a, "targets", "all-linear");
     o.batch_size = (int32_t)number(a, "batch", 4);
     o.grad_accum = (int32_t)number(a, "accum", 1);
@@ -96,7 +98,8 @@ static lmf_status hf_name(const lmf_trainer *t, const lmf_param *p, char *text, 
     snprintf(role, sizeof role, "%.*s", (int)(len - strlen(".lora_a")), p->name);
     lmf_module_path(t->model, role, text, n);
     len = strlen(text);
-    snprintf(text + len, n - len, ".lora_%c.weight", p->name[strlen(p->name) - 1] == 'a' ? 'A' : 'B');
+    char kind = p->name[strlen(p->name) - 1];
+    snprintf(text + len, n - len, kind == 'm' ? ".lora_magnitude_vector.weight" : ".lora_%c.weight", kind == 'a' ? 'A' : 'B');
     return LMF_OK;
 }
 

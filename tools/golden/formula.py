@@ -146,18 +146,22 @@ def save(folder, seed=1, **options):
     return folder
 
 
-def save_adapter(folder, r, alpha, seed=1, layers=2):
-    """The formula's adapter as a PEFT folder."""
+def save_adapter(folder, r, alpha, seed=1, layers=2, dora=False):
+    """The formula's adapter as a PEFT folder; dora: with magnitudes between 0.75 and 1.25."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for module, (a, b) in adapter(r, seed, layers).items():
         tensors[f"base_model.model.{module}.lora_A.weight"] = ((r, len(a) // r), a)
         tensors[f"base_model.model.{module}.lora_B.weight"] = ((len(b) // r, r), b)
+        if dora:
+            tensors[f"base_model.model.{module}.lora_magnitude_vector"] = (
+                (len(b) // r,), array.array("f", (1 + i % 11 / 20 - 0.25 for i in range(len(b) // r))))
     save_safetensors(folder / "adapter_model.safetensors", tensors)
     (folder / "adapter_config.json").write_text(json.dumps({
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": "", "r": r, "lora_alpha": alpha, "lora_dropout": 0.0, "bias": "none",
-        "fan_in_fan_out": False, "inference_mode": True, "target_modules": sorted({m.rsplit(".", 1)[1] for m in adapter(r, seed, layers)})}))
+        "use_dora": dora, "fan_in_fan_out": False, "inference_mode": True,
+        "target_modules": sorted({m.rsplit(".", 1)[1] for m in adapter(r, seed, layers)})}))
     return folder
 
 

@@ -19,11 +19,12 @@ ROWS = ROOT / "tests" / "parity" / "train_rows.jsonl"
 OPTS = {"batch": 4, "steps": 10, "lr": 3e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "wd": 0.1, "clip": 1.0}
 R, ALPHA = 4, 8
 CASES = {"llama_full": {}, "llama_tied_full": {"tied": True}, "llama_lora": {}, "qwen2_full": {"bias": True}, "qwen2_lora": {"bias": True},
-         "llama_dropout": {}, "llama_nf4": {}, "llama_sgd": {}, "llama_adamw_8bit": {}}
+         "llama_dropout": {}, "llama_dora": {}, "llama_nf4": {}, "llama_sgd": {}, "llama_adamw_8bit": {}}
 DROPOUT = {"dropout": 0.3, "dropout_seed": 0x123456789}
 # what differs from the recipe; nf4 and adamw_8bit need bitsandbytes,
 # whose moments have blocks for each parameter: with rank 8 all are whole
 MORE = {"llama_dropout": DROPOUT, "llama_nf4": {"nf4": True}, "llama_sgd": {"optimizer": "sgd", "momentum": 0.9, "lr": 0.3},
+        "llama_dora": {"dora": True},
         "llama_adamw_8bit": {"optimizer": "adamw_8bit", "r": 8}}
 
 
@@ -50,7 +51,7 @@ def batches(tokenizer, rows=ROWS, batch=OPTS["batch"], steps=OPTS["steps"]):
     return out
 
 
-def load(folder, lora=None):
+def load(folder, lora=None, dora=False):
     """The folder's model in f32; lora: a PEFT folder, or a rank for PEFT's own beginning."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -61,7 +62,8 @@ def load(folder, lora=None):
         from peft import LoraConfig, get_peft_model
         torch.manual_seed(5)
         names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-        model = get_peft_model(model, LoraConfig(r=lora, lora_alpha=2 * lora, lora_dropout=0.0, target_modules=names, task_type="CAUSAL_LM"))
+        model = get_peft_model(model, LoraConfig(r=lora, lora_alpha=2 * lora, lora_dropout=0.0, target_modules=names, task_type="CAUSAL_LM",
+                                                 use_dora=dora))
     elif lora:
         from peft import PeftModel
         model = PeftModel.from_pretrained(model, lora, is_trainable=True)
@@ -152,7 +154,9 @@ def steps(model, data, opts, factor=lambda step: 1.0):
     """Yields (step, loss, norm before clipping, gradients of the first step or None) after each AdamW step."""
     import torch
     named = [(hf_name(n), p) for n, p in model.named_parameters() if p.requires_grad]
-    groups = [{"params": [p for _, p in named if p.ndim > 1], "weight_decay": opts["wd"]}, {"params": [p for _, p in named if p.ndim == 1], "weight_decay": 0.0}]
+    decays = [p for n, p in named if p.ndim > 1 or "magnitude" in n]  # as transformers' Trainer has it
+    groups = [{"params": decays, "weight_decay": opts["wd"]},
+              {"params": [p for n, p in named if p.ndim == 1 and "magnitude" not in n], "weight_decay": 0.0}]
     groups = [g for g in groups if g["params"]]
     if opts.get("optimizer") == "sgd":
         adam = torch.optim.SGD(groups, lr=opts["lr"], momentum=opts["momentum"])
@@ -181,7 +185,7 @@ def folders(case, work):
     """The case's model and adapter (None: all weights are trained)."""
     model = formula.save(pathlib.Path(work) / "model", **CASES[case])
     adapter = formula.save_adapter(pathlib.Path(work) / "adapter", MORE.get(case, {}).get("r", R),
-        ALPHA) if not case.endswith("full") else None
+        ALPHA, dora=case.endswith("dora")) if not case.endswith("full") else None
     return model, adapter
 
 

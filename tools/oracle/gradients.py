@@ -62,14 +62,14 @@ def compare_gradients(ours, theirs):
 def run_case(args, case, work):
     from safetensors.numpy import load_file
     from transformers import AutoTokenizer
-    peft_start = case == "peft_start"
+    peft_start, dora = case.startswith("peft_start"), case.endswith("dora")
     folder, adapter = golden.folders("llama_lora" if peft_start else case, work)
     data = golden.batches(AutoTokenizer.from_pretrained(folder))
-    model = golden.load(folder, golden.R if peft_start else adapter)
+    model = golden.load(folder, golden.R if peft_start else adapter, dora)
     if peft_start:
         adapter = pathlib.Path(work) / "start"
         model.save_pretrained(adapter)
-    keys = {"model": folder, "data": golden.ROWS, "full": int(adapter is None), "r": golden.R, "alpha": golden.ALPHA,
+    keys = {"model": folder, "data": golden.ROWS, "full": int(adapter is None), "dora": int(dora), "r": golden.R, "alpha": golden.ALPHA,
             "grads": pathlib.Path(work) / "grads.safetensors", **{k: golden.OPTS[v] for k, v in NAMES.items()}}
     if adapter:
         keys |= {"init": adapter, "save": pathlib.Path(work) / "trained"}
@@ -117,7 +117,7 @@ def main():
     p.add_argument("--ci", action="store_true", help="the same: this oracle is short")
     args = p.parse_args()
     results = []
-    for case in [*golden.CASES, "peft_start"]:
+    for case in [*golden.CASES, "peft_start", "peft_start_dora"]:
         if case in ("llama_nf4", "llama_adamw_8bit") and not importlib.util.find_spec("bitsandbytes"):
             print(f"     {case}: bitsandbytes is not installed; tests/parity has what it gave")
             continue

@@ -28,7 +28,7 @@ static const lmf_dialect_row rows[] = {
     { "adapter", .field = "method", .map = "lora=lora|qlora=lora", .why = "LoRA on weights of any format is there" },
     { "lora_model_dir", .field = "init-adapter" },
     { "peft_use_rslora", .field = "rslora" },
-    { "peft_use_dora", .ignore = "false", .why = "LoRA is there" },
+    { "peft_use_dora", .field = "use-dora" },
     { "peft_init_lora_weights", .ignore = "true", .why = "A is drawn at random and B is zero" },
     { "peft_layers_to_transform", .why = "all layers are adapted", .join = ',' },
     { "lora_target_linear", .field = "target-modules", .map = "true=all-linear", .ignore = "false" },

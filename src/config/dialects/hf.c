@@ -19,7 +19,7 @@ static const lmf_dialect_row rows[] = {
     { "lora_rank", .field = "lora-r" },
     { "lora_target", .field = "target-modules", .map = "all=all-linear|*=*", .join = ',' },
     { "use_rslora", .field = "rslora" },
-    { "use_dora", .ignore = "false", .why = "LoRA is there" },
+    { "use_dora", .field = "use-dora" },
     { "r", .field = "lora-r" },
     { "quantization_bit", .field = "load-in-4bit", .map = "4=true", .why = "4 is there" },
     { "bnb_4bit_quant_type", .ignore = "nf4", .why = "load_in_4bit is nf4" },
