@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer_fuzz: the first bytes make a vocabulary, the rest is text for it. What create accepts must give back the text
  * byte for byte (less what has no token), whole UTF-8 from the stream, and no control token unless asked. */
+#include <stdio.h>
 #include <string.h>
 #include "text/tokenizer/tokenizer.h"
 
@@ -33,7 +34,32 @@ typedef struct vocab {
     const char *token[MAX_ITEMS], *merge[MAX_ITEMS];
     uint32_t    token_bytes[MAX_ITEMS], merge_bytes[MAX_ITEMS];
     uint8_t     kind[MAX_ITEMS], added[MAX_ITEMS];
+    float       score[MAX_ITEMS];
+    lmf_norm_step norm[2];
+    char        byte_name[256][8];
 } vocab;
+
+/* SentencePiece's kind: the flags in a byte, spaces and some bytes as tokens. */
+static void make_spaced(vocab *w, input *in)
+{
+    unsigned how = take(in);
+    w->v.model = "llama";
+    w->v.pretok = NULL;
+    w->v.lead = (lmf_lead)(how % 3);
+    w->v.each_space = how & 4, w->v.marked = how & 8, w->v.fuse_unk = how & 16, w->v.score = how & 32 ? w->score : NULL;
+    w->v.norm = w->norm;
+    if (how & 64)
+        w->norm[w->v.n_norm++] = (lmf_norm_step){ LMF_NORM_PREPEND, NULL, " ", 0, 1 };
+    w->norm[w->v.n_norm++] = (lmf_norm_step){ LMF_NORM_REPLACE, LMF_SPACE_MARK, " ", 3, 1 };
+    for (int b = 0; b < 256; b++) {
+        if ((how & 128) && b % 3 == 0)
+            continue;
+        snprintf(w->byte_name[b], sizeof w->byte_name[b], "<0x%02X>", (unsigned)b);
+        w->token[w->v.n_tokens] = w->byte_name[b];
+        w->token_bytes[w->v.n_tokens] = 6;
+        w->kind[w->v.n_tokens++] = LMF_TOKEN_BYTE;
+    }
+}
 
 static void make(vocab *w, input *in)
 {
@@ -45,6 +71,9 @@ static void make(vocab *w, input *in)
     w->v.add_bos = (lmf_choice)(head / 9 % 3);
     w->v.token = w->token, w->v.token_bytes = w->token_bytes, w->v.kind = w->kind, w->v.added = w->added;
     w->v.merge = w->merge, w->v.merge_bytes = w->merge_bytes;
+    bool spaced = (head & 0xc0) == 0x40;
+    if (spaced)
+        make_spaced(w, in);
     if (head & 0x80)
         for (int b = 0, next = 256; b < 256; b++) { /* all bytes, so that most inputs get past create */
             int cp = (b >= 33 && b <= 126) || (b >= 161 && b != 173) ? b : next++;
@@ -58,6 +87,7 @@ static void make(vocab *w, input *in)
         unsigned k = take(in);
         w->kind[w->v.n_tokens] = (uint8_t)(k & 7 ? k & 7 : 1);
         w->added[w->v.n_tokens] = (uint8_t)(k >> 4);
+        w->score[w->v.n_tokens] = (float)(int8_t)(k ^ i);
         w->token[w->v.n_tokens] = take_string(in, &w->token_bytes[w->v.n_tokens]);
         w->v.n_tokens++;
     }
@@ -66,6 +96,7 @@ static void make(vocab *w, input *in)
         w->v.n_merges++;
     }
     w->v.bos = (int8_t)take(in);
+    w->v.unk = spaced && w->v.bos >= 0 && (size_t)w->v.bos < w->v.n_tokens ? w->v.bos : -1;
 }
 
 static void check_text(lmf_ctx *ctx, const vocab *w, const lmf_tokenizer *t, const input *in, unsigned flags)
@@ -87,7 +118,7 @@ static void check_text(lmf_ctx *ctx, const vocab *w, const lmf_tokenizer *t, con
         LMF_ASSERT(!lmf_decode_stream_push(&d, t, ids.data[i], 0, &streamed));
     }
     LMF_ASSERT(!lmf_decode_stream_end(&d, &streamed));
-    if (!strips)
+    if (!strips && !w->v.model) /* spaces are put in, marks become spaces */
         LMF_ASSERT(whole.n + ids.n_dropped == in->n && (ids.n_dropped || !in->n || !memcmp(whole.data, in->p, in->n)));
     for (size_t i = 0; i < streamed.n;) { /* lead bytes with the right number of others behind */
         uint8_t b = (uint8_t)streamed.data[i++];

@@ -209,14 +209,12 @@ static lmf_status mark(maker *m)
     for (size_t s = 0; s < m->spans.n; s++) {
         size_t last_eos = SIZE_MAX;
         for (; k < m->ids.n; k++) {
-            size_t n;
             if (at >= m->spans.items[s].end)
                 break;
-            lmf_tokenizer_piece(m->chat->tokenizer, m->ids.data[k], &n);
             m->learn[k] = at >= m->spans.items[s].begin;
             if (m->learn[k] && lmf_chat_is_eos(m->chat, m->ids.data[k]))
                 last_eos = k;
-            at += n;
+            at = lmf_tokenizer_end_of(m->chat->tokenizer, m->ids.data[k], lmf_buf_str(&m->text), m->text.n, at);
         }
         for (size_t i = last_eos == SIZE_MAX ? k : last_eos + 1; i < k; i++)
             m->learn[i] = 0;

@@ -135,6 +135,46 @@ static lmf_status read_kinds(lmf_model *m)
     return LMF_OK;
 }
 
+/* SentencePiece's BPE. What a file does not say is as in llama.cpp: ids 0, 1 and 2 for unknown, begin and end, a space in front. */
+static lmf_status read_spaced(lmf_model *m)
+{
+    static const char scores[] = "tokenizer.ggml.scores", lead[] = "tokenizer.ggml.add_space_prefix", trim[] =
+        "tokenizer.ggml.remove_extra_whitespaces";
+    lmf_vocab *v = &m->vocab;
+    float *score;
+    size_t n;
+    bool leads = true, trims = false;
+    LMF_TRY(lmf_gguf_get_f32s(m->gguf, scores, &m->arena, &score, &n));
+    if (n != v->n_tokens)
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "%s has %zu entries for %zu tokens", scores, n, v->n_tokens);
+    if (lmf_gguf_find(m->gguf, lead))
+        LMF_TRY(lmf_gguf_get_bool(m->gguf, lead, &leads));
+    if (lmf_gguf_find(m->gguf, trim))
+        LMF_TRY(lmf_gguf_get_bool(m->gguf, trim, &trims));
+    if (trims)
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "%s is true, which is not supported", trim);
+    int32_t *const id[] = { &v->unk, &v->bos, &v->eos };
+    static const char *const key[] = { "unknown", "bos", "eos" };
+    char text[64];
+    for (int i = 0; i < 3; i++) {
+        snprintf(text, sizeof text, "tokenizer.ggml.%s_token_id", key[i]);
+        if (*id[i] < 0 && !lmf_gguf_find(m->gguf, text) && (size_t)i < v->n_tokens)
+            *id[i] = i;
+    }
+    lmf_norm_step *s = lmf_arena_array(&m->arena, 2, sizeof *s);
+    if (!s)
+        return LMF_NO_MEMORY(m->ctx, 2 * sizeof *s, "the vocabulary");
+    if (leads)
+        s[v->n_norm++] = (lmf_norm_step){ LMF_NORM_PREPEND, NULL, " ", 0, 1 };
+    s[v->n_norm++] = (lmf_norm_step){ LMF_NORM_REPLACE, LMF_SPACE_MARK, " ", 3, 1 };
+    v->norm = s;
+    v->score = score;
+    v->n_merges = 0;
+    v->strip = leads;
+    v->fuse_unk = true;
+    return LMF_OK;
+}
+
 static lmf_status read_vocab(lmf_model *m)
 {
     lmf_vocab *v = &m->vocab;
@@ -160,6 +200,8 @@ static lmf_status read_vocab(lmf_model *m)
     }
     if (lmf_gguf_find(m->gguf, "tokenizer.ggml.add_eos_token"))
         LMF_TRY(lmf_gguf_get_bool(m->gguf, "tokenizer.ggml.add_eos_token", &v->add_eos));
+    if (v->model && strcmp(v->model, "llama") == 0)
+        LMF_TRY(read_spaced(m));
     int32_t eom = -1;
     LMF_TRY(id_of(m, "tokenizer.ggml.eom_token_id", &eom));
     const int32_t ends[] = { v->eos, v->eot, eom };

@@ -154,6 +154,128 @@ static lmf_status read_norm(lmf_model *m, const json_t *norm)
     return LMF_OK;
 }
 
+/* ---- SentencePiece's kind: U+2581 for a space, <0x0A> for a byte ---- */
+/* Rule: inside, tokens and texts have spaces (lmf_vocab); so a step that makes spaces marks becomes one that makes marks spaces. */
+
+static bool is_mark(const json_t *text) { return json_is_string(text) && !strcmp(json_string_value(text), LMF_SPACE_MARK); }
+static bool is_space(const json_t *text) { return json_is_string(text) && !strcmp(json_string_value(text), " "); }
+
+static bool marks_spaces(const json_t *norm)
+{
+    size_t i;
+    const json_t *step;
+    json_array_foreach(json_object_get(norm, "normalizers"), i, step)
+        if (marks_spaces(step))
+            return true;
+    return !strcmp(type_of(norm), "Replace") && is_space(json_object_get(json_object_get(norm, "pattern"), "String")) &&
+           is_mark(json_object_get(norm, "content"));
+}
+
+static bool is_spaced(const lmf_hf_tokenizer *t)
+{
+    return !strcmp(type_of(t->pre_tokenizer), "Metaspace") || marks_spaces(t->normalizer);
+}
+
+static lmf_status spaced_norm(lmf_model *m, const lmf_hf_tokenizer *t)
+{
+    lmf_vocab *v = &m->vocab;
+    LMF_TRY(read_norm(m, t->normalizer));
+    if (!v->norm && !(v->norm = lmf_arena_array(&m->arena, MAX_NORM_STEPS, sizeof *v->norm)))
+        return LMF_NO_MEMORY(m->ctx, 1024, "the normalizer");
+    lmf_norm_step *s = (lmf_norm_step *)(uintptr_t)v->norm;
+    size_t n = 0;
+    for (size_t i = 0; i < v->n_norm; i++) {
+        bool marks = s[i].n_pattern == 1 && s[i].pattern[0] == ' ' && !strcmp(s[i].text, LMF_SPACE_MARK);
+        bool leads = s[i].kind == LMF_NORM_PREPEND && !strcmp(s[i].text, LMF_SPACE_MARK);
+        if (leads)
+            s[i].text = " ", s[i].n_text = 1;
+        else if (!marks && s[i].kind >= LMF_NORM_PREPEND)
+            return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: of a normalizer beside U+2581 for spaces, Prepend and Replace of "
+                            "anything else are not supported");
+        if (!marks)
+            s[n++] = s[i];
+    }
+    if (n == MAX_NORM_STEPS)
+        return LMF_FAIL(m->ctx, LMF_E_LIMIT, "tokenizer.json: the normalizer has more than %d steps", MAX_NORM_STEPS);
+    s[n++] = (lmf_norm_step){ LMF_NORM_REPLACE, LMF_SPACE_MARK, " ", 3, 1 };
+    v->n_norm = n;
+    return LMF_OK;
+}
+
+/* Metaspace, or a Split at spaces that the normalizer has left none of. */
+static lmf_status spaced_pretok(lmf_model *m, const lmf_hf_tokenizer *t)
+{
+    static const char *const schemes[] = { "never", "first", "always" };
+    const json_t *pre = t->pre_tokenizer, *split = json_object_get(pre, "split");
+    const char *type = type_of(pre), *scheme = json_string_value(json_object_get(pre, "prepend_scheme"));
+    lmf_vocab *v = &m->vocab;
+    const json_t *at = json_object_get(json_object_get(pre, "pattern"), "String");
+    if (!pre || (!strcmp(type, "Split") && marks_spaces(t->normalizer) && is_space(at)))
+        return LMF_OK;
+    if (strcmp(type, "Metaspace") || !is_mark(json_object_get(pre, "replacement")))
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: beside U+2581 for spaces the pre_tokenizer \"%.40s\" is not supported",
+                        type);
+    if (!scheme)
+        scheme = json_is_false(json_object_get(pre, "add_prefix_space")) ? "never" : "always";
+    int i = 0;
+    while (i < 3 && strcmp(schemes[i], scheme))
+        i++;
+    if (i == 3)
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: Metaspace's prepend_scheme \"%.40s\" is not known", scheme);
+    v->lead = (lmf_lead)i;
+    v->each_space = !split || json_is_true(split);
+    return LMF_OK;
+}
+
+typedef struct spaced_decoder { bool spaces, bytes, fused, strip; } spaced_decoder;
+
+static lmf_status spaced_step(lmf_model *m, const json_t *step, spaced_decoder *d)
+{
+    const char *type = type_of(step);
+    size_t i;
+    const json_t *inner;
+    json_int_t start = json_integer_value(json_object_get(step, "start"));
+    if (!strcmp(type, "Sequence")) {
+        json_array_foreach(json_object_get(step, "decoders"), i, inner)
+            LMF_TRY(spaced_step(m, inner, d)); /* as deep as the JSON, which is bounded */
+        return LMF_OK;
+    }
+    if (!strcmp(type, "Replace") && is_mark(json_object_get(json_object_get(step, "pattern"), "String")) &&
+        is_space(json_object_get(step, "content")) && !d->fused)
+        d->spaces = true;
+    else if (!strcmp(type, "ByteFallback") && !d->fused)
+        d->bytes = true;
+    else if (!strcmp(type, "Fuse"))
+        d->fused = true;
+    else if (!strcmp(type, "Strip") && is_space(json_object_get(step, "content")) &&
+             (start == 0 || (start == 1 && d->fused && d->spaces)) && json_integer_value(json_object_get(step, "stop")) == 0)
+        d->strip |= start == 1;
+    else
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: a decoder that does \"%.40s\" in this way is not supported beside "
+                        "U+2581 for spaces", type);
+    return LMF_OK;
+}
+
+static lmf_status read_spaced(lmf_model *m, const lmf_hf_tokenizer *t)
+{
+    lmf_vocab *v = &m->vocab;
+    spaced_decoder d = { 0 };
+    v->model = "llama";
+    v->marked = marks_spaces(t->normalizer);
+    LMF_TRY(spaced_norm(m, t));
+    LMF_TRY(spaced_pretok(m, t));
+    LMF_TRY(spaced_step(m, t->decoder, &d));
+    if (!d.spaces || (t->byte_fallback && !d.bytes))
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: the decoder does not undo U+2581 for spaces and <0x00> for bytes");
+    v->strip = d.strip;
+    v->fuse_unk = t->fuse_unk;
+    uint8_t *kind = (uint8_t *)(uintptr_t)v->kind; /* in our arena */
+    for (size_t i = 0; i < v->n_tokens && t->byte_fallback; i++)
+        if (kind[i] == LMF_TOKEN_NORMAL && lmf_byte_token(v->token[i], v->token_bytes[i]) >= 0)
+            kind[i] = LMF_TOKEN_BYTE;
+    return LMF_OK;
+}
+
 /* ---- what is put around a text ---- */
 
 /* The token that a TemplateProcessing's piece puts; -1: the piece is the text. */
@@ -281,7 +403,9 @@ static lmf_status read_special(lmf_model *m, const lmf_hf_tokenizer *t)
     v->bos = find_id(t, s.bos);
     v->eos = find_id(t, s.eos);
     v->pad = find_id(t, s.pad);
-    v->unk = find_id(t, s.unk);
+    int32_t unk = t->unk.n ? (int32_t)lmf_hf_tokenizer_find(t, t->unk.p, t->unk.n) : -1;
+    bool spaced = v->model != NULL; /* what unknown characters become is the model's to say */
+    v->unk = spaced && unk >= 0 ? unk : find_id(t, s.unk);
     int32_t before = -1, behind = -1;
     lmf_status r = check_encoding(m, t, &s);
     v->bos_unnamed = v->bos < 0, v->eos_unnamed = v->eos < 0;
@@ -344,9 +468,13 @@ lmf_status lmf__model_read_hf_vocab(lmf_model *m)
     LMF_TRY_TO(done, lmf_hf_tokenizer_merge_added(&t, m->path, (size_t)lmf_weights_find(m->weights, "embed")->v.dim[0]));
     LMF_TRY_TO(done, copy_tokens(m, &t));
     LMF_TRY_TO(done, copy_merges(m, &t));
-    LMF_TRY_TO(done, read_pretok(m, t.pre_tokenizer));
-    LMF_TRY_TO(done, read_norm(m, t.normalizer));
-    LMF_TRY_TO(done, check_decoder(m, t.decoder));
+    if (is_spaced(&t)) {
+        LMF_TRY_TO(done, read_spaced(m, &t));
+    } else {
+        LMF_TRY_TO(done, read_pretok(m, t.pre_tokenizer));
+        LMF_TRY_TO(done, read_norm(m, t.normalizer));
+        LMF_TRY_TO(done, check_decoder(m, t.decoder));
+    }
     LMF_TRY_TO(done, keep_json(m, t.pre_tokenizer, &m->pre_tokenizer_json));
     LMF_TRY_TO(done, keep_json(m, t.normalizer, &m->normalizer_json));
     LMF_TRY_TO(done, read_special(m, &t));

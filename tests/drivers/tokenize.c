@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tokenize: what tools/oracle/tokenizer.py talks to.
  *     driver_tokenize VOCAB                    requests on stdin, replies on stdout until the end of input
+ *     driver_tokenize --model PATH             the same with a model's own tokenizer
  *     driver_tokenize VOCAB --bench FILE N     encodes FILE N times, prints the best seconds and the ids
  * VOCAB, all numbers u32 or i32 little endian, strings with their length in front: n_tokens, n_merges, bos, eos, eot, pad, unk,
  * add_bos, add_eos, whole_words, pretok, tokens, kinds (a byte each), added flags (a byte each), merges.
@@ -10,6 +11,7 @@
 #include <time.h>
 #include "base/arena.h"
 #include "base/file.h"
+#include "models/model.h"
 #include "text/tokenizer/tokenizer.h"
 
 extern const lmf_tables lmf_all_tables;
@@ -157,20 +159,23 @@ int main(int argc, char **argv)
 {
     lmf_ctx ctx;
     lmf_tokenizer *t = NULL;
-    if (argc != 2 && !(argc == 5 && !strcmp(argv[2], "--bench"))) {
+    lmf_model *model = NULL;
+    bool of_model = argc == 3 && !strcmp(argv[1], "--model");
+    if (argc != 2 && !of_model && !(argc == 5 && !strcmp(argv[2], "--bench"))) {
         fprintf(stderr, "usage: %s VOCAB [--bench FILE N]\n", argv[0]);
         return 2;
     }
     lmf_ctx_init(&ctx, &lmf_all_tables);
     double t0 = now();
-    lmf_status s = load(&ctx, argv[1], &t);
+    lmf_status s = of_model ? lmf_model_open(&ctx, argv[2], &model) : load(&ctx, argv[1], &t);
     if (!s && argc == 5)
         fprintf(stderr, "loaded in %.1f ms\n", 1e3 * (now() - t0));
     if (!s)
-        s = argc == 2 ? serve(&ctx, t) : bench(&ctx, t, argv[3], atoi(argv[4]));
+        s = argc <= 3 ? serve(&ctx, model ? model->tokenizer : t) : bench(&ctx, t, argv[3], atoi(argv[4]));
     if (s)
         fprintf(stderr, "%s\n", lmf_error(&ctx));
     lmf_tokenizer_destroy(t);
+    lmf_model_close(model);
     if (!s && ctx.live_bytes) {
         fprintf(stderr, "%zu bytes not given back\n", ctx.live_bytes);
         s = LMF_E_INTERNAL;

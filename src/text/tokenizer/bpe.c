@@ -3,6 +3,7 @@
  * left out there, and such tokens are not in `words`. So no text reaches them by way of a word. */
 #include "text/tokenizer/bpe.h"
 #include <string.h>
+#include "text/tokenizer/pretok.h"
 
 enum {
     MAX_PROBES = 512,            /* tables are at most half full, so no honest vocabulary comes near */
@@ -45,7 +46,7 @@ static size_t merge_slot(uint64_t pair, size_t n_slots)
     return (size_t)((h ^ h >> 29) >> 16) & (n_slots - 1);
 }
 
-static const lmf__bpe_merge *find_merge(const lmf_bpe *b, int32_t left, int32_t right)
+static const lmf__bpe_merge *find_listed(const lmf_bpe *b, int32_t left, int32_t right)
 {
     uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
     for (size_t i = merge_slot(pair, b->n_merges);; i = (i + 1) & (b->n_merges - 1)) {
@@ -68,6 +69,26 @@ int32_t lmf__bpe_find(const lmf_bpe *b, const uint8_t *word, size_t n)
         if (s.hash == h && b->begin[s.id1] - begin == n && !memcmp(b->bytes + begin, word, n))
             return (int32_t)s.id1 - 1;
     }
+}
+
+static bool is_byte(const lmf_bpe *b, int32_t id) { return b->kind[id] == LMF_TOKEN_BYTE; }
+
+typedef struct merge { uint32_t rank, to; } merge; /* rank NO_RANK: there is none */
+
+static merge find_merge(const lmf_bpe *b, int32_t left, int32_t right)
+{
+    uint8_t both[2 * LMF_TOKEN_MAX_BYTES];
+    if (!b->rank) {
+        const lmf__bpe_merge *m = find_listed(b, left, right);
+        return m ? (merge){ m->rank, m->id1 - 1 } : (merge){ NO_RANK, 0 };
+    }
+    size_t l = b->begin[left + 1] - b->begin[left], r = b->begin[right + 1] - b->begin[right];
+    if (l + r > LMF_TOKEN_MAX_BYTES || is_byte(b, left) || is_byte(b, right) || left == b->unk || right == b->unk)
+        return (merge){ NO_RANK, 0 };
+    memcpy(both, b->bytes + b->begin[left], l);
+    memcpy(both + l, b->bytes + b->begin[right], r);
+    int32_t to = lmf__bpe_find(b, both, l + r);
+    return to < 0 ? (merge){ NO_RANK, 0 } : (merge){ b->rank[to], (uint32_t)to };
 }
 
 /* ---- init ---- */
@@ -141,6 +162,93 @@ static size_t to_bytes(const int16_t byte_of[ALPHABET], const uint8_t *text, siz
     return k;
 }
 
+/* "<0x0A>" is a byte, U+2581 a space. Bytes of a token of n bytes into out; 0: a BYTE that names none. */
+static size_t to_spaced(uint8_t kind, const uint8_t *text, size_t n, uint8_t *out)
+{
+    size_t k = 0;
+    if (kind == LMF_TOKEN_BYTE) {
+        int b = lmf_byte_token(text, n);
+        out[0] = (uint8_t)b;
+        return b >= 0;
+    }
+    for (size_t i = 0; i < n;) {
+        bool space = n - i >= 3 && !memcmp(text + i, LMF_SPACE_MARK, 3);
+        out[k++] = space ? ' ' : text[i];
+        i += space ? 3 : 1;
+    }
+    return k;
+}
+
+int lmf_byte_token(const void *text, size_t n)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    const char *p = text;
+    const char *hi = n == 6 && p[3] ? strchr(digits, p[3]) : NULL, *lo = n == 6 && p[4] ? strchr(digits, p[4]) : NULL;
+    return hi && lo && !memcmp(p, "<0x", 3) && p[5] == '>' ? (int)((hi - digits) * 16 + (lo - digits)) : -1;
+}
+
+static lmf_status put_word(lmf_bpe *b, size_t i)
+{
+    size_t k = b->begin[i + 1] - b->begin[i];
+    uint32_t h = hash_bytes(b->bytes + b->begin[i], k);
+    size_t slot = h & (b->n_words - 1), probes = 0;
+    for (; b->words[slot].id1 && probes < MAX_PROBES; probes++)
+        slot = (slot + 1) & (b->n_words - 1);
+    if (probes == MAX_PROBES)
+        return LMF_FAIL(b->ctx, LMF_E_LIMIT, "tokens are made to collide: no place for token %zu within %d steps", i, MAX_PROBES);
+    b->words[slot] = (lmf__bpe_slot){ h, (uint32_t)i + 1 };
+    return LMF_OK;
+}
+
+static lmf_status spaced_init(lmf_bpe *b, const lmf_vocab *v)
+{
+    size_t at = 0;
+    memset(b->ascii_id, 0xff, sizeof b->ascii_id);
+    for (size_t i = 0; i < b->n_tokens; i++) {
+        uint8_t kind = b->kind[i] = v->kind ? v->kind[i] : LMF_TOKEN_NORMAL;
+        size_t n = token_bytes(v, i), k = to_spaced(kind, (const uint8_t *)v->token[i], n, b->bytes + at);
+        if (!k)
+            return LMF_FAIL(b->ctx, LMF_E_FORMAT, "token %zu is marked as a byte, but is \"%.*s\", not <0x00> to <0xFF>", i,
+                            (int)(n < 100 ? n : 100), v->token[i]);
+        const uint8_t *p = b->bytes + at;
+        b->begin[i] = (uint32_t)at;
+        b->begin[i + 1] = (uint32_t)(at += k);
+        if (kind == LMF_TOKEN_BYTE)
+            b->byte_id[*p] = (int32_t)i;
+        if (kind != LMF_TOKEN_NORMAL && kind != LMF_TOKEN_USER_DEFINED)
+            continue;
+        if (k == 1 && *p < 0x80)
+            b->ascii_id[*p] = (int32_t)i;
+        for (size_t c = 1; c < k; c++)
+            if (p[c] == ' ' && p[c - 1] != ' ')
+                b->bridge[p[c - 1]] = true;
+        LMF_TRY(put_word(b, i));
+    }
+    b->unk = v->unk;
+    b->fuse_unk = v->fuse_unk;
+    b->can_cut = b->ascii_id[' '] >= 0;
+    return LMF_OK;
+}
+
+/* Order of scores as numbers: the greatest is 0. */
+static lmf_status rank_init(lmf_bpe *b, const lmf_vocab *v)
+{
+    if (!v->score)
+        return LMF_OK;
+    b->rank = lmf_alloc(b->ctx, b->n_tokens * sizeof *b->rank);
+    if (!b->rank)
+        return LMF_NO_MEMORY(b->ctx, b->n_tokens * sizeof *b->rank, "scores of tokens");
+    for (size_t i = 0; i < b->n_tokens; i++) {
+        uint32_t u;
+        float f = v->score[i] + 0.0f; /* -0 is 0 */
+        if (!(f - f == 0.0f))
+            return LMF_FAIL(b->ctx, LMF_E_FORMAT, "the score of token %zu is not finite", i);
+        memcpy(&u, &f, 4);
+        b->rank[i] = u >> 31 ? u : 0x7fffffff - u; /* finite ones never give NO_RANK */
+    }
+    return LMF_OK;
+}
+
 static lmf_status pieces_init(lmf_bpe *b, const lmf_vocab *v)
 {
     int16_t byte_of[ALPHABET];
@@ -166,13 +274,7 @@ static lmf_status pieces_init(lmf_bpe *b, const lmf_vocab *v)
             continue;
         if (k == 1)
             b->byte_id[b->bytes[at - 1]] = (int32_t)i;
-        uint32_t h = hash_bytes(b->bytes + at - k, k);
-        size_t slot = h & (b->n_words - 1), probes = 0;
-        for (; b->words[slot].id1 && probes < MAX_PROBES; probes++)
-            slot = (slot + 1) & (b->n_words - 1);
-        if (probes == MAX_PROBES)
-            return LMF_FAIL(b->ctx, LMF_E_LIMIT, "tokens are made to collide: no place for token %zu within %d steps", i, MAX_PROBES);
-        b->words[slot] = (lmf__bpe_slot){ h, (uint32_t)i + 1 };
+        LMF_TRY(put_word(b, i));
     }
     return LMF_OK;
 }
@@ -255,7 +357,8 @@ lmf_status lmf__bpe_init(lmf_bpe *b, lmf_ctx *ctx, const lmf_vocab *v)
         goto done;
     }
     LMF_TRY_TO(done, names_init(&t, ctx, v));
-    LMF_TRY_TO(done, pieces_init(b, v));
+    LMF_TRY_TO(done, b->spaced ? spaced_init(b, v) : pieces_init(b, v));
+    LMF_TRY_TO(done, rank_init(b, v));
     for (size_t i = 0; i < v->n_merges; i++)
         LMF_TRY_TO(done, merge_init(b, &t, i));
     s = LMF_OK;
@@ -272,25 +375,79 @@ void lmf__bpe_clear(lmf_bpe *b)
     lmf_free(b->ctx, (void *)b->whole, b->n_tokens * sizeof *b->whole);
     lmf_free(b->ctx, b->words, b->n_words * sizeof *b->words);
     lmf_free(b->ctx, b->merges, b->n_merges * sizeof *b->merges);
+    lmf_free(b->ctx, b->rank, b->rank ? b->n_tokens * sizeof *b->rank : 0);
 }
 
 /* ---- one word ---- */
 
 /* The word's bytes as tokens; bytes without one are left out, so neighbours of them become neighbours. */
-static size_t start(const lmf_bpe *b, const uint8_t *word, size_t n, int32_t *id)
+static size_t start_bytes(const lmf_bpe *b, const uint8_t *word, size_t n, int32_t *id, size_t *n_dropped)
 {
     size_t m = 0;
     for (size_t i = 0; i < n; i++)
         if (b->byte_id[word[i]] >= 0)
             id[m++] = b->byte_id[word[i]];
+    *n_dropped += n - m;
     return m;
+}
+
+static bool has_bytes(const lmf_bpe *b, const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (b->byte_id[p[i]] < 0)
+            return false;
+    return true;
+}
+
+/* Characters; one that is no token as its bytes if all of them are; else unknown. As in HF tokenizers, an unknown one waits, for more
+ * of its kind, until a character that is a token comes: bytes do not end the wait. */
+static size_t start_chars(const lmf_bpe *b, const uint8_t *word, size_t n, int32_t *id, size_t *n_dropped)
+{
+    size_t m = 0, k;
+    bool waits = false;
+    for (size_t i = 0; i < n; i += k) {
+        int32_t cp, found;
+        int got = lmf__utf8_scan(word + i, n - i, &cp);
+        k = got > 0 ? (size_t)got : 1;
+        found = word[i] < 0x80 ? b->ascii_id[word[i]] : got > 0 ? lmf__bpe_find(b, word + i, k) : -1;
+        if (found >= 0) {
+            if (waits)
+                id[m++] = b->unk;
+            waits = false;
+            id[m++] = found;
+        } else if (has_bytes(b, word + i, k)) {
+            for (size_t c = 0; c < k; c++)
+                id[m++] = b->byte_id[word[i + c]];
+        } else if (b->unk >= 0) {
+            if (waits && !b->fuse_unk)
+                id[m++] = b->unk;
+            waits = true;
+        } else {
+            *n_dropped += k;
+        }
+    }
+    if (waits)
+        id[m++] = b->unk;
+    return m;
+}
+
+static size_t start(const lmf_bpe *b, const uint8_t *word, size_t n, int32_t *id, size_t *n_dropped)
+{
+    return b->spaced ? start_chars(b, word, n, id, n_dropped) : start_bytes(b, word, n, id, n_dropped);
+}
+
+size_t lmf__bpe_cut(const lmf_bpe *b, const uint8_t *text, size_t from, size_t to)
+{
+    for (size_t i = from + 1; b->can_cut && i < to; i++)
+        if (text[i] == ' ' && text[i - 1] != ' ' && !b->bridge[text[i - 1]])
+            return i;
+    return to;
 }
 
 static size_t merge_short(const lmf_bpe *b, int32_t *id, size_t m)
 {
     uint32_t rank[SHORT_WORD], to[SHORT_WORD];
-#define LOOK(i) do { const lmf__bpe_merge *f_ = find_merge(b, id[i], id[(i) + 1]); \
-                     rank[i] = f_ ? f_->rank : NO_RANK; to[i] = f_ ? f_->id1 - 1 : 0; } while (0)
+#define LOOK(i) do { merge f_ = find_merge(b, id[i], id[(i) + 1]); rank[i] = f_.rank; to[i] = f_.to; } while (0)
     for (size_t i = 0; i + 1 < m; i++)
         LOOK(i);
     while (m > 1) {
@@ -325,19 +482,16 @@ typedef struct long_word {
 
 static void set_rank(const lmf_bpe *b, long_word *w, size_t i, size_t m)
 {
-    const lmf__bpe_merge *f = (size_t)w->next[i] < m ? find_merge(b, w->id[i], w->id[w->next[i]]) : NULL;
     size_t node = w->leaves + i;
-    w->tree[node] = f ? f->rank : NO_RANK;
+    w->tree[node] = (size_t)w->next[i] < m ? find_merge(b, w->id[i], w->id[w->next[i]]).rank : NO_RANK;
     for (node /= 2; node; node /= 2)
         w->tree[node] = w->tree[2 * node] < w->tree[2 * node + 1] ? w->tree[2 * node] : w->tree[2 * node + 1];
 }
 
 static size_t merge_long(const lmf_bpe *b, long_word *w, size_t m)
 {
-    for (size_t i = 0; i < w->leaves; i++) {
-        const lmf__bpe_merge *f = i + 1 < m ? find_merge(b, w->id[i], w->id[i + 1]) : NULL;
-        w->tree[w->leaves + i] = f ? f->rank : NO_RANK;
-    }
+    for (size_t i = 0; i < w->leaves; i++)
+        w->tree[w->leaves + i] = i + 1 < m ? find_merge(b, w->id[i], w->id[i + 1]).rank : NO_RANK;
     for (size_t i = w->leaves - 1; i; i--)
         w->tree[i] = w->tree[2 * i] < w->tree[2 * i + 1] ? w->tree[2 * i] : w->tree[2 * i + 1];
     for (size_t i = 0; i < m; i++)
@@ -347,7 +501,7 @@ static size_t merge_long(const lmf_bpe *b, long_word *w, size_t m)
         while (node < w->leaves)
             node = 2 * node + (w->tree[2 * node] > w->tree[2 * node + 1]);
         size_t i = node - w->leaves, gone = (size_t)w->next[i];
-        w->id[i] = (int32_t)find_merge(b, w->id[i], w->id[gone])->id1 - 1;
+        w->id[i] = (int32_t)find_merge(b, w->id[i], w->id[gone]).to;
         w->next[i] = w->next[gone];
         if ((size_t)w->next[i] < m)
             w->prev[w->next[i]] = (int32_t)i;
@@ -377,8 +531,7 @@ static lmf_status long_tokens(const lmf_bpe *b, const uint8_t *word, size_t n, l
     w.next = w.id + n;
     w.prev = w.next + n;
     w.tree = (uint32_t *)(w.prev + n);
-    size_t m = start(b, word, n, w.id);
-    ids->n_dropped += n - m;
+    size_t m = start(b, word, n, w.id, &ids->n_dropped);
     m = merge_long(b, &w, m);
     lmf_status s = lmf_ids_append(ids, w.prev, m);
     lmf_free(ids->ctx, w.id, bytes);
@@ -394,8 +547,7 @@ lmf_status lmf__bpe_word(const lmf_bpe *b, const uint8_t *word, size_t n, lmf_id
     size_t before = ids->n;
     if (n <= SHORT_WORD) {
         int32_t id[SHORT_WORD];
-        size_t m = start(b, word, n, id);
-        ids->n_dropped += n - m;
+        size_t m = start(b, word, n, id, &ids->n_dropped);
         LMF_TRY(lmf_ids_append(ids, id, merge_short(b, id, m)));
     } else {
         LMF_TRY(long_tokens(b, word, n, ids));

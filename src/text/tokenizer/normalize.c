@@ -212,6 +212,8 @@ bool lmf__normalize_is_same(const lmf_norm_step *step, size_t n_steps, const uin
 {
     uint8_t least = 0xff, top = 0;
     for (size_t i = 0; i < n_steps; i++) {
+        if (step[i].kind == LMF_NORM_REPLACE && !(step[i].n_pattern && memmem(text, n, step[i].pattern, step[i].n_pattern)))
+            continue;
         if (step[i].kind > LMF_NORM_NFKD)
             return false;
         uint8_t limit = step[i].kind == LMF_NORM_NFC ? 0xcc : 0x80; /* U+0300 is the first that a composition may change */

@@ -25,6 +25,8 @@ struct lmf_tokenizer {
     lmf_arena         arena;           /* what the steps point to, and texts of added tokens as they are after the steps */
     lmf_norm_step    *norm;
     size_t            n_norm;
+    lmf_lead          lead;
+    bool              each_space, strip, marked;
 };
 
 /* ---- ids ---- */
@@ -99,11 +101,17 @@ static void sort_entries(added_entry *e, size_t n)
 }
 
 /* What is looked for: an added token's text, normalized where it is found in normalized text. */
-static lmf_status entry_of(lmf_tokenizer *t, int32_t id, bool late, added_entry *out)
+static lmf_status entry_of(lmf_tokenizer *t, const lmf_vocab *v, int32_t id, bool late, added_entry *out)
 {
     const lmf_bpe *b = &t->bpe;
     lmf_buf text;
     *out = (added_entry){ b->bytes + b->begin[id], b->begin[id + 1] - b->begin[id], id };
+    size_t n = v->token_bytes ? v->token_bytes[id] : strlen(v->token[id]);
+    if (!late && n != out->n) { /* a space mark, which text as it is must have too */
+        out->p = (const uint8_t *)lmf_arena_strndup(&t->arena, v->token[id], n);
+        out->n = (uint32_t)n;
+        return out->p ? LMF_OK : LMF_NO_MEMORY(t->ctx, n, "an added token");
+    }
     if (!late || lmf__normalize_is_same(t->norm, t->n_norm, out->p, out->n))
         return LMF_OK;
     lmf_buf_init(&text, t->ctx, LMF_TEXT_MAX_BYTES);
@@ -141,7 +149,7 @@ static lmf_status added_init(lmf_tokenizer *t, const lmf_vocab *v)
     }
     EACH(i) {
         added_set *set = &t->set[LATE(i)];
-        LMF_TRY(entry_of(t, (int32_t)i, LATE(i), &set->e[set->n]));
+        LMF_TRY(entry_of(t, v, (int32_t)i, LATE(i), &set->e[set->n]));
         set->n += set->e[set->n].n > 0; /* steps may leave nothing of it */
     }
 #undef EACH
@@ -190,12 +198,14 @@ lmf_status lmf_tokenizer_create(lmf_ctx *ctx, const lmf_vocab *v, lmf_tokenizer 
 {
     lmf_status s;
     *out = NULL;
-    if (v->model && strcmp(v->model, "gpt2") && strcmp(v->model, "BPE"))
-        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "tokenizer model \"%.100s\" is not supported; gpt2 (byte-level BPE) is", v->model);
-    if (!v->pretok)
+    bool spaced = v->model && !strcmp(v->model, "llama");
+    if (v->model && !spaced && strcmp(v->model, "gpt2") && strcmp(v->model, "BPE"))
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "tokenizer model \"%.100s\" is not supported; gpt2 (byte-level BPE) and llama "
+                        "(SentencePiece's BPE) are", v->model);
+    if (!v->pretok && !spaced)
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the vocabulary does not name its pre-tokenizer (tokenizer.ggml.pre)");
-    const lmf_pretok *pretok = lmf_pretok_find(ctx, v->pretok);
-    if (!pretok)
+    const lmf_pretok *pretok = spaced ? NULL : lmf_pretok_find(ctx, v->pretok);
+    if (!pretok && !spaced)
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "pre-tokenizer \"%.100s\" is not known: add src/text/pretok_<name>.c", v->pretok);
     lmf_tokenizer *t = lmf_new(ctx, lmf_tokenizer);
     if (!t)
@@ -205,9 +215,12 @@ lmf_status lmf_tokenizer_create(lmf_ctx *ctx, const lmf_vocab *v, lmf_tokenizer 
     lmf_arena_init(&t->arena, ctx, (size_t)1 << 28);
     t->pretok = pretok;
     t->ids = (lmf_token_ids){ v->bos, v->eos, v->eot, v->pad, v->unk,
-                              .add_bos = v->add_bos == LMF_YES || (v->add_bos == LMF_BY_FAMILY && pretok->add_bos && v->bos >= 0),
+                              .add_bos = v->add_bos == LMF_YES ||
+                                         (v->add_bos == LMF_BY_FAMILY && (spaced || pretok->add_bos) && v->bos >= 0),
                               .add_eos = v->add_eos, .bos_unnamed = v->bos_unnamed, .eos_unnamed = v->eos_unnamed };
-    t->bpe.whole_words = v->whole_words == LMF_YES || (v->whole_words == LMF_BY_FAMILY && pretok->whole_words);
+    t->bpe.whole_words = v->whole_words == LMF_YES || (v->whole_words == LMF_BY_FAMILY && !spaced && pretok->whole_words);
+    t->bpe.spaced = spaced;
+    t->lead = v->lead, t->each_space = v->each_space, t->strip = v->strip, t->marked = v->marked;
     LMF_TRY_TO(done, lmf__bpe_init(&t->bpe, ctx, v));
     LMF_TRY_TO(done, ids_check(ctx, v));
     if ((t->ids.add_bos && t->ids.bos < 0) || (t->ids.add_eos && t->ids.eos < 0)) {
@@ -242,6 +255,7 @@ typedef struct encoding {
     size_t         n;
     unsigned       flags;
     bool           is_normal;          /* text went through the steps */
+    bool           is_first;           /* nothing of the caller's text is before text */
     lmf_ids       *ids;
     const size_t  *foreign;   /* positions, ascending, that no control token may cover */
     size_t         n_foreign;
@@ -303,14 +317,52 @@ static lmf_char char_before(const uint8_t *text, size_t from, size_t to)
     return (lmf_char){ -1, LMF_CHAR_OTHER, 1 };
 }
 
+static bool is_stripped(const lmf_tokenizer *t, lmf_char c, int k)
+{
+    return c.cls == LMF_CHAR_SPACE && !(k == 1 && t->marked && c.cp == ' ');
+}
+
 static bool is_part_of_word(const uint8_t *text, size_t from, size_t to, size_t begin, size_t end)
 {
     return (begin > from && lmf__char_is_word(char_before(text, from, begin).cp)) ||
            (end < to && lmf__char_is_word(lmf__char_at(text, to, end).cp));
 }
 
+static size_t spaced_end(const lmf_tokenizer *t, const uint8_t *text, size_t from, size_t to)
+{
+    if (!t->each_space)
+        return lmf__bpe_cut(&t->bpe, text, from, to);
+    const uint8_t *space = from + 1 < to ? memchr(text + from + 1, ' ', to - from - 1) : NULL;
+    return space ? (size_t)(space - text) : to;
+}
+
+static lmf_status encode_spaced(const encoding *e, size_t from, size_t to)
+{
+    const lmf_tokenizer *t = e->t;
+    size_t at = from;
+    if (e->text[from] != ' ' && (t->lead == LMF_LEAD_ALWAYS || (t->lead == LMF_LEAD_FIRST && e->is_first && from == 0))) {
+        lmf_buf word;
+        at = spaced_end(t, e->text, from, to);
+        lmf_buf_init(&word, e->ids->ctx, LMF_TEXT_MAX_BYTES + 1);
+        lmf_status s = lmf_buf_putc(&word, ' ');
+        if (!s)
+            s = lmf_buf_append(&word, e->text + from, at - from);
+        if (!s)
+            s = lmf__bpe_word(&t->bpe, (const uint8_t *)word.data, word.n, e->ids);
+        lmf_buf_clear(&word);
+        LMF_TRY(s);
+    }
+    for (size_t end; at < to; at = end) {
+        end = spaced_end(t, e->text, at, to);
+        LMF_TRY(lmf__bpe_word(&t->bpe, e->text + at, end - at, e->ids));
+    }
+    return LMF_OK;
+}
+
 static lmf_status encode_words(const encoding *e, size_t from, size_t to)
 {
+    if (e->t->bpe.spaced)
+        return encode_spaced(e, from, to);
     for (size_t at = from; at < to;) {
         size_t end = from + e->t->pretok->next(e->text + from, to - from, at - from);
         LMF_ASSERT(end > at && end <= to);
@@ -340,7 +392,7 @@ static lmf_status encode_gap(const encoding *e, size_t from, size_t to)
                         "some of its own: which are the template's can't be told; let them count everywhere, or take them out of the text");
     lmf_buf_init(&text, e->ids->ctx, LMF_TEXT_MAX_BYTES);
     lmf_status s = lmf__normalize(t->norm, t->n_norm, e->text + from, to - from, &text);
-    encoding normal = { t, (const uint8_t *)lmf_buf_str(&text), text.n, e->flags, true, e->ids, NULL, 0 };
+    encoding normal = { t, (const uint8_t *)lmf_buf_str(&text), text.n, e->flags, true, e->is_first && from == 0, e->ids, NULL, 0 };
     if (!s)
         s = encode_part(&normal, 1, 0, text.n);
     lmf_buf_clear(&text);
@@ -373,10 +425,11 @@ static lmf_status encode_part(const encoding *e, int k, size_t from, size_t to)
             ((how & LMF_ADDED_SINGLE_WORD) && is_part_of_word(e->text, from, to, begin, end)))
             continue;
         if (how & LMF_ADDED_LSTRIP)
-            for (lmf_char c; begin > done && (c = char_before(e->text, done, begin)).cls == LMF_CHAR_SPACE;)
+            for (lmf_char c; begin > done && is_stripped(t, c = char_before(e->text, done, begin), k);)
                 begin -= c.n;
         if (how & LMF_ADDED_RSTRIP)
-            end = lmf__char_run(e->text, to, end, LMF_CHAR_SPACE, SIZE_MAX);
+            for (lmf_char c; end < to && is_stripped(t, c = lmf__char_at(e->text, to, end), k);)
+                end += c.n;
         if (begin > done)
             LMF_TRY(encode_part(e, k + 1, done, begin));
         LMF_TRY(lmf_ids_append(e->ids, &id, 1));
@@ -399,7 +452,7 @@ lmf_status lmf_tokenizer_encode_guarded(const lmf_tokenizer *t, const char *text
         return LMF_FAIL(ids->ctx, LMF_E_ARG, "the vocabulary has no %s token to add", bos && t->ids.bos < 0 ? "BOS" : "EOS");
     if (n > LMF_TEXT_MAX_BYTES)
         return LMF_FAIL(ids->ctx, LMF_E_LIMIT, "a text of %zu bytes; at most %d are encoded at once", n, LMF_TEXT_MAX_BYTES);
-    encoding e = { t, (const uint8_t *)text, n, flags, false, ids, foreign, n_foreign };
+    encoding e = { t, (const uint8_t *)text, n, flags, false, true, ids, foreign, n_foreign };
     size_t n_before = ids->n, dropped_before = ids->n_dropped;
     lmf_status s = bos ? lmf_ids_append(ids, &t->ids.bos, 1) : LMF_OK;
     if (!s && n)
@@ -447,6 +500,27 @@ int32_t lmf_tokenizer_find(const lmf_tokenizer *t, const char *text, size_t n)
     return n ? lmf__bpe_find(&t->bpe, (const uint8_t *)text, n) : -1;
 }
 
+size_t lmf_tokenizer_end_of(const lmf_tokenizer *t, int32_t id, const char *text, size_t n, size_t at)
+{
+    size_t n_piece, i = 0, to = at;
+    const uint8_t *p = lmf_tokenizer_piece(t, id, &n_piece);
+    lmf_token_kind kind = lmf_tokenizer_kind(t, id);
+    unsigned how = t->added && (is_special(kind) || kind == LMF_TOKEN_USER_DEFINED) ? t->added[id] : 0;
+    if (how & LMF_ADDED_LSTRIP)
+        to = lmf__char_run((const uint8_t *)text, n, to, LMF_CHAR_SPACE, SIZE_MAX);
+    for (; i < n_piece; i++) {
+        if (to < n && (uint8_t)text[to] == p[i])
+            to++;
+        else if (t->bpe.spaced && p[i] == ' ')
+            to += n - to >= 3 && !memcmp(text + to, LMF_SPACE_MARK, 3) ? 3 : 0; /* none: it was put in front */
+        else
+            return at + n_piece < n ? at + n_piece : n;
+    }
+    if (how & LMF_ADDED_RSTRIP)
+        to = lmf__char_run((const uint8_t *)text, n, to, LMF_CHAR_SPACE, SIZE_MAX);
+    return to;
+}
+
 int32_t lmf_tokenizer_control_at(const lmf_tokenizer *t, const char *text, size_t n, size_t at, size_t *bytes)
 {
     const uint8_t *p = (const uint8_t *)text;
@@ -474,9 +548,12 @@ lmf_status lmf_tokenizer_decode(const lmf_tokenizer *t, const int32_t *ids, size
 {
     const uint8_t *p;
     size_t n;
+    bool begun = false;
     for (size_t i = 0; i < n_ids; i++) {
         LMF_TRY(piece_shown(t, out->ctx, ids[i], flags, &p, &n));
-        LMF_TRY(lmf_buf_append(out, p, n));
+        bool leave_out = t->strip && !begun && n && *p == ' ';
+        begun |= n > 0;
+        LMF_TRY(lmf_buf_append(out, p + leave_out, n - leave_out));
     }
     return LMF_OK;
 }
@@ -488,7 +565,9 @@ lmf_status lmf_decode_stream_push(lmf_decode_stream *d, const lmf_tokenizer *t, 
     const uint8_t *p;
     size_t n;
     LMF_TRY(piece_shown(t, out->ctx, id, flags, &p, &n));
-    return lmf_decode_stream_bytes(d, p, n, out);
+    bool leave_out = t->strip && !d->begun && n && *p == ' ';
+    d->begun |= n > 0;
+    return lmf_decode_stream_bytes(d, p + leave_out, n - leave_out, out);
 }
 
 lmf_status lmf_decode_stream_bytes(lmf_decode_stream *d, const void *bytes, size_t n, lmf_buf *out)

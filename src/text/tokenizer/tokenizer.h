@@ -34,6 +34,8 @@ typedef struct lmf_norm_step {
     const char   *pattern, *text;
     size_t        n_pattern, n_text;
 } lmf_norm_step;
+typedef enum lmf_lead { LMF_LEAD_NEVER, LMF_LEAD_FIRST, LMF_LEAD_ALWAYS } lmf_lead; /* Metaspace's prepend_scheme */
+#define LMF_SPACE_MARK "\xe2\x96\x81"        /* U+2581, SentencePiece's space */
 typedef enum lmf_choice { LMF_BY_FAMILY, LMF_NO, LMF_YES } lmf_choice; /* BY_FAMILY: what the pre-tokenizer's row says */
 
 enum {
@@ -45,8 +47,8 @@ enum {
 
 /* Zero means absent, but ids: -1 is absent (lmf_vocab_init). All pointers are borrowed during create. */
 typedef struct lmf_vocab {
-    const char        *model;          /* "gpt2" (GGUF) or "BPE" (tokenizer.json); NULL: gpt2 */
-    const char        *pretok;         /* GGUF's tokenizer.ggml.pre, or what lmf_pretok_resolve gave */
+    const char        *model;          /* "gpt2" (GGUF) or "BPE" (tokenizer.json); NULL: gpt2; "llama": SentencePiece's BPE, below */
+    const char        *pretok;         /* GGUF's tokenizer.ggml.pre, or what lmf_pretok_resolve gave; of llama none */
     size_t             n_tokens;
     const char *const *token;          /* [n_tokens] in the byte-level alphabet; added tokens literally */
     const uint32_t    *token_bytes;    /* [n_tokens]; NULL: they end in NUL */
@@ -62,6 +64,13 @@ typedef struct lmf_vocab {
     lmf_choice         whole_words;    /* tokenizer.json's ignore_merges */
     const lmf_norm_step *norm;         /* [n_norm] tokenizer.json's normalizer, in order */
     size_t             n_norm;
+    /* Of the model llama. Tokens are spelled with U+2581 for a space and <0x0A> for a byte (BYTE); norm ends by making U+2581 a space. */
+    const float       *score;          /* [n_tokens] neighbours that are a token together merge, the greatest score first; NULL: by merge */
+    bool               fuse_unk;       /* characters without a token, in a row, are one unk */
+    lmf_lead           lead;           /* where a space is put in front of text that begins with none, after norm and late added tokens */
+    bool               each_space;     /* no merge goes beyond a space */
+    bool               marked;         /* norm makes spaces marks, which flags of tokens that are found behind it do not strip */
+    bool               strip;          /* decoding leaves out a space at the very beginning */
 } lmf_vocab;
 void lmf_vocab_init(lmf_vocab *v);     /* all absent */
 
@@ -97,13 +106,13 @@ lmf_status lmf_tokenizer_encode_guarded(const lmf_tokenizer *t, const char *text
                                         size_t n_foreign, lmf_ids *ids);
 
 enum { LMF_DECODE_SKIP_SPECIAL = 1 };  /* CONTROL, UNKNOWN and UNUSED give nothing */
-/* Appends the bytes that ids stand for, just as they are: not whole UTF-8 if the ids do not end there. An id past the
- * vocabulary, as padded embeddings have, has no text. LMF_E_ARG: a negative id. */
+/* Appends the bytes that ids stand for, just as they are (less a first space where the vocabulary says so): not whole UTF-8 if the ids
+ * do not end there. An id past the vocabulary, as padded embeddings have, has no text. LMF_E_ARG: a negative id. */
 lmf_status lmf_tokenizer_decode(const lmf_tokenizer *t, const int32_t *ids, size_t n, unsigned flags, lmf_buf *out);
 
 /* Decoding token by token: what comes out is whole UTF-8 at every moment. Bytes of a character that is not complete wait;
  * what can be no character becomes U+FFFD, once for each maximal ill-formed part. Zeroed storage to begin with. */
-typedef struct lmf_decode_stream { uint8_t wait[4]; uint8_t n_wait; } lmf_decode_stream;
+typedef struct lmf_decode_stream { uint8_t wait[4]; uint8_t n_wait; bool begun; } lmf_decode_stream; /* begun: no space is left out */
 lmf_status lmf_decode_stream_push(lmf_decode_stream *d, const lmf_tokenizer *t, int32_t id, unsigned flags, lmf_buf *out);
 lmf_status lmf_decode_stream_bytes(lmf_decode_stream *d, const void *p, size_t n, lmf_buf *out); /* of text that comes otherwise */
 lmf_status lmf_decode_stream_end(lmf_decode_stream *d, lmf_buf *out);          /* bytes that still wait: one U+FFFD */
@@ -115,6 +124,11 @@ const uint8_t       *lmf_tokenizer_piece(const lmf_tokenizer *t, int32_t id, siz
 lmf_token_kind       lmf_tokenizer_kind(const lmf_tokenizer *t, int32_t id);   /* UNUSED if out of range */
 /* The id whose piece is text: added tokens first, then words; -1 if there is none. "<|im_end|>", " the". */
 int32_t              lmf_tokenizer_find(const lmf_tokenizer *t, const char *text, size_t n);
+/* Where the text of id ends that begins at text[at], also if the tokenizer put a space in front or took white space beside it.
+ * A normalizer that changes lengths is not followed. */
+size_t               lmf_tokenizer_end_of(const lmf_tokenizer *t, int32_t id, const char *text, size_t n, size_t at);
+/* The byte that SentencePiece's "<0x0A>" names; -1: text is no such name. */
+int                  lmf_byte_token(const void *text, size_t n);
 /* The control token that begins at text[at] as encode would see it, -1 if none; *bytes: its length. */
 int32_t              lmf_tokenizer_control_at(const lmf_tokenizer *t, const char *text, size_t n, size_t at, size_t *bytes);
 

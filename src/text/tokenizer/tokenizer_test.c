@@ -132,6 +132,120 @@ static void flags_of_added_tokens(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+/* SentencePiece's kind: characters, marks for spaces, bytes by name. */
+typedef struct spaced {
+    test_vocab    v;
+    float         score[TEST_TOKENS];
+    lmf_norm_step norm[2];
+    int32_t       unk, bos, space, he, h_e_l, ello, hello, ctl, user;
+} spaced;
+
+static void spaced_init(spaced *f, bool by_score)
+{
+    static const char *const letters[] = { "h", "e", "l", "o", "\xc3\xa9", "\xe2\x96\x81" };
+    memset(f, 0, sizeof *f);
+    lmf_vocab_init(&f->v.v);
+    f->v.v.model = "llama";
+    f->v.v.token = f->v.token, f->v.v.kind = f->v.kind, f->v.v.added = f->v.added, f->v.v.merge = f->v.merge;
+    f->unk = test_vocab_add(&f->v, "<unk>", LMF_TOKEN_UNKNOWN, 0);
+    f->bos = test_vocab_add(&f->v, "<s>", LMF_TOKEN_CONTROL, 0);
+    for (int b = 0; b < 256; b++) {
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", (unsigned)b);
+        if (b != 0xd0)
+            test_vocab_add(&f->v, name, LMF_TOKEN_BYTE, 0);
+    }
+    for (int i = 0; i < 6; i++)
+        f->space = test_vocab_add(&f->v, letters[i], LMF_TOKEN_NORMAL, 0);
+    f->he = test_vocab_merge(&f->v, "h e");
+    f->h_e_l = test_vocab_merge(&f->v, "l l");
+    f->ello = test_vocab_merge(&f->v, "ll o");
+    f->hello = test_vocab_merge(&f->v, "\xe2\x96\x81 he");
+    f->ctl = test_vocab_add(&f->v, "heo", LMF_TOKEN_CONTROL, 0);
+    f->user = test_vocab_add(&f->v, "\xe2\x96\x81\xe2\x96\x81", LMF_TOKEN_USER_DEFINED, 0);
+    for (size_t i = 0; i < f->v.v.n_tokens; i++)
+        f->score[i] = -(float)i;
+    f->norm[0] = (lmf_norm_step){ LMF_NORM_PREPEND, NULL, " ", 0, 1 };
+    f->norm[1] = (lmf_norm_step){ LMF_NORM_REPLACE, LMF_SPACE_MARK, " ", 3, 1 };
+    f->v.v.norm = f->norm, f->v.v.n_norm = 2;
+    f->v.v.unk = f->unk, f->v.v.bos = f->bos, f->v.v.fuse_unk = f->v.v.strip = true;
+    f->v.v.score = by_score ? f->score : NULL;
+}
+
+static void spaced_words(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    spaced f;
+    for (int by_score = 0; by_score < 2; by_score++) {
+        spaced_init(&f, by_score);
+        lmf_tokenizer *t = test_tokenizer(ctx, &f.v);
+#define BYTE(b) (2 + (b) - ((b) > 0xd0))
+#define CASE(text, ...) assert_encodes(ctx, t, text, strlen(text), LMF_ENCODE_SPECIAL, IDS(__VA_ARGS__))
+        CASE("hello", f.hello, f.ello);
+        CASE("he he", f.hello, f.hello);
+        CASE("he\xe2\x96\x81he", f.hello, f.hello);
+        CASE("<s>he<s>he", f.bos, f.hello, f.bos, f.hello);                     /* a space before each stretch */
+        CASE("\xc3\xa9\xc3\xa8", f.space, f.space - 1, BYTE(0xc3), BYTE(0xa8)); /* a character that is a token, one that is not */
+        CASE("\xd0\x96\xd0\x96he", f.space, f.unk, f.he);                      /* one byte of it is missing: unknown, two are one */
+        CASE("<0x0A>", f.space, BYTE('<'), BYTE('0'), BYTE('x'), BYTE('0'), BYTE('A'), BYTE('>'));
+        assert_encodes(ctx, t, "heo", 3, 0, IDS(f.hello, f.space - 2));          /* no merge gives a control token */
+        if (by_score)
+            CASE("  ", f.user, f.space); /* any two that are a token together */
+#undef CASE
+        lmf_ids ids;
+        lmf_buf out;
+        lmf_decode_stream d = { 0 };
+        lmf_ids_init(&ids, ctx, 1 << 10);
+        lmf_buf_init(&out, ctx, 1 << 10);
+        static const char text[] = "hello he\xc3\xa8";
+        assert_ok(ctx, lmf_tokenizer_encode(t, text, strlen(text), LMF_ENCODE_BOS, &ids));
+        assert_ok(ctx, lmf_tokenizer_decode(t, ids.data, ids.n, LMF_DECODE_SKIP_SPECIAL, &out));
+        assert_string_equal(lmf_buf_str(&out), text);
+        lmf_buf_truncate(&out, 0);
+        for (size_t i = 0; i < ids.n; i++)
+            assert_ok(ctx, lmf_decode_stream_push(&d, t, ids.data[i], LMF_DECODE_SKIP_SPECIAL, &out));
+        assert_ok(ctx, lmf_decode_stream_end(&d, &out));
+        assert_string_equal(lmf_buf_str(&out), text);
+        size_t at = 0, want[] = { 0, 2, 5, 8, 9, 10 };                          /* where each token ends in the text */
+        assert_int_equal(ids.n, 6);
+        for (size_t i = 0; i < ids.n; i++) {
+            at = i ? lmf_tokenizer_end_of(t, ids.data[i], text, strlen(text), at) : 0;
+            assert_int_equal(at, want[i]);
+        }
+        lmf_ids_clear(&ids);
+        lmf_buf_clear(&out);
+        lmf_tokenizer_destroy(t);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
+static void spaced_leads(void **state)
+{
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    spaced f;
+    for (int lead = LMF_LEAD_NEVER; lead <= LMF_LEAD_ALWAYS; lead++) {
+        spaced_init(&f, true);
+        f.v.v.norm++, f.v.v.n_norm--;
+        f.v.v.lead = (lmf_lead)lead;
+        lmf_tokenizer *t = test_tokenizer(ctx, &f.v);
+        int32_t first = lead ? f.hello : f.he, later = lead == LMF_LEAD_ALWAYS ? f.hello : f.he;
+        assert_encodes(ctx, t, "he<s>he", 7, LMF_ENCODE_SPECIAL, IDS(first, f.bos, later));
+        assert_encodes(ctx, t, "<s>he", 5, LMF_ENCODE_SPECIAL, IDS(f.bos, later));
+        assert_encodes(ctx, t, " he", 3, LMF_ENCODE_SPECIAL, IDS(f.hello));
+        lmf_tokenizer_destroy(t);
+    }
+    spaced_init(&f, true);
+    f.score[7] = 1.0f / 0.0f;
+    lmf_tokenizer *none;
+    assert_refused(ctx, LMF_E_FORMAT, "the score of token 7 is not finite", lmf_tokenizer_create(ctx, &f.v.v, &none));
+    spaced_init(&f, true);
+    strcpy(f.v.text[9], "<0xg7>");
+    assert_refused(ctx, LMF_E_FORMAT, "token 9 is marked as a byte", lmf_tokenizer_create(ctx, &f.v.v, &none));
+    lmf_test_ctx_done(ctx);
+}
+
 static void decodes_what_was_encoded(void **state)
 {
     (void)state;
@@ -304,7 +418,7 @@ LMF_TESTS(tokenizer) = {
     { "text cannot forge control tokens", text_cannot_forge_control_tokens },
     { "BOS and EOS", bos_and_eos },
     { "flags of added tokens", flags_of_added_tokens },
-    { "decodes what was encoded", decodes_what_was_encoded },
+    { "spaced_words", spaced_words }, { "spaced_leads", spaced_leads }, { "decodes what was encoded", decodes_what_was_encoded },
     { "streams whole characters", streams_whole_characters },
     { "looks up tokens", looks_up_tokens },
     { "limits leave ids as they were", limits_leave_ids_as_they_were },
