@@ -149,9 +149,6 @@ static lmf_status check_values(const lmf_exporter *x)
 static lmf_status write_part(lmf_exporter *x, const char *part)
 {
     bool gguf = x->opts->format == LMF_EXPORT_GGUF;
-    if (x->model->vocab.model && !strcmp(x->model->vocab.model, "llama"))
-        return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the model's tokenizer is SentencePiece's kind (U+2581 for a space): a whole model with "
-                        "it can't be written yet; its adapter can");
     LMF_TRY(check_values(x));
     LMF_TRY(lmf__export_list(x));
     LMF_TRY(gguf ? lmf__export_gguf(x, part) : lmf__export_hf(x, part));

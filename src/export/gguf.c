@@ -134,7 +134,8 @@ static lmf_status put_tokens(const writer *o)
     size_t n = (size_t)lmf_model_config(x->model)->vocab;
     lmf_bytes *token = lmf_arena_array(&x->arena, n, sizeof *token), *merge = lmf_arena_array(&x->arena, v->n_merges, sizeof *merge);
     int32_t *kind = lmf_arena_array(&x->arena, n, sizeof *kind);
-    if (!token || !merge || !kind)
+    float *score = lmf_arena_array(&x->arena, n, sizeof *score);
+    if (!token || !merge || !kind || !score)
         return LMF_NO_MEMORY(x->ctx, n * sizeof *token, "the vocabulary");
     for (size_t i = 0; i < n; i++) {
         bool real = i < v->n_tokens;
@@ -145,10 +146,16 @@ static lmf_status put_tokens(const writer *o)
         token[i].n = real && v->token_bytes ? v->token_bytes[i] : strlen(token[i].p);
         kind[i] = !real ? LMF_TOKEN_UNUSED : v->kind && v->kind[i] ? v->kind[i] : LMF_TOKEN_NORMAL;
     }
+    for (size_t i = 0; i < n && x->score; i++)
+        score[i] = i < v->n_tokens ? x->score[i] : -1e6f;
     for (size_t i = 0; i < v->n_merges; i++)
         merge[i].p = v->merge[i], merge[i].n = v->merge_bytes ? v->merge_bytes[i] : strlen(v->merge[i]);
     LMF_TRY(lmf_gguf_put_strings(o->w, "tokenizer.ggml.tokens", token, n));
     LMF_TRY(lmf_gguf_put_i32s(o->w, "tokenizer.ggml.token_type", kind, n));
+    if (x->score) {
+        LMF_TRY(lmf_gguf_put_f32s(o->w, "tokenizer.ggml.scores", score, n));
+        return lmf_gguf_put_bool(o->w, "tokenizer.ggml.add_space_prefix", x->leads);
+    }
     return v->n_merges ? lmf_gguf_put_strings(o->w, "tokenizer.ggml.merges", merge, v->n_merges) : LMF_OK;
 }
 
@@ -177,12 +184,13 @@ static lmf_status put_tokenizer(const writer *o)
             o->x->end[1] },
         { "tokenizer.ggml.eom_token_id", o->x->end[2] },
         { "tokenizer.ggml.padding_token_id", id->pad }, { "tokenizer.ggml.unknown_token_id", id->unk } };
-    LMF_TRY(lmf_gguf_put_text(o->w, "tokenizer.ggml.model", "gpt2"));
+    bool spaced = lmf__export_is_spaced(o->x);
+    LMF_TRY(lmf_gguf_put_text(o->w, "tokenizer.ggml.model", spaced ? "llama" : "gpt2"));
     if (m->vocab.pretok)
         LMF_TRY(lmf_gguf_put_text(o->w, "tokenizer.ggml.pre", m->vocab.pretok));
     LMF_TRY(put_tokens(o));
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
-        if (ids[i].id >= 0)
+        if (ids[i].id >= 0 || (spaced && (i < 2 || i == 5))) /* readers of llama have ids of their own for what is not said */
             LMF_TRY(lmf_gguf_put_u32(o->w, ids[i].key, (uint32_t)ids[i].id));
     LMF_TRY(lmf_gguf_put_bool(o->w, "tokenizer.ggml.add_bos_token", id->add_bos));
     LMF_TRY(lmf_gguf_put_bool(o->w, "tokenizer.ggml.add_eos_token", id->add_eos));
@@ -200,7 +208,8 @@ static lmf_status carry_over(const writer *o)
         "tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges", "tokenizer.ggml.bos_token_id",
         "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
         "tokenizer.ggml.padding_token_id", "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.add_bos_token",
-        "tokenizer.ggml.add_eos_token", "tokenizer.ggml.scores", "tokenizer.chat_template", "tokenizer.chat_templates", LMF__EXPORT_KEY };
+        "tokenizer.ggml.add_eos_token", "tokenizer.ggml.scores", "tokenizer.ggml.add_space_prefix",
+        "tokenizer.ggml.remove_extra_whitespaces", "tokenizer.chat_template", "tokenizer.chat_templates", LMF__EXPORT_KEY };
     char key[KEY_BYTES];
     const lmf_gguf *g = o->x->model->gguf;
     for (size_t i = 0; g && i < lmf_gguf_n_kv(g); i++) {

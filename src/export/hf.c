@@ -7,6 +7,7 @@
 #include "format/hf_json.h"
 #include "models/hparam.h"
 #include "text/tokenizer/pretok.h"
+#include "text/tokenizer/scores.h"
 
 /* root.a.b = value (taken) for "a.b", or "a.b|c". */
 static bool put_path(json_t *root, const char *path, json_t *value)
@@ -162,6 +163,20 @@ static lmf_status leave_out_added(lmf_exporter *x, const lmf_hf_bpe *bpe, lmf_by
     return ok ? LMF_OK : LMF_NO_MEMORY(x->ctx, 64, "the vocabulary");
 }
 
+/* The list that scores stand for. */
+static lmf_status merges_of_scores(lmf_exporter *x, lmf_hf_bpe *bpe)
+{
+    lmf_pair *pair;
+    LMF_TRY(lmf_pairs_of_scores(x->model->tokenizer, &x->arena, &pair, &bpe->n_merges));
+    lmf_hf_merge *merge = lmf_arena_array(&x->arena, bpe->n_merges, sizeof *merge);
+    if (!merge)
+        return LMF_NO_MEMORY(x->ctx, bpe->n_merges * sizeof *merge, "the vocabulary");
+    for (size_t i = 0; i < bpe->n_merges; i++)
+        merge[i] = (lmf_hf_merge){ token_text(&x->model->vocab, pair[i].left), token_text(&x->model->vocab, pair[i].right) };
+    bpe->merge = merge;
+    return LMF_OK;
+}
+
 static lmf_status fill_bpe(lmf_exporter *x, lmf_hf_bpe *bpe)
 {
     const lmf_vocab *v = &x->model->vocab;
@@ -189,28 +204,60 @@ static lmf_status fill_bpe(lmf_exporter *x, lmf_hf_bpe *bpe)
         merge[i] = (lmf_hf_merge){ { text, cut }, { text + cut + 1, n - cut - 1 } };
     }
     bpe->token = token, bpe->n_tokens = v->n_tokens, bpe->merge = merge, bpe->n_merges = v->n_merges, bpe->added = added;
+    if (v->score)
+        LMF_TRY(merges_of_scores(x, bpe));
     return leave_out_added(x, bpe, token);
+}
+
+#define MARK_JSON "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" LMF_SPACE_MARK "\"}"
+#define BACK_JSON "{\"type\":\"Replace\",\"pattern\":{\"String\":\"" LMF_SPACE_MARK "\"},\"content\":\" \"}," \
+    "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}"
+
+/* SentencePiece's kind: a folder's own steps, or those that a GGUF file stands for. */
+static lmf_status fill_spaced(lmf_exporter *x, lmf_hf_bpe *bpe)
+{
+    const lmf_model *m = x->model;
+    const lmf_vocab *v = &m->vocab;
+    for (size_t i = 0; i < v->n_tokens; i++)
+        bpe->byte_fallback |= v->kind && v->kind[i] == LMF_TOKEN_BYTE;
+    bpe->fuse_unk = v->fuse_unk;
+    bpe->pre_tokenizer = m->pre_tokenizer_json, bpe->normalizer = m->normalizer_json, bpe->decoder = m->decoder_json;
+    if (v->score) {
+        bpe->normalizer = v->n_norm < 2 ? MARK_JSON : "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\""
+            LMF_SPACE_MARK "\"}," MARK_JSON "]}";
+        bpe->decoder = v->strip ? "{\"type\":\"Sequence\",\"decoders\":[" BACK_JSON
+            ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}" : "{\"type\":\"Sequence\",\"decoders\":[" BACK_JSON "]}";
+    }
+    if (v->unk >= 0) {
+        lmf_bytes b = token_text(v, v->unk);
+        if (!(bpe->unk = lmf_arena_strndup(&x->arena, b.p, b.n)))
+            return LMF_NO_MEMORY(x->ctx, b.n, "the vocabulary");
+    }
+    return LMF_OK;
 }
 
 static lmf_status save_tokenizer(lmf_exporter *x, const char *dir)
 {
+    bool spaced = lmf__export_is_spaced(x);
     char path[4096];
     const lmf_model *m = x->model;
     const lmf_pretok *p = m->vocab.pretok ? lmf_pretok_find(x->ctx, m->vocab.pretok) : NULL;
     lmf_hf_bpe bpe = { 0 };
     json_t *root = NULL, *pre = NULL, *post = NULL;
-    if (!p || !p->hf_regex)
+    if (!spaced && (!p || !p->hf_regex))
         return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the pre-tokenizer \"%s\" has no form in tokenizer.json", m->vocab.pretok ? m->vocab.pretok : "");
     LMF_TRY(fill_bpe(x, &bpe));
-    bpe.ignore_merges = m->vocab.whole_words == LMF_YES || (m->vocab.whole_words == LMF_BY_FAMILY && p->whole_words);
+    bpe.ignore_merges = m->vocab.whole_words == LMF_YES || (m->vocab.whole_words == LMF_BY_FAMILY && p && p->whole_words);
     bpe.decoder = "{\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true}";
-    pre = pre_tokenizer(p);
+    pre = spaced ? json_null() : pre_tokenizer(p);
     post = post_processor(m);
-    char *pre_text = m->pre_tokenizer_json ? NULL : json_dumps(pre, JSON_COMPACT), *post_text = post ? json_dumps(post, JSON_COMPACT) : NULL;
+    char *pre_text = m->pre_tokenizer_json || spaced ? NULL : json_dumps(pre, JSON_COMPACT), *post_text = post ? json_dumps(post, JSON_COMPACT) : NULL;
     bpe.pre_tokenizer = m->pre_tokenizer_json ? m->pre_tokenizer_json : pre_text;
     bpe.post_processor = post_text;
     bpe.normalizer = m->normalizer_json;
-    lmf_status s = lmf_hf_tokenizer_build(x->ctx, &bpe, &root);
+    lmf_status s = spaced ? fill_spaced(x, &bpe) : LMF_OK;
+    if (!s)
+        s = lmf_hf_tokenizer_build(x->ctx, &bpe, &root);
     if (!s)
         s = lmf_path_join(x->ctx, path, sizeof path, dir, "tokenizer.json");
     if (!s)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "export/parts.h"
 #include "text/tokenizer/pretok.h"
+#include "text/tokenizer/scores.h"
 
 enum { MAX_PAIRS = 1 << 22 };
 
@@ -179,10 +180,67 @@ static void say_templates(lmf_exporter *x)
         say(x, text);
 }
 
+bool lmf__export_is_spaced(const lmf_exporter *x)
+{
+    return x->model->vocab.model && !strcmp(x->model->vocab.model, "llama");
+}
+
+void lmf__export_say_overlap(lmf_exporter *x, size_t n)
+{
+    char text[128];
+    snprintf(text, sizeof text, "which of two merges that give the same token is first where they overlap (%zu tokens)", n);
+    if (n)
+        say(x, text);
+}
+
+/* SentencePiece's kind: GGUF knows scores, and one way to put a space in front. */
+static lmf_status say_spaced(lmf_exporter *x)
+{
+    const lmf_vocab *v = &x->model->vocab;
+    bool leads = v->lead != LMF_LEAD_NEVER, other = false, same = true;
+    size_t n_overlap = 0, n_bytes = 0;
+    for (size_t i = 0; i < v->n_norm; i++)
+        if (v->norm[i].kind == LMF_NORM_PREPEND)
+            leads = true;
+        else
+            other |= v->norm[i].kind < LMF_NORM_PREPEND;
+    for (size_t i = 0; i < v->n_tokens; i++)
+        n_bytes += v->kind && v->kind[i] == LMF_TOKEN_BYTE;
+    x->leads = leads;
+    x->norm[0] = (lmf_norm_step){ LMF_NORM_PREPEND, NULL, " ", 0, 1 };
+    x->norm[1] = (lmf_norm_step){ LMF_NORM_REPLACE, LMF_SPACE_MARK, " ", 3, 1 };
+    if (other)
+        say(x, "the normalizer: readers take text as it is, composed or not");
+    if (v->lead == LMF_LEAD_FIRST)
+        say(x, "that a space is put in front of the first text alone: readers put one behind every added token");
+    if (v->lead == LMF_LEAD_ALWAYS)
+        say(x, "that no space is put in front of text that begins with one");
+    if (v->each_space)
+        say(x, "that no merge goes beyond a space");
+    if (v->whole_words == LMF_YES)
+        say(x, "ignore_merges true");
+    if (v->strip != leads)
+        say(x, v->strip ? "that a first space is left out when ids become text" : "that a first space is kept when ids become text");
+    if (!v->fuse_unk && n_bytes < 256)
+        say(x, "that unknown characters in a row are a token each");
+    x->score = v->score;
+    if (v->score)
+        return LMF_OK;
+    float *score;
+    LMF_TRY(lmf_scores_of_pairs(x->model->tokenizer, &x->arena, &score, &same, &n_overlap));
+    x->score = score;
+    if (!same)
+        say(x, "the order of merges: readers merge any two tokens that are one together, by a score a token");
+    lmf__export_say_overlap(x, n_overlap);
+    return LMF_OK;
+}
+
 lmf_status lmf__export_losses(lmf_exporter *x)
 {
     x->report->losses[0] = 0;
-    if (x->model->vocab.n_norm)
+    if (lmf__export_is_spaced(x))
+        LMF_TRY(say_spaced(x));
+    else if (x->model->vocab.n_norm)
         say(x, "the normalizer: readers take text as it is, composed or not");
     say_flags(x);
     LMF_TRY(say_order(x));
@@ -202,6 +260,16 @@ lmf_vocab lmf__export_vocab(const lmf_exporter *x)
         v.norm = NULL;
         v.n_norm = 0;
         v.whole_words = LMF_BY_FAMILY;
+        if (lmf__export_is_spaced(x)) {
+            v.score = x->score;
+            v.n_merges = 0;
+            v.norm = x->norm + !x->leads;
+            v.n_norm = 1 + x->leads;
+            v.lead = LMF_LEAD_NEVER;
+            v.each_space = v.marked = false;
+            v.strip = x->leads;
+            v.fuse_unk = true;
+        }
         v.eos = x->end[0];
         v.bos_unnamed = v.eos_unnamed = false;
     }

@@ -31,6 +31,9 @@ typedef struct lmf_exporter {
     lmf_arena              arena;
     lmf_out_tensor        *items;
     int64_t                n;
+    const float           *score;         /* [n_tokens] of SentencePiece's kind, for GGUF */
+    bool                   leads;         /* GGUF's add_space_prefix */
+    lmf_norm_step          norm[2];       /* what a reader of the GGUF file does with a text */
     int32_t                end[3];        /* GGUF's eos, eot and eom; -1: none */
     int32_t                lost_end[LMF_MAX_EOS];
     int                    n_lost_ends;   /* tokens that end an answer and have no place in the file */
@@ -53,6 +56,8 @@ lmf_status lmf__export_losses(lmf_exporter *x);
 void       lmf__export_say_template(lmf_exporter *x); /* of any format: one that could not be read is left out */
 /* Whether a template's name can be a part of a GGUF key: letters, digits and _, as other writers do. */
 bool       lmf__export_is_word(const char *name);
+bool       lmf__export_is_spaced(const lmf_exporter *x); /* SentencePiece's kind */
+void       lmf__export_say_overlap(lmf_exporter *x, size_t n);
 /* The vocabulary as a reader of the written file may know it: of a GGUF without what has no place there. */
 lmf_vocab  lmf__export_vocab(const lmf_exporter *x);
 lmf_status lmf__export_gguf(lmf_exporter *x, const char *path);

@@ -35,7 +35,8 @@ typedef struct lmf_model {
     lmf_chat         chat;             /* both together, and what ends an answer */
     lmf_gguf        *gguf;             /* what stays open: one of these */
     lmf_safetensors *st;
-    const char      *pre_tokenizer_json, *normalizer_json; /* of tokenizer.json, to write them again; NULL: none, or from GGUF */
+    const char      *pre_tokenizer_json, *normalizer_json, *decoder_json;
+                                       /* of tokenizer.json, to write them again; NULL: none, or from GGUF */
     int64_t          n_params;         /* elements of all weights, tied ones once */
     uint8_t         *taken;            /* one a stored tensor, while opening: it has a role */
     struct lmf_source *packed;         /* NULL, or one a stored tensor: what it is unpacked; with a name alone: read with another (nf4.c) */

@@ -267,6 +267,9 @@ static lmf_status read_spaced(lmf_model *m, const lmf_hf_tokenizer *t)
     LMF_TRY(spaced_step(m, t->decoder, &d));
     if (!d.spaces || (t->byte_fallback && !d.bytes))
         return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: the decoder does not undo U+2581 for spaces and <0x00> for bytes");
+    if (t->ignore_merges && !v->each_space)
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: ignore_merges beside U+2581 for spaces is supported where Metaspace "
+                        "splits only");
     v->strip = d.strip;
     v->fuse_unk = t->fuse_unk;
     uint8_t *kind = (uint8_t *)(uintptr_t)v->kind; /* in our arena */
@@ -477,6 +480,7 @@ lmf_status lmf__model_read_hf_vocab(lmf_model *m)
     }
     LMF_TRY_TO(done, keep_json(m, t.pre_tokenizer, &m->pre_tokenizer_json));
     LMF_TRY_TO(done, keep_json(m, t.normalizer, &m->normalizer_json));
+    LMF_TRY_TO(done, keep_json(m, t.decoder, &m->decoder_json));
     LMF_TRY_TO(done, read_special(m, &t));
     LMF_TRY_TO(done, read_ends(m));
 done:

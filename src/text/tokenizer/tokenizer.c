@@ -467,6 +467,7 @@ lmf_status lmf_tokenizer_encode_guarded(const lmf_tokenizer *t, const char *text
 }
 
 /* ---- decode ---- */
+const lmf_bpe *lmf__tokenizer_bpe(const lmf_tokenizer *t) { return &t->bpe; }
 size_t lmf_tokenizer_n_tokens(const lmf_tokenizer *t) { return t->bpe.n_tokens; }
 const lmf_token_ids *lmf_tokenizer_ids(const lmf_tokenizer *t) { return &t->ids; }
 
