@@ -178,7 +178,9 @@ def test_plan_by_rows_and_for_serving(lmfast, rows):
     small = ok(lmfast("plan", "-m", MODEL, "--rows", 8, "--seq-len", 64, "--json"))
     large = ok(lmfast("plan", "-m", MODEL, "--rows", 8, "--seq-len", 512, "--json"))
     assert small["memory_bytes"] < large["memory_bytes"] and large["largest_at_peak"]
-    serve = ok(lmfast("plan", "-m", MODEL, "--serve", "--context", 512, "--max-seqs", 2, "--json"))
-    assert serve["state_bytes"] == 2 * 512 * 30 * 2 * 192 * 4 + 2 * 49152 * 4  # keys and values, and counts of each sequence's tokens
+    for compute, number_bytes in ("f32", 4), ("auto", 2):  # of keys and values
+        serve = ok(lmfast("plan", "-m", MODEL, "--serve", "--context", 512, "--max-seqs", 2, "--compute", compute, "--json"))
+        counts = 2 * 49152 * 4  # of each sequence's tokens
+        assert serve["state_bytes"] == 2 * 512 * 30 * 2 * 192 * number_bytes + counts
     assert serve["pages"] == 64
     assert "one of --data" in lmfast("plan", "-m", MODEL).stderr
