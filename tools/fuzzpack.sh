@@ -30,12 +30,11 @@ cat >"$out/run.sh" <<'EOF2'
 cd "$(dirname "$0")" || exit 1
 seconds=${1:-60} threads=${2:-1} begin=$(date +%s)
 ulimit -c 0
-unset LD_LIBRARY_PATH # its libc would be loaded instead of the one that was packed
 export UBSAN_OPTIONS=abort_on_error=1:print_stacktrace=1
 export ASAN_OPTIONS=abort_on_error=1:allocator_may_return_null=1:max_allocation_size_mb=2048:hard_rss_limit_mb=3072:quarantine_size_mb=16
 export LSAN_OPTIONS=leak_check_at_exit=0
-start=()
-setarch -R true 2>/dev/null && start=(setarch -R) # some kernels' addresses are too random for ASan
+start=(env LD_LIBRARY_PATH=lib) # the libc that was packed with lib/ld.so, not the machine's
+setarch -R true 2>/dev/null && start=(setarch -R "${start[@]}") # some kernels' addresses are too random for ASan
 mkdir -p crashes found log
 targets=(*_fuzz)
 slice=$((threads < ${#targets[@]} ? seconds * threads / ${#targets[@]} : 60)) # few processes take turns
