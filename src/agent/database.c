@@ -8,6 +8,7 @@
 #include <string.h>
 #include "agent/load.h"
 #include "base/file.h"
+#include "base/magic.h"
 #include "format/json.h"
 #include "observe/svg.h"
 
@@ -43,7 +44,7 @@ static bool is_sqlite(const char *path)
     size_t n = f ? fread(head, 1, sizeof head, f) : 0;
     if (f)
         fclose(f);
-    return n == HEAD && memcmp(head, "SQLite format 3", HEAD) == 0;
+    return lmf_magic_of(head, n) == LMF_MAGIC_SQLITE;
 }
 
 /* path NULL: in memory. */

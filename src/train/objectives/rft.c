@@ -2,10 +2,8 @@
 /* rft: rejection sampling fine-tuning (Yuan et al. 2023, arXiv 2308.01825): of several answers to a prompt, sampled by the model itself,
  * those that are good enough are learned as rows are in sft, an answer that came twice once. accept best is RAFT (Dong et al. 2023,
  * arXiv 2304.06767). */
-#include "nn/nn.h"
-#include "ops/head_logp/head_logp.h"
-#include "ops/head_nll/head_nll.h"
 #include "train/objectives/sampled.h"
+#include "train/objectives/sft.h"
 
 typedef struct rft_opts { lmf_sampled_opts s; float threshold; int32_t accept; } rft_opts;
 enum { ALL, BEST };
@@ -26,27 +24,7 @@ static void sampling(const void *opts, lmf_sampling *out)
     out->accept = true, out->threshold = o->threshold, out->best = o->accept == BEST;
 }
 
-enum { TARGET, WEIGHT };
-static const lmf_objective_input inputs[] = {
-    { "target", LMF_PER_TOKEN, LMF_I32, lmf_value_target }, { "weight", LMF_PER_TOKEN, LMF_F32, lmf_value_token_mean }, { 0 }
-};
-
-static lmf_tensor *loss(lmf_graph *g, const lmf_loss_in *in)
-{
-    lmf_tensor *w = lmf_nn_weight(g, in->head->role, false);
-    lmf_tensor *y = lmf_head_nll(g, in->x, w, in->in[TARGET], in->in[WEIGHT], (lmf_head_nll_attrs){ in->head->scale, in->compute }, NULL);
-    lmf_graph_output(g, "loss", y);
-    return y;
-}
-
-static void score(lmf_graph *g, const lmf_loss_in *in)
-{
-    lmf_tensor *w = lmf_nn_weight(g, in->head->role, false);
-    lmf_tensor *y = lmf_head_logp(g, in->x, w, in->in[TARGET], in->in[WEIGHT], (lmf_head_logp_attrs){ in->head->scale, in->compute });
-    lmf_graph_output(g, "logp", y);
-}
-
 const lmf_objective lmf_objective_rft = { .name = "rft",
     .summary = "answers that the model samples itself and that are good enough, as rows", .group_size = 1,
     .takes = LMF_TAKES_PROMPT, .sampling = sampling, .options = options, .opts_bytes = sizeof(rft_opts),
-    .inputs = inputs, .loss = loss, .score = score };
+    .inputs = lmf__sft_inputs, .loss = lmf__sft_loss, .score = lmf__sft_score };
