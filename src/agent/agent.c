@@ -32,7 +32,8 @@ typedef struct episode {
     json_t      *messages, *seen;  /* seen: name and arguments of calls, as keys */
     lmf_wish     wish;
     int32_t      context, i_call;
-    bool         has_private, no_calls;
+    uint64_t     has_private;      /* bit i: private data of the origin i is in the conversation */
+    bool         no_calls;
     double       start, until;
     bool         ended;            /* the answer came to its end by itself */
 } episode;
@@ -354,21 +355,23 @@ static lmf_status put_sentence(episode *x, const json_t *call, const char *name,
     return s;
 }
 
+/* What only reads but asks others for it tells them something: private data goes back to where it came from without a question, and
+ * nowhere else. */
 static bool may_run(episode *x, const lmf_tool_use *use, const char *arguments)
 {
     bool (*allow)(void *, lmf_ask, const lmf_tool_use *, const char *) = x->o->allow;
-    if (use->effect == LMF_READS)
-        return true;
-    if (!allow || !allow(x->o->user, LMF_ASK_EFFECT, use, arguments))
+    uint64_t own = use->effect == LMF_READS && use->origin ? (uint64_t)1 << use->origin : 0;
+    bool tells = use->effect == LMF_SENDS || use->is_outward, leaks = tells && x->has_private & ~own;
+    if (use->effect != LMF_READS && (!allow || !allow(x->o->user, LMF_ASK_EFFECT, use, arguments)))
         return false;
-    return use->effect != LMF_SENDS || !x->has_private || allow(x->o->user, LMF_ASK_PRIVATE, use, arguments);
+    return !leaks || (allow && allow(x->o->user, LMF_ASK_PRIVATE, use, arguments));
 }
 
 static lmf_status run_tool(episode *x, const json_t *call, lmf_tool_use *use, const json_t *arguments)
 {
     lmf_tool_result r;
     LMF_TRY(lmf_tool_run(x->a->ctx, use, arguments, x->o->max_result_bytes, x->until, &r));
-    x->has_private |= use->is_private;
+    x->has_private |= (uint64_t)use->is_private << use->origin;
     x->out->n_failed += r.failed;
     lmf_status s = put_result(x, call, use->name, r.failed, &r.text,
                               json_pack("{s:s, s:s, s:b, s:I, s:i, s:f}", "type", "result", "tool", use->name, "failed", r.failed, "bytes",

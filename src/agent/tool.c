@@ -72,6 +72,91 @@ static lmf_status check(lmf_toolset *set, const lmf_tool_use *use)
     return LMF_OK;
 }
 
+/* Takes use->schema. */
+lmf_status lmf__tools_add(lmf_toolset *set, const lmf_tool_use *use)
+{
+    lmf_status s = LMF_OK;
+    /* an argument that nobody named is none */
+    if (json_is_object(use->schema) && !json_object_get(use->schema, "additionalProperties") &&
+        json_object_set_new(use->schema, "additionalProperties", json_false()))
+        s = LMF_NO_MEMORY(set->ctx, 64, "a schema");
+    if (!s && set->n == LMF_TOOLS_MAX)
+        s = LMF_FAIL(set->ctx, LMF_E_LIMIT, "more than %d tools; --only names those that are wanted", LMF_TOOLS_MAX);
+    if (!s)
+        s = check(set, use);
+    if (s) {
+        json_decref(use->schema);
+        return s;
+    }
+    set->item[set->n] = *use;
+    set->item[set->n++].set = set;
+    return LMF_OK;
+}
+
+bool lmf__tools_want(lmf_toolset *set, const char *name)
+{
+    bool want = !set->opts.n_only;
+    for (int i = 0; i < set->opts.n_only; i++)
+        if (strcmp(set->opts.only[i], name) == 0)
+            set->seen_only |= (uint64_t)1 << i, want = true;
+    return want;
+}
+
+lmf_status lmf__tools_keep(lmf_toolset *set, void *state, void (*close)(lmf_ctx *ctx, void *state))
+{
+    if (set->n_kept == LMF_TOOLS_MAX_KEPT) {
+        close(set->ctx, state);
+        return LMF_FAIL(set->ctx, LMF_E_LIMIT, "tools come from more than %d places", LMF_TOOLS_MAX_KEPT);
+    }
+    set->kept[set->n_kept].state = state;
+    set->kept[set->n_kept++].close = close;
+    return LMF_OK;
+}
+
+lmf_status lmf__tools_origin(lmf_toolset *set, int *origin)
+{
+    if (set->n_origins == 63)
+        return LMF_FAIL(set->ctx, LMF_E_LIMIT, "tools come from more than 63 places");
+    *origin = ++set->n_origins;
+    return LMF_OK;
+}
+
+void lmf__tools_note(lmf_toolset *set, const char *fmt, ...)
+{
+    char text[1024], plain[1200];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (set->opts.note)
+        set->opts.note(set->opts.user, lmf_plain_text(text, plain, sizeof plain));
+}
+
+bool lmf__tools_stopped(const lmf_toolset *set) { return set->opts.stopped && set->opts.stopped(set->opts.user); }
+
+/* Of what is_command lets pass: zero-width space and marks of direction, word joiner and invisible operators, the byte order mark, tags and
+ * the variation selectors past 16. Joiners and the first 16 selectors are needed by scripts and pictures. */
+static bool is_invisible(const char *p, size_t k)
+{
+    const unsigned char *b = (const unsigned char *)p;
+    if (k == 3 && b[0] == 0xE2 && b[1] == 0x80)
+        return b[2] == 0x8B || b[2] == 0x8E || b[2] == 0x8F;
+    if (k == 3 && b[0] == 0xE2 && b[1] == 0x81)
+        return b[2] >= 0xA0 && b[2] <= 0xAF;
+    return (k == 3 && b[0] == 0xEF && b[1] == 0xBB && b[2] == 0xBF) || (k == 4 && b[0] == 0xF3 && b[1] == 0xA0);
+}
+
+lmf_status lmf__tools_check_text(lmf_ctx *ctx, const char *text, const char *what)
+{
+    for (size_t at = 0, k; text[at]; at += k) {
+        k = lmf_utf8_length(text + at, 4);
+        bool white = text[at] == '\n' || text[at] == '\t' || text[at] == '\r';
+        if (!k || (!white && (lmf_utf8_is_command(text + at, k) || is_invisible(text + at, k))))
+            return LMF_FAIL(ctx, LMF_E_FORMAT, "%s has a character at byte %zu that can't be seen", what, at);
+    }
+    return LMF_OK;
+}
+
 static lmf_status open_one(lmf_toolset *set, const char *spec)
 {
     lmf_ctx *ctx = set->ctx;
@@ -89,42 +174,53 @@ static lmf_status open_one(lmf_toolset *set, const char *spec)
         return LMF_FAIL(ctx, LMF_E_ARG, "the tool %s takes nothing behind a colon", name);
     if ((!argument || !*argument) && (*t)->needs_argument)
         return LMF_FAIL(ctx, LMF_E_ARG, "the tool %s is written %s:ARGUMENT: %s", name, name, (*t)->argument);
-    if (set->n == LMF_TOOLS_MAX)
-        return LMF_FAIL(ctx, LMF_E_LIMIT, "more than %d tools", LMF_TOOLS_MAX);
-    lmf_tool_use *use = &set->item[set->n];
-    *use = (lmf_tool_use){ .tool = *t, .name = (*t)->name, .description = (*t)->description, .effect = (*t)->effect,
-                           .is_private = (*t)->is_private, .timeout_s = (*t)->timeout_s };
+    if ((*t)->bring)
+        return (*t)->bring(set, argument);
+    lmf_tool_use use = { .tool = *t, .name = (*t)->name, .description = (*t)->description, .effect = (*t)->effect,
+                         .is_private = (*t)->is_private, .timeout_s = (*t)->timeout_s };
     lmf_status s = LMF_OK;
-    if ((*t)->schema && !(use->schema = json_loads((*t)->schema, JSON_REJECT_DUPLICATES, NULL)))
+    if ((*t)->schema && !(use.schema = json_loads((*t)->schema, JSON_REJECT_DUPLICATES, NULL)))
         s = LMF_FAIL(ctx, LMF_E_INTERNAL, "the tool %s: its own schema is no JSON", name);
     if (!s && (*t)->open)
-        s = (*t)->open(&set->arena, argument, use);
-    /* an argument that nobody named is none */
-    if (!s && json_is_object(use->schema) && !json_object_get(use->schema, "additionalProperties") &&
-        json_object_set_new(use->schema, "additionalProperties", json_false()))
-        s = LMF_NO_MEMORY(ctx, 64, "a schema");
-    if (!s)
-        s = check(set, use);
-    if (!s) {
-        set->n++;
-        return LMF_OK;
-    }
-    if ((*t)->close)
-        (*t)->close(ctx, use);
-    json_decref(use->schema);
+        s = (*t)->open(&set->arena, argument, &use);
+    if (s)
+        json_decref(use.schema);
+    else
+        s = lmf__tools_add(set, &use);
+    if (s && (*t)->close)
+        (*t)->close(ctx, &use);
     return s;
 }
 
+static lmf_status check_only(lmf_toolset *set)
+{
+    for (int i = 0; i < set->opts.n_only; i++)
+        if (!(set->seen_only >> i & 1))
+            return LMF_FAIL(set->ctx, LMF_E_ARG, "there is no tool \"%.64s\" in what --mcp, --openapi and --tool-file name, which --only "
+                            "chooses from", set->opts.only[i]);
+    return LMF_OK;
+}
+
 lmf_status lmf_tools_open(lmf_ctx *ctx, const char *const *spec, int n, lmf_toolset **out)
+{
+    return lmf_tools_open_with(ctx, spec, n, NULL, out);
+}
+
+lmf_status lmf_tools_open_with(lmf_ctx *ctx, const char *const *spec, int n, const lmf_tools_opts *opts, lmf_toolset **out)
 {
     lmf_toolset *set = *out = lmf_new(ctx, lmf_toolset);
     lmf_status s = LMF_OK;
     if (!set)
         return LMF_NO_MEMORY(ctx, sizeof *set, "tools");
     set->ctx = ctx;
+    set->opts = opts ? *opts : (lmf_tools_opts){ 0 };
     lmf_arena_init(&set->arena, ctx, 1 << 24);
+    if (set->opts.n_only > 64)
+        s = LMF_FAIL(ctx, LMF_E_LIMIT, "more than 64 names of tools that are wanted");
     for (int i = 0; i < n && !s; i++)
         s = open_one(set, spec[i]);
+    if (!s)
+        s = check_only(set);
     if (s) {
         lmf_tools_close(set);
         *out = NULL;
@@ -141,6 +237,8 @@ void lmf_tools_close(lmf_toolset *set)
             set->item[i].tool->close(set->ctx, &set->item[i]);
         json_decref(set->item[i].schema);
     }
+    for (int i = set->n_kept; i-- > 0;)
+        set->kept[i].close(set->ctx, set->kept[i].state);
     lmf_arena_clear(&set->arena);
     lmf_delete(set->ctx, set);
 }

@@ -7,7 +7,9 @@
  *     LMF_TRY(lmf_tools_open(ctx, (const char *[]){ "clock", "read_file:notes" }, 2, &set));
  *     LMF_TRY(lmf_tool_run(ctx, lmf_tool_find(set, "clock"), arguments, 4096, until, &result));   // result.text, or why it failed
  *
- * A tool is written NAME or NAME:ARGUMENT. Names and schemas are checked as it is opened; two of one name are refused.
+ * A tool is written NAME or NAME:ARGUMENT. Names and schemas are checked as it is opened; two of one name are refused. One that brings
+ * tools
+ * from elsewhere (mcp, openapi, tool_file) opens as many as there are; lmf_tools_opts says which of them and on what terms.
  * Owner: open/close; a result is the caller's, cleared by lmf_tool_result_clear. Threads: one at a time. */
 #ifndef LMF_AGENT_TOOL_H
 #define LMF_AGENT_TOOL_H
@@ -29,8 +31,11 @@ typedef struct lmf_tool_use {        /* a tool that was opened */
     json_t     *schema;              /* of its arguments, an object */
     lmf_effect  effect;
     bool        is_private;          /* what it returns may be somebody's own */
+    bool        is_outward;          /* its arguments leave for others, also where it only reads */
+    int         origin;              /* who gets them and answers: 1 ... 63, of lmf__tools_origin; 0: nobody in particular */
     double      timeout_s;
     void       *state;
+    struct lmf_toolset *set;
 } lmf_tool_use;
 
 typedef struct lmf_tool {
@@ -41,6 +46,8 @@ typedef struct lmf_tool {
     double      timeout_s;
     const char *argument;            /* what stands behind the colon; NULL: nothing may */
     bool        needs_argument;
+    /* Instead of being a tool, adds those that argument stands for, by lmf__tools_add; description and schema are not used. */
+    lmf_status (*bring)(struct lmf_toolset *set, const char *argument);
     /* May set what is the use's own; its texts live in a. */
     lmf_status (*open)(lmf_arena *a, const char *argument, lmf_tool_use *use);
     void       (*close)(lmf_ctx *ctx, lmf_tool_use *use);
@@ -49,8 +56,29 @@ typedef struct lmf_tool {
 } lmf_tool;
 const lmf_tool *const *lmf__agent_tools(void);  /* generated, NULL-ended */
 
-typedef struct lmf_toolset { lmf_ctx *ctx; lmf_arena arena; int n; lmf_tool_use item[LMF_TOOLS_MAX]; } lmf_toolset;
-/* LMF_E_ARG: no such tool, with the names that there are; an argument that can't be used; two of one name. */
+typedef struct lmf_tools_opts {      /* of tools that come from elsewhere, but for stopped */
+    const char *const *only; int n_only;   /* their names; 0: all that there are */
+    const char *pin;                 /* a file that holds the hashes of servers' lists; NULL: none */
+    double      timeout_s;           /* of a call; 0: each kind's own */
+    bool      (*stopped)(void *user); /* a call under way is given up. NULL: never */
+    void      (*note)(void *user, const char *sentence); /* NULL: nobody listens */
+    void       *user;
+} lmf_tools_opts;
+
+enum { LMF_TOOLS_MAX_KEPT = 16 };
+typedef struct lmf_toolset {
+    lmf_ctx       *ctx;
+    lmf_arena      arena;
+    lmf_tools_opts opts;
+    int            n, n_kept, n_origins;
+    uint64_t       seen_only;        /* bit i: there is a tool only[i] */
+    struct { void *state; void (*close)(lmf_ctx *ctx, void *state); } kept[LMF_TOOLS_MAX_KEPT];
+    lmf_tool_use   item[LMF_TOOLS_MAX];
+} lmf_toolset;
+/* LMF_E_ARG: no such tool, with the names that there are; an argument that can't be used; two of one name; a name of only that there is
+ * not.
+ * opts NULL: all of them 0; what it points at must outlive the set. */
+lmf_status lmf_tools_open_with(lmf_ctx *ctx, const char *const *spec, int n, const lmf_tools_opts *opts, lmf_toolset **out);
 lmf_status lmf_tools_open(lmf_ctx *ctx, const char *const *spec, int n, lmf_toolset **out);
 void       lmf_tools_close(lmf_toolset *set);   /* NULL is fine */
 lmf_tool_use *lmf_tool_find(lmf_toolset *set, const char *name); /* NULL: none */
@@ -69,5 +97,18 @@ typedef struct lmf_tool_result {
 lmf_status lmf_tool_run(lmf_ctx *ctx, lmf_tool_use *use, const json_t *arguments, size_t cap, double until, lmf_tool_result *out);
 void       lmf_tool_result_clear(lmf_tool_result *r);
 double     lmf_tool_clock_now(void);            /* monotonic seconds */
+
+/* ---- for those that bring tools ---- */
+/* Whether opts.only names it, or names nothing. */
+bool       lmf__tools_want(lmf_toolset *set, const char *name);
+/* Takes use->schema, whatever comes of it; texts and state live in the set's arena. A schema without additionalProperties gets false. */
+lmf_status lmf__tools_add(lmf_toolset *set, const lmf_tool_use *use);
+/* state goes with the set; closed at once where there is no place for it. */
+lmf_status lmf__tools_keep(lmf_toolset *set, void *state, void (*close)(lmf_ctx *ctx, void *state));
+lmf_status lmf__tools_origin(lmf_toolset *set, int *origin);
+/* LMF_E_FORMAT: a character of text can't be seen, or turns writing; what: in the sentence. What a model reads is what people can see. */
+lmf_status lmf__tools_check_text(lmf_ctx *ctx, const char *text, const char *what);
+void       lmf__tools_note(lmf_toolset *set, const char *fmt, ...) LMF_PRINTF(2, 3);
+bool       lmf__tools_stopped(const lmf_toolset *set);
 
 #endif

@@ -11,9 +11,10 @@
 typedef struct agent_args {
     lmf_answer_args answer;
     const char *question, *kind, *output;
-    lmf_texts   tools, yes_to, files;
+    const char *mcp_pin;
+    lmf_texts   tools, yes_to, files, mcp, mcp_trusted, only;
     int64_t     max_turns, budget, max_result;
-    double      timeout;
+    double      timeout, tool_timeout;
     bool        must_call;
 } agent_args;
 
@@ -29,6 +30,15 @@ static const lmf_flag flags[] = {
     { "tools", 0, LMF_FLAG_LIST, AT(tools),
       .help = "what may be called, each behind a --tools of its own: calculator, clock, read_file:FOLDER, list_files:FOLDER, sqlite:FILES, "
               "run_python, command:TOOL.json (docs/guide/agent.md)" },
+    { "mcp", 0, LMF_FLAG_LIST, AT(mcp),
+      .help = "the tools of a server of the Model Context Protocol: a command, which is started without a shell, or an address of http or "
+              "https; each behind a --mcp of its own. All of them count as ones that send" },
+    { "mcp-trusted", 0, LMF_FLAG_LIST, AT(mcp_trusted), .help = "the same, and what the server calls read-only is believed to read" },
+    { "mcp-pin", 0, LMF_FLAG_STRING, AT(mcp_pin),
+      .help = "a file with hashes of the servers' lists of tools: made where it is not there; a list that is another is refused" },
+    { "only", 0, LMF_FLAG_LIST, AT(only), .help = "of the tools that --mcp brings those of this name, each behind an --only of its own" },
+    { "tool-timeout", 0, LMF_FLAG_DOUBLE, AT(tool_timeout), 0, 86400, .fallback = "0", .unit = "seconds",
+      .help = "of a call of a tool that --mcp brings; 0: 60 seconds" },
     { "yes-to", 0, LMF_FLAG_LIST, AT(yes_to),
       .help = "tools that write or send and need not ask; NAME:private: also once private data was read" },
     { "must-call", 0, LMF_FLAG_BOOL, AT(must_call), .help = "the first answer is a call" },
@@ -48,6 +58,8 @@ typedef struct agent_run {
 } agent_run;
 
 static bool is_stopped(void *user) { return (void)user, lmf_cli_interrupted(); }
+static void note(void *user, const char *sentence) { lmf_cli_note(((agent_run *)user)->cli, false, sentence); }
+static bool has_tools(const agent_args *a) { return a->tools.n || a->kind || a->mcp.n || a->mcp_trusted.n; }
 
 /* Whether --yes-to names the tool, with :private where that is asked. */
 static bool is_named(const lmf_texts *list, const char *name, bool private)
@@ -116,7 +128,22 @@ static lmf_status check_yes(agent_run *r, lmf_toolset *tools)
         snprintf(name, sizeof name, "%.*s", (int)strcspn(r->args->yes_to.item[i], ":"), r->args->yes_to.item[i]);
         const char *rest = strchr(r->args->yes_to.item[i], ':');
         if (!lmf_tool_find(tools, name) || (rest && strcmp(rest, ":private")))
-            return LMF_FAIL(r->cli->ctx, LMF_E_ARG, "--yes-to %.80s: it names a tool of --tools, or NAME:private", r->args->yes_to.item[i]);
+            return LMF_FAIL(r->cli->ctx, LMF_E_ARG, "--yes-to %.80s: it names a tool that there is, or NAME:private",
+                            r->args->yes_to.item[i]);
+    }
+    return LMF_OK;
+}
+
+/* KIND:TEXT for each of list. */
+static lmf_status add_specs(agent_run *r, const char *kind, const lmf_texts *list, const char **spec, int *n)
+{
+    for (int64_t i = 0; i < list->n; i++) {
+        if (*n == LMF_TOOLS_MAX)
+            return LMF_FAIL(r->cli->ctx, LMF_E_LIMIT, "more than %d tools", LMF_TOOLS_MAX);
+        const char *text = lmf_arena_printf(&r->arena, "%s:%s", kind, list->item[i]);
+        if (!text)
+            return LMF_NO_MEMORY(r->cli->ctx, 64, "a tool");
+        spec[(*n)++] = text;
     }
     return LMF_OK;
 }
@@ -140,7 +167,11 @@ static lmf_status open_tools(agent_run *r, lmf_toolset **tools)
         return LMF_FAIL(r->cli->ctx, LMF_E_LIMIT, "more than %d tools", LMF_TOOLS_MAX);
     for (int64_t i = 0; i < args->tools.n; i++)
         spec[n++] = args->tools.item[i];
-    return lmf_tools_open(r->cli->ctx, spec, n, tools);
+    LMF_TRY(add_specs(r, "mcp", &args->mcp, spec, &n));
+    LMF_TRY(add_specs(r, "mcp_trusted", &args->mcp_trusted, spec, &n));
+    lmf_tools_opts o = { .only = args->only.item, .n_only = (int)args->only.n, .pin = args->mcp_pin, .timeout_s = args->tool_timeout,
+                         .stopped = is_stopped, .note = note, .user = r };
+    return lmf_tools_open_with(r->cli->ctx, spec, n, &o, tools);
 }
 
 /* The kind's prompt, and the user's behind it. */
@@ -229,7 +260,7 @@ static lmf_status run(lmf_cli *cli, void *p)
     json_t *messages = json_array();
     lmf_status s = messages ? LMF_OK : LMF_NO_MEMORY(cli->ctx, 64, "a conversation");
     lmf_arena_init(&r.arena, cli->ctx, 1 << 24);
-    if (!s && args->must_call && !args->tools.n && !args->kind)
+    if (!s && args->must_call && !has_tools(args))
         s = LMF_FAIL(cli->ctx, LMF_E_ARG, "--must-call needs --tools");
     if (!s && args->answer.stop)
         s = LMF_FAIL(cli->ctx, LMF_E_ARG, "--stop does not go with an agent: an answer ends by itself, or with its calls");

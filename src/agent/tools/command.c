@@ -7,20 +7,17 @@
  * with what it wrote. Rule: nothing is started by a shell, and its group is killed before the call returns. What it may do is not
  * narrowed: it is the user's own. effect is what it says it is; without one it counts as one that sends. */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "agent/child.h"
 #include "agent/tool.h"
 #include "format/json.h"
 
 enum { MAX_FILE = 1 << 20, MAX_ARGV = 64 };
 typedef struct command { char *argv[MAX_ARGV + 1]; } command;
-typedef struct child { pid_t pid; int fd; } child;
 extern char **environ;
 
 /* ---- the file ---- */
@@ -93,52 +90,23 @@ static lmf_status open_command(lmf_arena *a, const char *argument, lmf_tool_use 
 
 /* ---- a run ---- */
 
-static lmf_status start(lmf_ctx *ctx, const command *c, child *p)
-{
-    int pair[2];
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    LMF_TRY(lmf_shim(ctx, LMF_SITE_OPEN) ? LMF_FAIL(ctx, LMF_E_IO, "%.200s can't be started", c->argv[0]) : LMF_OK);
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-        return LMF_FAIL(ctx, LMF_E_IO, "%.200s can't be started: %s", c->argv[0], strerror(errno));
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, pair[1], 0);
-    posix_spawn_file_actions_adddup2(&actions, pair[1], 1);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setpgroup(&attr, 0);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    int bad = posix_spawnp(&p->pid, c->argv[0], &actions, &attr, c->argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&actions);
-    close(pair[1]);
-    p->fd = pair[0];
-    if (!bad)
-        return LMF_OK;
-    close(pair[0]);
-    return LMF_FAIL(ctx, LMF_E_IO, "%.200s can't be started: %s", c->argv[0], strerror(bad));
-}
-
 /* Sends text [n], then reads to the end. LMF_E_LIMIT: until came first. */
-static lmf_status exchange(lmf_ctx *ctx, const child *p, const char *text, size_t n, double until, double seconds, lmf_tool_out *out)
+static lmf_status exchange(lmf_ctx *ctx, const lmf_tool_use *use, lmf_child *p, const char *text, size_t n, double until, lmf_tool_out *out)
 {
     char bytes[1 << 14];
+    double seconds = until - lmf_tool_clock_now();
     for (size_t at = 0; ; ) {
         double left = until - lmf_tool_clock_now();
         struct pollfd f = { p->fd, (short)(POLLIN | (at < n ? POLLOUT : 0)), 0 };
-        int rc = left > 0 ? poll(&f, 1, (int)(left * 1000) + 1) : 0;
-        if (rc == 0)
-            return LMF_FAIL(ctx, LMF_E_LIMIT, "it did not end within %.3g seconds and was stopped", seconds);
+        int rc = left > 0 ? poll(&f, 1, left > 0.1 ? 100 : (int)(left * 1000) + 1) : 0;
+        if (left <= 0)
+            return LMF_FAIL(ctx, LMF_E_LIMIT, "it did not end within %.3g seconds and was stopped", seconds > 0 ? seconds : 0);
+        if (lmf__tools_stopped(use->set))
+            return LMF_FAIL(ctx, LMF_E_CANCELLED, "it was stopped by the user");
         if (rc < 0 && errno != EINTR)
             return LMF_FAIL(ctx, LMF_E_IO, "it can't be waited for: %s", strerror(errno));
         if (rc > 0 && (f.revents & POLLOUT) && at < n) {
-            ssize_t k = send(p->fd, text + at, n - at, MSG_NOSIGNAL | MSG_DONTWAIT);
-            at = k > 0 ? at + (size_t)k : k < 0 && errno != EINTR && errno != EAGAIN ? n : at; /* it need not read them */
+            lmf__child_send(p, text, n, &at);
             if (at == n)
                 shutdown(p->fd, SHUT_WR);
         }
@@ -152,37 +120,31 @@ static lmf_status exchange(lmf_ctx *ctx, const child *p, const char *text, size_
     }
 }
 
-static lmf_status stop(lmf_ctx *ctx, const child *p, lmf_status s, double until, const lmf_tool_out *out)
+/* After its output it may still be ending. */
+static lmf_status stop(lmf_ctx *ctx, lmf_child *p, lmf_status s, double until, const lmf_tool_out *out)
 {
     int status = 0;
-    pid_t got = 0;
-    close(p->fd);
-    while (!s && (got = waitpid(p->pid, &status, WNOHANG)) == 0 && lmf_tool_clock_now() < until)
-        poll(NULL, 0, 5); /* it has closed its output, and may still be ending */
-    kill(-p->pid, SIGKILL);
-    while (got == 0 && waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (s || (got > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0))
+    bool ended = lmf__child_end(p, s ? 0 : until, &status);
+    if (s || (ended && WIFEXITED(status) && WEXITSTATUS(status) == 0))
         return s;
     int n = out->buf->n < 300 ? (int)out->buf->n : 300;
-    if (got == 0 || WIFSIGNALED(status))
+    if (!ended || WIFSIGNALED(status))
         return LMF_FAIL(ctx, LMF_E_IO, "it ended by a signal; it had written: %.*s", n, lmf_buf_str(out->buf));
     return LMF_FAIL(ctx, LMF_E_IO, "it ended with status %d; it had written: %.*s", WEXITSTATUS(status), n, lmf_buf_str(out->buf));
 }
 
 static lmf_status run(lmf_ctx *ctx, lmf_tool_use *use, const json_t *arguments, double until, lmf_tool_out *out)
 {
-    child p = { 0 };
+    lmf_child p = { 0 };
     lmf_buf text;
     lmf_buf_init(&text, ctx, 1 << 24);
     lmf_status s = lmf_json_text(ctx, arguments, JSON_COMPACT, &text);
     if (!s)
         s = lmf_buf_putc(&text, '\n');
     if (!s)
-        s = start(ctx, use->state, &p);
+        s = lmf__child_start(ctx, ((const command *)use->state)->argv, environ, false, &p);
     if (!s) {
-        double seconds = until - lmf_tool_clock_now();
-        s = exchange(ctx, &p, lmf_buf_str(&text), text.n, until, seconds > 0 ? seconds : 0, out);
+        s = exchange(ctx, use, &p, lmf_buf_str(&text), text.n, until, out);
         s = stop(ctx, &p, s, until, out);
     }
     lmf_buf_clear(&text);
