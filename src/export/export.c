@@ -116,7 +116,7 @@ static lmf_status write_receipt(lmf_exporter *x, const char *dir)
 {
     const lmf_export_report *r = x->report;
     json_t *source = lmf_json_string(x->model->path);
-    json_t *root = json_pack("{s:s, s:s, s:o, s:s, s:I, s:b, s:f, s:f, s:f}", "command", "export", "format", "hf", "source", source, "quant", x->opts->quant, "tensors",
+    json_t *root = json_pack("{s:s, s:s, s:o, s:s, s:I, s:b, s:f, s:f, s:f}", "command", "export", "format", x->opts->format == LMF_EXPORT_ONNX ? "onnx" : "hf", "source", source, "quant", x->opts->quant, "tensors",
                              (json_int_t)r->n_tensors, "verified", r->verified, "max_dlogit", r->max_dlogit, "mean_kl", r->mean_kl, "same_top", r->same_top);
     lmf_status s = root ? lmf_receipt_save(x->ctx, dir, dir, receipt_name, root) : LMF_NO_MEMORY(x->ctx, 256, "a receipt");
     json_decref(root);
@@ -150,6 +150,12 @@ static lmf_status write_part(lmf_exporter *x, const char *part)
 {
     bool gguf = x->opts->format == LMF_EXPORT_GGUF;
     LMF_TRY(check_values(x));
+    if (x->opts->format == LMF_EXPORT_ONNX) {
+        LMF_TRY(lmf__export_onnx(x, part));
+        return write_receipt(x, part);
+    }
+    if (x->opts->microsoft || x->opts->external)
+        return LMF_FAIL(x->ctx, LMF_E_ARG, "Microsoft's operators and data beside the model are of ONNX alone");
     LMF_TRY(lmf__export_list(x));
     LMF_TRY(gguf ? lmf__export_gguf(x, part) : lmf__export_hf(x, part));
     x->report->n_tensors = x->n;
@@ -182,14 +188,24 @@ static lmf_status remove_old(lmf_ctx *ctx, const char *old, const char *name)
     return s;
 }
 
+/* The folder onnx/ of a temporary folder, which holds files alone. */
+static lmf_status remove_inner(lmf_ctx *ctx, const char *path)
+{
+    char inner[4096];
+    LMF_TRY(lmf_path_join(ctx, inner, sizeof inner, path, "onnx"));
+    return lmf_output_stat(inner) == LMF_OUTPUT_DIR ? lmf_dir_remove(ctx, inner, NULL) : LMF_OK;
+}
+
 /* A temporary folder: an export under way, or one that was replaced, with its receipt. */
 static lmf_status remove_left(lmf_ctx *ctx, const char *path)
 {
     char receipt[4096];
     json_t *note;
     LMF_TRY(lmf_path_join(ctx, receipt, sizeof receipt, path, receipt_name));
-    if (lmf_output_stat(receipt) == LMF_OUTPUT_NONE)
+    if (lmf_output_stat(receipt) == LMF_OUTPUT_NONE) {
+        LMF_TRY(remove_inner(ctx, path));
         return lmf_dir_remove(ctx, path, NULL);
+    }
     LMF_TRY(lmf_receipt_check_dir(ctx, path, receipt_name, &note));
     lmf_status s = lmf_receipt_remove_dir(ctx, path, receipt_name, note);
     json_decref(note);
@@ -248,6 +264,11 @@ lmf_status lmf_export(lmf_ctx *ctx, const lmf_model *model, const char *path, co
         s = write_part(&x, part);
     if (!s)
         s = place(&x, part, name, &lock, &stage);
+    if (s && opts->format == LMF_EXPORT_ONNX && stage.fd >= 0 && stage.path[0]) {
+        lmf_error_record why = *lmf_error_here(ctx);
+        remove_inner(ctx, stage.path); /* what stays is removed by the next run */
+        *lmf_error_here(ctx) = why;
+    }
     lmf_status closed = lmf_stage_close(&stage);
     s = s ? s : closed;
     if (lock >= 0)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* export: a model, with an adapter merged in or not, as a GGUF file or a Hugging Face folder; and the proof that the file is the model.
+/* export: a model, with an adapter merged in or not, as a GGUF file, a Hugging Face folder or a folder with an ONNX model; and the proof
+ * that the
+ * file is the model.
  * The architecture's tables, which read files, are read backwards here: there is no list of names in this folder.
  *
  * What is written lies under "<path>.part" until it has been opened again by our own reader and compared: every tensor's shape and values, token
@@ -14,7 +16,8 @@
 #define LMF_EXPORT_EXPORT_H
 #include "eval/lora.h"
 
-typedef enum lmf_export_format { LMF_EXPORT_GGUF, LMF_EXPORT_HF } lmf_export_format;
+typedef enum lmf_export_format { LMF_EXPORT_GGUF, LMF_EXPORT_HF, LMF_EXPORT_ONNX } lmf_export_format;
+#define LMF_EXPORT_Q4F16 "q4f16" /* ONNX alone: matrices in q4_0, all else in f16 */
 
 typedef struct lmf_export_opts {
     size_t            struct_bytes;
@@ -25,6 +28,8 @@ typedef struct lmf_export_opts {
     bool              skip_verify;
     bool            (*progress)(void *user, int64_t done, int64_t total); /* tensors; false stops. Or NULL */
     void             *user;
+    bool              microsoft;  /* ONNX: with Microsoft's operators */
+    bool              external;   /* ONNX: tensors in a file beside the model, which is done anyway from 2 GB on */
 } lmf_export_opts;
 lmf_export_opts lmf_export_opts_default(void);
 
@@ -39,6 +44,7 @@ typedef struct lmf_export_report {
     double   max_dlogit, mean_kl, same_top; /* against the model as given: nats a token; fraction of equal likeliest tokens */
     double   max_error;                /* of a tensor: root mean square of the difference over that of its values */
     double   dlogit_limit, kl_limit;   /* what was allowed; dlogit_limit 0: none */
+    int64_t  n_nodes;                  /* ONNX: operators of the graph, none of which was run: n_prompt_tok is 0 */
 } lmf_export_report;
 
 /* The formats that `quant` takes, those with most bits a weight first: returns how many there are; at most n go to out. */

@@ -60,7 +60,7 @@ static lmf_status save_config(lmf_exporter *x, const char *dir)
 {
     char path[4096];
     const lmf_model *m = x->model;
-    const char *dtype = "float32";
+    const char *dtype = x->dtype ? x->dtype : "float32";
     for (int64_t i = 0; i < x->n; i++)
         if (x->items[i].n_dims > 1)
             dtype = x->items[i].fmt->dtype == LMF_F16 ? "float16" : x->items[i].fmt->dtype == LMF_BF16 ? "bfloat16" : "float32";
@@ -70,6 +70,7 @@ static lmf_status save_config(lmf_exporter *x, const char *dir)
     for (const lmf_hparam *h = m->arch->hparams; ok && h->field; h++)
         ok = !h->hf || ((h->kind == LMF_HPARAM_TEXT || h->kind == LMF_HPARAM_LIST) && lmf_hparam_is_default(h, m->config)) ||
              put_path(root, h->hf, lmf_hparam_json(h, m->config)); /* what the source did not say: transformers has its own default */
+    ok = ok && (!x->more || !json_object_update(root, x->more));
     ok = ok && !json_object_set_new(root, "tie_word_embeddings", json_boolean(lmf__export_is_tied(m))) && trim_rope(root) && put_ids(root, m) && put_ids(generation, m);
     lmf_status s = ok ? lmf_hf_config_save(x->ctx, dir, root) : LMF_NO_MEMORY(x->ctx, 4096, "config.json");
     if (!s)
@@ -308,17 +309,22 @@ static lmf_status write_tensors(lmf_exporter *x, lmf_safetensors_writer *w)
     return lmf_safetensors_commit(w);
 }
 
-lmf_status lmf__export_hf(lmf_exporter *x, const char *dir)
+lmf_status lmf__export_hf_files(lmf_exporter *x, const char *dir)
 {
-    char path[4096];
-    lmf_safetensors_writer *w;
     if (!x->model->arch->hf_class || !x->model->arch->hf_class[0])
         return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the architecture %s has no class in transformers", x->model->arch->name);
     lmf__export_say_template(x);
     LMF_TRY(lmf_dir_create(x->ctx, dir));
     LMF_TRY(save_config(x, dir));
     LMF_TRY(save_tokenizer(x, dir));
-    LMF_TRY(save_special(x, dir));
+    return save_special(x, dir);
+}
+
+lmf_status lmf__export_hf(lmf_exporter *x, const char *dir)
+{
+    char path[4096];
+    lmf_safetensors_writer *w;
+    LMF_TRY(lmf__export_hf_files(x, dir));
     LMF_TRY(lmf_path_join(x->ctx, path, sizeof path, dir, "model.safetensors"));
     LMF_TRY(lmf_safetensors_writer_create(x->ctx, path, &w));
     lmf_status s = write_tensors(x, w);

@@ -37,6 +37,8 @@ typedef struct lmf_exporter {
     int32_t                end[3];        /* GGUF's eos, eot and eom; -1: none */
     int32_t                lost_end[LMF_MAX_EOS];
     int                    n_lost_ends;   /* tokens that end an answer and have no place in the file */
+    const char            *dtype;         /* of config.json; NULL: by the tensors */
+    json_t                *more;          /* further keys of config.json, or NULL */
 } lmf_exporter;
 
 #define LMF__EXPORT_KEY "lmfast.export" /* of a GGUF file: SHA-256 of it with this value as 64 zeros */
@@ -62,7 +64,11 @@ void       lmf__export_say_overlap(lmf_exporter *x, size_t n);
 lmf_vocab  lmf__export_vocab(const lmf_exporter *x);
 lmf_status lmf__export_gguf(lmf_exporter *x, const char *path);
 lmf_status lmf__export_hf(lmf_exporter *x, const char *dir);
+lmf_status lmf__export_hf_files(lmf_exporter *x, const char *dir); /* all of that but the tensors */
+lmf_status lmf__export_onnx(lmf_exporter *x, const char *dir);     /* verified too, unless it is to be skipped */
 /* Opens path and compares; the report gets the figures. */
 lmf_status lmf__export_verify(lmf_exporter *x, const char *path);
+/* The same of tokenizer, special tokens and chat template alone, in a folder without tensors. */
+lmf_status lmf__export_verify_text(lmf_exporter *x, const char *dir);
 
 #endif

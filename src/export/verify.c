@@ -283,6 +283,22 @@ static lmf_status compare_logits(const lmf_exporter *x, const lmf_model *got)
     return LMF_OK;
 }
 
+lmf_status lmf__export_verify_text(lmf_exporter *x, const char *dir)
+{
+    lmf_model *got = NULL;
+    int64_t rows = lmf_model_config(x->model)->vocab;
+    lmf_status s = lmf_model_open_text(x->ctx, dir, rows, &got);
+    if (!s && (lmf_model_config(got)->context != lmf_model_config(x->model)->context ||
+               lmf_model_config(got)->n_layers != lmf_model_config(x->model)->n_layers))
+        s = differs(x->ctx, "the configuration", "context or layers");
+    if (!s)
+        s = compare_tokenizer(x, x->model->tokenizer, got);
+    if (!s)
+        s = compare_template(x, x->model->tokenizer, got);
+    lmf_model_close(got);
+    return s;
+}
+
 lmf_status lmf__export_verify(lmf_exporter *x, const char *path)
 {
     lmf_model *got = NULL;

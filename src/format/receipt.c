@@ -2,6 +2,7 @@
 /* Rule: a doubt is a no: what can't be read, has another size or hash, or is no regular file is not ours. */
 #include "format/receipt.h"
 #include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/output.h"
 
@@ -9,24 +10,49 @@ enum { MAX_RECEIPT_BYTES = 1 << 20, MAX_NAMES = 64 };
 
 static bool is_entry(const char *name) { return strcmp(name, ".") && strcmp(name, ".."); }
 
-lmf_status lmf_receipt_save(lmf_ctx *ctx, const char *dir, const char *to, const char *name, json_t *note)
+/* Calls with each file's name but that of the receipt: those of a folder in it as "folder/name", one deep. A folder of nothing is told
+ * as a name. */
+typedef lmf_status (*each_file)(lmf_ctx *ctx, const char *dir, const char *file, json_t *user);
+static lmf_status walk(lmf_ctx *ctx, const char *dir, const char *inner, const char *skip, each_file each, json_t *user)
 {
-    char path[4096], sha[65];
-    json_t *files = json_object();
-    DIR *d = opendir(dir);
-    lmf_status s = d ? LMF_OK : LMF_FAIL(ctx, LMF_E_IO, "can't read the folder %s", dir);
+    char path[4096], file[600];
+    int n = 0;
+    LMF_TRY(lmf_path_join(ctx, path, sizeof path, dir, inner));
+    DIR *d = opendir(path);
+    lmf_status s = d ? LMF_OK : LMF_FAIL(ctx, LMF_E_IO, "can't read the folder %s", path);
     for (struct dirent *e; !s && (e = readdir(d));) {
-        uint64_t n;
-        if (!is_entry(e->d_name) || strcmp(e->d_name, name) == 0)
+        if (!is_entry(e->d_name) || (!*inner && strcmp(e->d_name, skip) == 0))
             continue;
-        s = lmf_path_join(ctx, path, sizeof path, dir, e->d_name);
+        n++;
+        if (*inner)
+            s = lmf_path_join(ctx, file, sizeof file, inner, e->d_name);
+        else
+            snprintf(file, sizeof file, "%.255s", e->d_name);
+        s = s ? s : lmf_path_join(ctx, path, sizeof path, dir, file);
         if (!s)
-            s = lmf_file_sha256(ctx, path, sha, &n);
-        if (!s && json_object_set_new(files, e->d_name, json_pack("{s:I, s:s}", "bytes", (json_int_t)n, "sha256", sha)))
-            s = LMF_NO_MEMORY(ctx, 256, "a receipt");
+            s = !*inner && lmf_output_stat(path) == LMF_OUTPUT_DIR ? walk(ctx, dir, file, skip, each, user) : each(ctx, dir, file, user);
     }
     if (d)
         closedir(d);
+    return s || n || !*inner ? s : each(ctx, dir, inner, user);
+}
+
+static lmf_status note_file(lmf_ctx *ctx, const char *dir, const char *file, json_t *files)
+{
+    char path[4096], sha[65];
+    uint64_t n;
+    LMF_TRY(lmf_path_join(ctx, path, sizeof path, dir, file));
+    LMF_TRY(lmf_file_sha256(ctx, path, sha, &n));
+    if (json_object_set_new(files, file, json_pack("{s:I, s:s}", "bytes", (json_int_t)n, "sha256", sha)))
+        return LMF_NO_MEMORY(ctx, 256, "a receipt");
+    return LMF_OK;
+}
+
+lmf_status lmf_receipt_save(lmf_ctx *ctx, const char *dir, const char *to, const char *name, json_t *note)
+{
+    char path[4096];
+    json_t *files = json_object();
+    lmf_status s = files ? walk(ctx, dir, "", name, note_file, files) : LMF_NO_MEMORY(ctx, 256, "a receipt");
     if (!s && json_object_set(note, "files", files))
         s = LMF_NO_MEMORY(ctx, 256, "a receipt");
     json_decref(files);
@@ -69,17 +95,14 @@ lmf_status lmf_receipt_check(lmf_ctx *ctx, const json_t *receipt, const char *di
     return LMF_OK;
 }
 
+static lmf_status check_file(lmf_ctx *ctx, const char *dir, const char *file,
+                             json_t *receipt) { return lmf_receipt_check(ctx, receipt, dir, file); }
+
 lmf_status lmf_receipt_check_dir(lmf_ctx *ctx, const char *dir, const char *name, json_t **out)
 {
     json_t *receipt;
     LMF_TRY(lmf_receipt_load(ctx, dir, name, &receipt));
-    DIR *d = opendir(dir);
-    lmf_status s = d ? LMF_OK : LMF_FAIL(ctx, LMF_E_IO, "can't read the folder %s", dir);
-    for (struct dirent *e; !s && (e = readdir(d));)
-        if (is_entry(e->d_name) && strcmp(e->d_name, name))
-            s = lmf_receipt_check(ctx, receipt, dir, e->d_name);
-    if (d)
-        closedir(d);
+    lmf_status s = walk(ctx, dir, "", name, check_file, receipt);
     if (s)
         json_decref(receipt);
     else
@@ -89,12 +112,24 @@ lmf_status lmf_receipt_check_dir(lmf_ctx *ctx, const char *dir, const char *name
 
 lmf_status lmf_receipt_remove_dir(lmf_ctx *ctx, const char *dir, const char *name, const json_t *receipt)
 {
-    const char *names[MAX_NAMES] = { name };
+    const char *names[MAX_NAMES] = { name }, *inner[MAX_NAMES] = { 0 };
     json_t *files = json_object_get(receipt, "files"), *entry;
-    const char *file;
-    int n = 1;
-    json_object_foreach(files, file, entry)
-        if (n < MAX_NAMES - 1)
+    const char *file, *of = NULL; /* the one folder in it */
+    char path[4096], folder[256];
+    int n = 1, n_inner = 0;
+    json_object_foreach(files, file, entry) {
+        const char *slash = strchr(file, '/');
+        of = slash && !of ? file : of;
+        if (slash && n_inner < MAX_NAMES - 1 && strncmp(file, of, (size_t)(slash - file) + 1) == 0)
+            inner[n_inner++] = slash + 1;
+        else if (!slash && n < MAX_NAMES - 1)
             names[n++] = file;
+    }
+    if (of) {
+        snprintf(folder, sizeof folder, "%.*s", (int)strcspn(of, "/"), of);
+        LMF_TRY(lmf_path_join(ctx, path, sizeof path, dir, folder));
+        if (lmf_output_stat(path) == LMF_OUTPUT_DIR)
+            LMF_TRY(lmf_dir_remove(ctx, path, inner));
+    }
     return lmf_dir_remove(ctx, dir, names);
 }

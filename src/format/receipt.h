@@ -9,7 +9,8 @@
 #define LMF_FORMAT_RECEIPT_H
 #include "format/json.h"
 
-/* Puts "files" into note, with every file of dir but the receipt itself, and writes it into the folder to. */
+/* Puts "files" into note, with every file of dir but the receipt itself (those of a folder in it too, as "folder/name", one deep), and
+ * writes it into the folder to. */
 lmf_status lmf_receipt_save(lmf_ctx *ctx, const char *dir, const char *to, const char *name, json_t *note);
 lmf_status lmf_receipt_load(lmf_ctx *ctx, const char *dir, const char *name, json_t **out); /* refuses a link */
 /* LMF_E_EXISTS with a sentence unless dir/file is a regular file with a hash that the receipt has: in "files", or in "before". */

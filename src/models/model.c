@@ -312,6 +312,28 @@ lmf_status lmf_model_open(lmf_ctx *ctx, const char *path, lmf_model **out)
     return LMF_OK;
 }
 
+lmf_status lmf_model_open_text(lmf_ctx *ctx, const char *path, int64_t n_rows, lmf_model **out)
+{
+    lmf_model *m;
+    lmf_status s = model_new(ctx, out);
+    m = *out;
+    if (!s && !(m->path = lmf_arena_strdup(&m->arena, path)))
+        s = LMF_NO_MEMORY(ctx, strlen(path), "a path");
+    if (!s)
+        s = lmf_weights_add(m->weights, "embed", LMF_F32, 2, (int64_t[]){ n_rows, 1 }, NULL, false, NULL);
+    if (!s)
+        s = lmf__model_read_hf_config(m);
+    if (!s)
+        s = lmf__model_read_hf_vocab(m);
+    if (!s)
+        s = finish(m);
+    if (s) {
+        lmf_model_close(m);
+        *out = NULL;
+    }
+    return s;
+}
+
 lmf_status lmf_model_from_parts(lmf_ctx *ctx, const lmf_arch *arch, const void *config, lmf_weights *weights, lmf_model **out)
 {
     lmf_model *m;

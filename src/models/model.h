@@ -44,6 +44,8 @@ typedef struct lmf_model {
 
 lmf_status lmf_model_open(lmf_ctx *ctx, const char *path, lmf_model **out);
 void       lmf_model_close(lmf_model *m); /* NULL is fine */
+/* Configuration, tokenizer and chat template of a Hugging Face folder whose tensors lie elsewhere; its embedding has that many rows. */
+lmf_status lmf_model_open_text(lmf_ctx *ctx, const char *path, int64_t n_rows, lmf_model **out);
 /* The chat template of a text file, at most 1 MiB, in place of the model's own; before anything else uses the model. */
 lmf_status lmf_model_load_template(lmf_model *m, const char *path);
 static inline const lmf_config_base *lmf_model_config(const lmf_model *m) { return m->config; }
@@ -87,6 +89,7 @@ lmf_status lmf__model_check_config(lmf_model *m);
 lmf_status lmf__model_map_weights(lmf_model *m, bool gguf, lmf_source_find find);
 lmf_status lmf__model_open_gguf(lmf_model *m);
 lmf_status lmf__model_open_hf(lmf_model *m);
+lmf_status lmf__model_read_hf_config(lmf_model *m);
 lmf_status lmf__model_read_hf_vocab(lmf_model *m);
 lmf_status lmf__model_unpack_nf4(lmf_model *m);  /* bitsandbytes' matrices in 4 bits, into m->packed */
 /* What the file holds beyond what was read, and that could change the result, is refused by name (unread.c). */

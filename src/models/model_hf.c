@@ -99,7 +99,7 @@ static bool find_tensor(const lmf_model *m, const char *name, lmf_source *out)
     return true;
 }
 
-lmf_status lmf__model_open_hf(lmf_model *m)
+lmf_status lmf__model_read_hf_config(lmf_model *m)
 {
     lmf_hf_config c;
     LMF_TRY(lmf_hf_config_open(m->ctx, m->path, &c));
@@ -113,7 +113,12 @@ lmf_status lmf__model_open_hf(lmf_model *m)
     if (!s)
         s = lmf__model_check_hf_keys(m, c.root);
     lmf_hf_config_close(&c);
-    LMF_TRY(s);
+    return s;
+}
+
+lmf_status lmf__model_open_hf(lmf_model *m)
+{
+    LMF_TRY(lmf__model_read_hf_config(m));
     LMF_TRY(lmf_safetensors_open_model(m->ctx, m->path, &m->st));
     LMF_TRY(lmf__model_unpack_nf4(m));
     LMF_TRY(lmf__model_map_weights(m, false, find_tensor));

@@ -3,7 +3,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include "observe/wire.h"
+#include "base/wire.h"
 
 static const char version[] = "brain.Event:2", writer[] = "lmfast";
 

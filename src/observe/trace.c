@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <time.h>
 #include "base/number.h"
-#include "observe/wire.h"
+#include "base/wire.h"
 
 enum { LONGEST_PAUSE_MS = 60000, MAX_PAIRS = 64, MAX_REQUEST = 64 << 20 };
 
