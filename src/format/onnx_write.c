@@ -132,7 +132,8 @@ int32_t lmf_onnx_put_tensor(lmf_onnx_writer *w, const char *name, int type, int 
     if (at >= 0 || w->status)
         return at;
     LMF_ASSERT(n_dims <= LMF_ONNX_MAX_DIMS);
-    memcpy(t.dim, dim, (size_t)n_dims * sizeof *dim);
+    for (int32_t i = 0; i < n_dims; i++)
+        t.dim[i] = dim[i];
     t.name = lmf_arena_strdup(&w->arena, name);
     keep(w, t.name ? lmf_onnx_bytes(w->ctx, &t, &t.bytes) : LMF_NO_MEMORY(w->ctx, strlen(name), "a name"));
     if (data && !w->status) {
