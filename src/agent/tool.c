@@ -196,8 +196,8 @@ static lmf_status check_only(lmf_toolset *set)
 {
     for (int i = 0; i < set->opts.n_only; i++)
         if (!(set->seen_only >> i & 1))
-            return LMF_FAIL(set->ctx, LMF_E_ARG, "there is no tool \"%.64s\" in what --mcp, --openapi and --tool-file name, which --only "
-                            "chooses from", set->opts.only[i]);
+            return LMF_FAIL(set->ctx, LMF_E_ARG, "there is no tool \"%.64s\" in what --mcp names, which --only chooses from",
+                            set->opts.only[i]);
     return LMF_OK;
 }
 

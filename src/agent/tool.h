@@ -8,8 +8,7 @@
  *     LMF_TRY(lmf_tool_run(ctx, lmf_tool_find(set, "clock"), arguments, 4096, until, &result));   // result.text, or why it failed
  *
  * A tool is written NAME or NAME:ARGUMENT. Names and schemas are checked as it is opened; two of one name are refused. One that brings
- * tools
- * from elsewhere (mcp, openapi, tool_file) opens as many as there are; lmf_tools_opts says which of them and on what terms.
+ * tools from elsewhere (mcp) opens as many as there are; lmf_tools_opts says which of them and on what terms.
  * Owner: open/close; a result is the caller's, cleared by lmf_tool_result_clear. Threads: one at a time. */
 #ifndef LMF_AGENT_TOOL_H
 #define LMF_AGENT_TOOL_H

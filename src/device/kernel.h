@@ -6,6 +6,7 @@
  * A view's data pointer is fixed from bind to destroy. run allocates nothing, waits for nothing, reads no clock. */
 #ifndef LMF_DEVICE_KERNEL_H
 #define LMF_DEVICE_KERNEL_H
+#include "base/half.h"
 #include "device/dtype.h"
 
 enum { LMF_MAX_DIMS = 5, LMF_MAX_IN = 16, LMF_MAX_OUT = 4, LMF_ANY = 0xffff };
@@ -103,8 +104,22 @@ static inline void lmf_view_set_dense(lmf_view *v)                 /* strides fr
 }
 
 /* Element access for references: any dtype through f64, element given by its index in row-major order over dims
- * (strides honoured; block formats are dense along the innermost dimension). Slow on purpose. */
-double lmf_get(const lmf_view *v, int64_t index);
+ * (strides honoured; block formats are dense along the innermost dimension). Packed floats, which references read most, are read
+ * in place: a division a dimension costs more than the sum that an element goes into. */
+double lmf_get_any(const lmf_view *v, int64_t index);
+static inline double lmf_get(const lmf_view *v, int64_t index)
+{
+    int64_t packed = 1;
+    for (int i = v->n_dims - 1; i >= 0; packed *= v->dim[i--])
+        if (v->stride[i] != packed)
+            return lmf_get_any(v, index);
+    switch (v->dtype) {
+    case LMF_F32: return ((const float *)v->data)[index];
+    case LMF_F64: return ((const double *)v->data)[index];
+    case LMF_BF16: return lmf_bf16_to_f32(((const uint16_t *)v->data)[index]);
+    default: return lmf_get_any(v, index);
+    }
+}
 void   lmf_set(const lmf_view *v, int64_t index, double value);    /* not for block formats */
 int64_t lmf_get_int(const lmf_view *v, int64_t index);             /* I32, I64, U64 exact */
 

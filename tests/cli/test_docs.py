@@ -16,6 +16,7 @@ from test_train import ROWS
 
 GUIDES = sorted(p for p in (ROOT / "docs" / "guide").glob("*.md") if p.name != "README.md")
 PAIRS = ROOT / "tests" / "parity" / "dpo_rows.jsonl"
+PORT = re.compile(r"\b80[0-9][0-9]\b")
 BLOCK = re.compile(r"^```(sh|python|c)\n(.*?)^```$", re.M | re.S)
 
 
@@ -60,13 +61,16 @@ def test_guide(page, prefix, tmp_path):
     library = next(prefix.rglob("liblmfast.so")).parent
     env = {**os.environ, "PATH": f"{prefix}/bin:{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
            "PYTHONPATH": str(BUILD / "python"), "PKG_CONFIG_PATH": str(library / "pkgconfig"), "LD_LIBRARY_PATH": str(library)}
-    with socket.socket() as s:
+    taken = {name: socket.socket() for name in set(PORT.findall(page.read_text()))}
+    for s in taken.values():
         s.bind(("127.0.0.1", 0))
-        port = str(s.getsockname()[1])
+    ports = {name: str(s.getsockname()[1]) for name, s in taken.items()}
+    for s in taken.values():
+        s.close()
     blocks = BLOCK.findall(page.read_text())
     assert blocks
     for language, code in blocks:
-        code = code.replace("8000", port)
+        code = PORT.sub(lambda m: ports[m[0]], code)
         if language == "c":
             (tmp_path / "program.c").write_text(code)
             continue
