@@ -103,7 +103,7 @@ static gr_ex unicode_escape(gr_store *s)
     return lmf__gr_seq(s, lmf__gr_str(s, "u"), lmf__gr_alt(s, (gr_ex[]){ plain, low, pair }, 3));
 }
 
-/* Digits, fraction and exponent such that f64 holds the number. */
+/* Digits, fraction and exponent such that f64 holds the number, and i64 the integer. */
 static void numbers(lmf_grammar_vocab *v)
 {
     gr_store *s = &v->base;
@@ -113,7 +113,8 @@ static void numbers(lmf_grammar_vocab *v)
     gr_ex fraction = lmf__gr_opt(s, lmf__gr_seq(s, lmf__gr_str(s, "."), lmf__gr_rep(s, digit, 1, GR_INF)));
     gr_ex power = lmf__gr_or(s, lmf__gr_rep(s, digit, 1, 2), lmf__gr_seq(s, lmf__gr_range(s, '1', '2'), lmf__gr_rep(s, digit, 2, 2)));
     gr_ex exponent = lmf__gr_seq(s, hex(s, "eE"), lmf__gr_seq(s, lmf__gr_opt(s, hex(s, "+-")), power));
-    v->integer = lmf__gr_seq(s, sign, whole);
+    gr_ex integer = lmf__gr_or(s, lmf__gr_str(s, "0"), lmf__gr_seq(s, one, lmf__gr_rep(s, digit, 0, GR_INT_DIGITS - 1)));
+    v->integer = lmf__gr_seq(s, sign, integer);
     v->number = lmf__gr_seq(s, sign, lmf__gr_or(s, lmf__gr_seq(s, whole, fraction), SEQ4(few, fraction, exponent, GR_EMPTY)));
 }
 

@@ -159,6 +159,10 @@ lmf_status lmf__js_number(js *c, const js_case *k, gr_ex *out)
             minus = one_sign(s, k->high && (high.minus || is_zero) ? &high : &zero, k->high && high.minus ? k->below : true,
                              k->low ? &low : NULL, k->above, integer);
         *out = lmf__gr_or(s, plus, SEQ(s, lmf__gr_str(s, "-"), minus));
+        if (!integer) /* a bound on one side leaves digits without end, which no reader takes */
+            *out = lmf__gr_and(s, *out, c->g->v->number);
+        else if (strlen(low.whole) <= GR_INT_DIGITS && strlen(high.whole) <= GR_INT_DIGITS)
+            *out = lmf__gr_and(s, *out, c->g->v->integer);
     }
     if (k->multiple > 1)
         *out = lmf__gr_and(s, *out, SEQ(s, lmf__gr_opt(s, lmf__gr_str(s, "-")), lmf__gr_mod(s, k->multiple, 0)));

@@ -4,7 +4,8 @@
 #define LMF_TEXT_GRAMMAR_VOCAB_H
 #include "text/grammar/expr.h"
 
-enum { GR_MAX_TOKEN = 255, GR_N_ALPHABETS = 3, GR_N_SLICES = 24, GR_N_BOUNDED = 128 };
+enum { GR_MAX_TOKEN = 255, GR_N_ALPHABETS = 3, GR_N_SLICES = 24, GR_N_BOUNDED = 128,
+    GR_INT_DIGITS = 18 }; /* any number of these fits into i64 */
 
 typedef struct gr_leaf { int32_t token; uint32_t skip; uint8_t byte, depth; } gr_leaf; /* in depth-first order; skip: behind the subtree */
 typedef struct gr_trie { gr_leaf *at; uint32_t n, cap; uint32_t first[257]; } gr_trie;    /* first: subtree of a byte; n: none */
