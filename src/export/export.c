@@ -146,10 +146,20 @@ static lmf_status check_values(const lmf_exporter *x)
     return LMF_OK;
 }
 
+/* What an output can't say of the vocabulary is refused before anything is written. */
+static lmf_status check_vocab(const lmf_exporter *x)
+{
+    const lmf_vocab *v = &x->model->vocab;
+    if (v->model && !strcmp(v->model, "WordPiece"))
+        return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the model's vocabulary is WordPiece's, which export does not write");
+    return LMF_OK;
+}
+
 static lmf_status write_part(lmf_exporter *x, const char *part)
 {
     bool gguf = x->opts->format == LMF_EXPORT_GGUF;
     LMF_TRY(check_values(x));
+    LMF_TRY(check_vocab(x));
     if (x->opts->format == LMF_EXPORT_ONNX) {
         LMF_TRY(lmf__export_onnx(x, part));
         return write_receipt(x, part);

@@ -5,7 +5,7 @@
  * config.json exists in two dialects (transformers 4: torch_dtype, rope_theta, rope_scaling; 5: dtype,
  * rope_parameters). Opening one fills in the keys of the other, so an architecture's table may ask for either
  * spelling by dotted path (json.h); saving writes both. Keys of a nested text_config are laid over the outer ones.
- * tokenizer.json is read for models of type BPE; others are refused by name.
+ * tokenizer.json is read for models of type BPE and WordPiece; others are refused by name.
  * Owner: the caller's storage, open/close; strings are views into the parsed JSON and die with close.
  * Threads: read only after opening.
  *
@@ -60,9 +60,12 @@ typedef struct lmf_hf_tokenizer {
     size_t        n_added;
     bool          byte_fallback, ignore_merges, fuse_unk;
     lmf_bytes     unk;        /* p NULL: none */
+    bool          wordpiece;  /* no merges; the two below are its */
+    lmf_bytes     prefix;     /* of tokens that go on with a word */
+    int64_t       max_word_chars;
     const json_t *normalizer, *pre_tokenizer, *post_processor, *decoder; /* NULL: none */
 } lmf_hf_tokenizer;
-/* LMF_E_UNSUPPORTED names a model type other than BPE, or a BPE with subword prefixes. */
+/* LMF_E_UNSUPPORTED names a model type other than BPE and WordPiece, or a BPE with subword prefixes. */
 lmf_status lmf_hf_tokenizer_open(lmf_ctx *ctx, const char *dir, lmf_hf_tokenizer *out);
 lmf_status lmf_hf_tokenizer_parse(lmf_ctx *ctx, const char *text, size_t n, lmf_hf_tokenizer *out);
 /* The id of a word of the model's vocabulary; -1: it has none of that text. */

@@ -207,7 +207,10 @@ static void tokenizers_refused(void **state)
 {
     (void)state;
     static const struct { const char *text; lmf_status s; const char *words; } rows[] = {
-        { "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", LMF_E_UNSUPPORTED, "model type WordPiece" },
+        { "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", LMF_E_FORMAT, "vocabulary is empty" },
+        { "{\"model\":{\"type\":\"WordPiece\",\"vocab\":[]}}", LMF_E_FORMAT, "no vocab" },
+        { "{\"model\":{\"type\":\"WordPiece\",\"continuing_subword_prefix\":2,\"vocab\":{\"a\":0}}}", LMF_E_FORMAT, "is no text" },
+        { "{\"model\":{\"type\":\"WordPiece\",\"max_input_chars_per_word\":-1,\"vocab\":{\"a\":0}}}", LMF_E_FORMAT, "no count" },
         { "{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", LMF_E_UNSUPPORTED, "model type Unigram" },
         { "{}", LMF_E_FORMAT, "no model" },
         { "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}", LMF_E_FORMAT, "vocabulary is empty" },

@@ -171,6 +171,20 @@ static lmf_status check_merges(lmf_hf_tokenizer *t)
     return s;
 }
 
+/* What is not said is as HF tokenizers has it. */
+static lmf_status check_wordpiece(lmf_hf_tokenizer *t, const json_t *model)
+{
+    const json_t *prefix = json_object_get(model, "continuing_subword_prefix"), *most = json_object_get(model, "max_input_chars_per_word");
+    if (!json_is_object(json_object_get(model, "vocab")))
+        return bad(t, "the model has no vocab");
+    if ((prefix && !json_is_string(prefix)) || (most && (!json_is_integer(most) || json_integer_value(most) < 0)))
+        return bad(t, "continuing_subword_prefix is no text, or max_input_chars_per_word no count");
+    t->wordpiece = true;
+    t->prefix = prefix ? bytes_of(prefix) : (lmf_bytes){ "##", 2 };
+    t->max_word_chars = most ? json_integer_value(most) : 100;
+    return LMF_OK;
+}
+
 static lmf_status check_model(lmf_hf_tokenizer *t, const json_t *model)
 {
     const char *type = json_string_value(json_object_get(model, "type"));
@@ -178,8 +192,10 @@ static lmf_status check_model(lmf_hf_tokenizer *t, const json_t *model)
         return bad(t, "there is no model");
     if (!type)
         type = json_object_get(model, "merges") ? "BPE" : "(none)";
+    if (!strcmp(type, "WordPiece"))
+        return check_wordpiece(t, model);
     if (strcmp(type, "BPE"))
-        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: the model type %.40s is not read here; BPE is", type);
+        return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: the model type %.40s is not read here; BPE and WordPiece are", type);
     if (json_string_length(json_object_get(model, "continuing_subword_prefix")) ||
         json_string_length(json_object_get(model, "end_of_word_suffix")))
         return LMF_FAIL(t->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: a BPE with a subword prefix or word suffix is not read here");
@@ -222,6 +238,7 @@ static lmf_status fill(lmf_hf_tokenizer *t, const lmf__hf_scan *scan)
     LMF_TRY(read_added(t, added));
     if (!scan)
         LMF_TRY(merges_of(t, json_object_get(model, "merges")));
+    t->n_merges = t->wordpiece ? 0 : t->n_merges;
     LMF_TRY(check_merges(t));
     while (t->n_tokens && !t->token[t->n_tokens - 1].p)
         t->n_tokens--;

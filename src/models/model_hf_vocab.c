@@ -127,7 +127,7 @@ static lmf_status read_norm_step(lmf_model *m, const json_t *step)
         if (!json_string_length(pattern))
             return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: the normalizer Replace with a regular expression is not supported");
     }
-    if (s.kind >= LMF_NORM_PREPEND && !json_is_string(text))
+    if ((s.kind == LMF_NORM_PREPEND || s.kind == LMF_NORM_REPLACE) && !json_is_string(text))
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "tokenizer.json: the normalizer %.40s has no text", type);
     s.n_text = json_string_length(text), s.n_pattern = json_string_length(pattern);
     s.text = text ? lmf_arena_strndup(&m->arena, json_string_value(text), s.n_text) : "";
@@ -135,6 +135,36 @@ static lmf_status read_norm_step(lmf_model *m, const json_t *step)
     if (!s.text || !s.pattern)
         return LMF_NO_MEMORY(m->ctx, s.n_text, "the normalizer");
     steps[m->vocab.n_norm++] = s;
+    return LMF_OK;
+}
+
+/* A setting that must be a boolean; null or absent: fallback. */
+static lmf_status bert_flag(lmf_model *m, const json_t *norm, const char *key, bool fallback, bool *out)
+{
+    const json_t *v = json_object_get(norm, key);
+    *out = json_is_boolean(v) ? json_is_true(v) : fallback;
+    return !v || json_is_null(v) || json_is_boolean(v) ? LMF_OK
+        : LMF_FAIL(m->ctx, LMF_E_FORMAT, "tokenizer.json: BertNormalizer's %s is neither true nor false", key);
+}
+
+/* BertNormalizer as its steps; accents are taken away where letters become small, if it is not said. */
+static lmf_status read_bert_norm(lmf_model *m, const json_t *norm)
+{
+    bool clean, ideographs, lower, strip;
+    LMF_TRY(bert_flag(m, norm, "clean_text", true, &clean));
+    LMF_TRY(bert_flag(m, norm, "handle_chinese_chars", true, &ideographs));
+    LMF_TRY(bert_flag(m, norm, "lowercase", true, &lower));
+    LMF_TRY(bert_flag(m, norm, "strip_accents", lower, &strip));
+    const struct { bool on; lmf_norm_kind kind; } steps[] = { { clean, LMF_NORM_CLEAN }, { ideographs, LMF_NORM_IDEOGRAPHS },
+        { strip, LMF_NORM_NFD }, { strip, LMF_NORM_STRIP_MARKS }, { lower, LMF_NORM_LOWERCASE } };
+    lmf_norm_step *to = (lmf_norm_step *)(uintptr_t)m->vocab.norm;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        if (!steps[i].on)
+            continue;
+        if (m->vocab.n_norm == MAX_NORM_STEPS)
+            return LMF_FAIL(m->ctx, LMF_E_LIMIT, "tokenizer.json: the normalizer has more than %d steps", MAX_NORM_STEPS);
+        to[m->vocab.n_norm++] = (lmf_norm_step){ .kind = steps[i].kind, .pattern = "", .text = "" };
+    }
     return LMF_OK;
 }
 
@@ -147,6 +177,8 @@ static lmf_status read_norm(lmf_model *m, const json_t *norm)
         return LMF_OK;
     if (!m->vocab.norm && !(m->vocab.norm = lmf_arena_array(&m->arena, MAX_NORM_STEPS, sizeof *m->vocab.norm)))
         return LMF_NO_MEMORY(m->ctx, 1024, "the normalizer");
+    if (!strcmp(type_of(norm), "BertNormalizer"))
+        return read_bert_norm(m, norm);
     if (strcmp(type_of(norm), "Sequence"))
         return read_norm_step(m, norm);
     json_array_foreach(json_object_get(norm, "normalizers"), i, step)
@@ -190,8 +222,8 @@ static lmf_status spaced_norm(lmf_model *m, const lmf_hf_tokenizer *t)
         if (leads)
             s[i].text = " ", s[i].n_text = 1;
         else if (!marks && s[i].kind >= LMF_NORM_PREPEND)
-            return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: of a normalizer beside U+2581 for spaces, Prepend and Replace of "
-                            "anything else are not supported");
+            return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: of a normalizer beside U+2581 for spaces, BertNormalizer and "
+                            "Prepend and Replace of anything else are not supported");
         if (!marks)
             s[n++] = s[i];
     }
@@ -279,6 +311,33 @@ static lmf_status read_spaced(lmf_model *m, const lmf_hf_tokenizer *t)
     return LMF_OK;
 }
 
+/* ---- WordPiece ---- */
+static lmf_status read_wordpiece(lmf_model *m, const lmf_hf_tokenizer *t)
+{
+    lmf_vocab *v = &m->vocab;
+    const json_t *prefix = json_object_get(t->decoder, "prefix"), *tidy = json_object_get(t->decoder, "cleanup");
+    const char *pre = type_of(t->pre_tokenizer), *decoder = type_of(t->decoder);
+    v->model = "WordPiece";
+    if (strcmp(pre, "BertPreTokenizer"))
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: of WordPiece the pre_tokenizer BertPreTokenizer is supported, "
+                        "\"%.40s\" is not", pre);
+    LMF_TRY(read_norm(m, t->normalizer));
+    if (!t->unk.n || lmf_hf_tokenizer_find(t, t->unk.p, t->unk.n) < 0)
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "tokenizer.json: WordPiece's unk_token is not said, or not in the vocabulary");
+    if (strcmp(decoder, "WordPiece") || json_string_length(prefix) != t->prefix.n ||
+        memcmp(json_string_value(prefix), t->prefix.p, t->prefix.n))
+        return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: of WordPiece a decoder of the type WordPiece with the model's prefix "
+                        "is supported, others are not");
+    uint8_t *added = (uint8_t *)(uintptr_t)v->added; /* in our arena */
+    for (size_t i = 0; i < t->n_added; i++)
+        if (lmf_hf_tokenizer_find(t, t->added[i].text.p, t->added[i].text.n) >= 0)
+            added[t->added[i].id] |= LMF_ADDED_WORD;
+    v->piece_prefix = lmf_arena_strndup(&m->arena, t->prefix.p, t->prefix.n);
+    v->max_word_chars = (size_t)t->max_word_chars;
+    v->tidy = !tidy || json_is_true(tidy);
+    return v->piece_prefix ? LMF_OK : LMF_NO_MEMORY(m->ctx, t->prefix.n, "the vocabulary");
+}
+
 /* ---- what is put around a text ---- */
 
 /* The token that a TemplateProcessing's piece puts; -1: the piece is the text. */
@@ -295,6 +354,16 @@ static lmf_status template_id(lmf_model *m, const json_t *post, const json_t *pi
         return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED,
             "tokenizer.json: the post_processor's special token %.60s is not one token of the vocabulary", name);
     *id = (int32_t)v;
+    return LMF_OK;
+}
+
+/* BertProcessing's ["[CLS]", 101]. */
+static lmf_status pair_id(lmf_model *m, const json_t *pair, int32_t *id)
+{
+    const json_t *v = json_array_get(pair, 1);
+    if (!json_is_integer(v) || json_integer_value(v) < 0 || (size_t)json_integer_value(v) >= m->vocab.n_tokens)
+        return LMF_FAIL(m->ctx, LMF_E_FORMAT, "tokenizer.json: BertProcessing's cls or sep is no token of the vocabulary");
+    *id = (int32_t)json_integer_value(v);
     return LMF_OK;
 }
 
@@ -327,6 +396,10 @@ static lmf_status read_post(lmf_model *m, const json_t *post, int32_t *before, i
         return LMF_OK;
     if (!strcmp(type, "TemplateProcessing"))
         return read_template(m, post, before, behind);
+    if (!strcmp(type, "BertProcessing")) {
+        LMF_TRY(pair_id(m, json_object_get(post, "cls"), before));
+        return pair_id(m, json_object_get(post, "sep"), behind);
+    }
     if (strcmp(type, "Sequence"))
         return LMF_FAIL(m->ctx, LMF_E_UNSUPPORTED, "tokenizer.json: the post_processor \"%.40s\" is not supported", type);
     json_array_foreach(json_object_get(post, "processors"), i, step)
@@ -407,8 +480,8 @@ static lmf_status read_special(lmf_model *m, const lmf_hf_tokenizer *t)
     v->eos = find_id(t, s.eos);
     v->pad = find_id(t, s.pad);
     int32_t unk = t->unk.n ? (int32_t)lmf_hf_tokenizer_find(t, t->unk.p, t->unk.n) : -1;
-    bool spaced = v->model != NULL; /* what unknown characters become is the model's to say */
-    v->unk = spaced && unk >= 0 ? unk : find_id(t, s.unk);
+    bool own = v->model != NULL; /* what unknown characters become is the model's to say */
+    v->unk = own && unk >= 0 ? unk : find_id(t, s.unk);
     int32_t before = -1, behind = -1;
     lmf_status r = check_encoding(m, t, &s);
     v->bos_unnamed = v->bos < 0, v->eos_unnamed = v->eos < 0;
@@ -471,7 +544,9 @@ lmf_status lmf__model_read_hf_vocab(lmf_model *m)
     LMF_TRY_TO(done, lmf_hf_tokenizer_merge_added(&t, m->path, (size_t)lmf_weights_find(m->weights, "embed")->v.dim[0]));
     LMF_TRY_TO(done, copy_tokens(m, &t));
     LMF_TRY_TO(done, copy_merges(m, &t));
-    if (is_spaced(&t)) {
+    if (t.wordpiece) {
+        LMF_TRY_TO(done, read_wordpiece(m, &t));
+    } else if (is_spaced(&t)) {
         LMF_TRY_TO(done, read_spaced(m, &t));
     } else {
         LMF_TRY_TO(done, read_pretok(m, t.pre_tokenizer));

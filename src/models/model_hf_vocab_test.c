@@ -88,7 +88,9 @@ static void post_processor(void **state)
 static void refused(void **state)
 {
     static const struct { change c; const char *words; } rows[] = {
-        { { "tokenizer.json", "post_processor", "{\"type\":\"BertProcessing\"}" }, "post_processor \"BertProcessing\"" },
+        { { "tokenizer.json", "post_processor", "{\"type\":\"RobertaProcessing\"}" }, "post_processor \"RobertaProcessing\"" },
+        { { "tokenizer.json", "post_processor", "{\"type\":\"BertProcessing\",\"cls\":[\"a\",97],\"sep\":[\"b\",264]}" },
+            "BertProcessing's cls or sep is no token" },
         { { "tokenizer.json", "post_processor", TEMPLATE(PUT(1, "<x>") "," TEXT, TOKEN(9999, "<x>")) },
             "special token <x> is not one token" },
         { { "tokenizer.json", "post_processor", TEMPLATE(PUT(260, "<|im_start|>") "," PUT(260, "<|im_start|>") "," TEXT, TOKEN(260,
@@ -279,6 +281,49 @@ static void normalizer(void **state)
     lmf_test_ctx_done(ctx);
 }
 
+#define PIECES "{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\"," \
+    "\"vocab\":{\"[UNK]\":0,\"[CLS]\":1,\"[SEP]\":2,\"un\":3,\"##able\":4,\"e\":5}}"
+#define SPECIAL(id, text) "{\"id\":" #id ",\"content\":\"" text "\",\"special\":true,\"normalized\":false}"
+#define WORDPIECE(norm, pre, decoder) { "tokenizer.json", NULL, "{\"model\":" PIECES ",\"added_tokens\":[" \
+    SPECIAL(0, "[UNK]") "," SPECIAL(1, "[CLS]") "," SPECIAL(2, "[SEP]") "],\"normalizer\":" norm ",\"pre_tokenizer\":" pre "," \
+    "\"decoder\":" decoder ",\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"[CLS]\",1],\"sep\":[\"[SEP]\",2]}}" }
+#define BERT_NORM "{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true," \
+    "\"strip_accents\":null,\"lowercase\":true}"
+#define BERT_PRE "{\"type\":\"BertPreTokenizer\"}"
+#define BERT_BACK "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}"
+#define NO_SPECIAL { "tokenizer_config.json", NULL, "{}" }
+
+static void wordpiece(void **state)
+{
+    static const struct { change c; const char *words; } rows[] = {
+        { WORDPIECE(BERT_NORM, "{\"type\":\"Whitespace\"}", BERT_BACK), "pre_tokenizer BertPreTokenizer is supported, \"Whitespace\"" },
+        { WORDPIECE(BERT_NORM, BERT_PRE, "null"), "a decoder of the type WordPiece" },
+        { WORDPIECE(BERT_NORM, BERT_PRE, "{\"type\":\"WordPiece\",\"prefix\":\"@@\"}"), "with the model's prefix" },
+        { WORDPIECE("{\"type\":\"BertNormalizer\",\"lowercase\":1}", BERT_PRE, BERT_BACK), "BertNormalizer's lowercase is neither" },
+        { { "tokenizer.json", NULL, "{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"?\",\"vocab\":{\"a\":0}},"
+            "\"pre_tokenizer\":" BERT_PRE "}" },
+            "unk_token is not said, or not in the vocabulary" },
+    };
+    (void)state;
+    lmf_ctx *ctx = lmf_test_ctx();
+    lmf_model *m;
+    assert_ok(ctx, OPEN(ctx, &m, WORDPIECE(BERT_NORM, BERT_PRE, BERT_BACK), NO_SPECIAL, { "generation_config.json", NULL, "{}" },
+        { "config.json", "eos_token_id", "null" }));
+    assert_ids(m, "Un\xc3\xa1" "ble \xc3\x89 x [SEP]", LMF_ENCODE_DEFAULTS | LMF_ENCODE_SPECIAL, IDS(1, 3, 4, 5, 0, 2, 2));
+    assert_string_equal(m->vocab.model, "WordPiece");
+    lmf_model_close(m);
+    assert_ok(ctx, OPEN(ctx, &m, WORDPIECE("{\"type\":\"BertNormalizer\",\"lowercase\":false}", BERT_PRE, BERT_BACK), NO_SPECIAL,
+        { "generation_config.json", NULL, "{}" }, { "config.json", "eos_token_id", "null" }));
+    assert_ids(m, "Un un \xc3\xa9", 0, IDS(0, 3, 0)); /* accents stay where capitals do */
+    lmf_model_close(m);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_not_equal(OPEN(ctx, &m, rows[i].c, NO_SPECIAL), LMF_OK);
+        if (!strstr(lmf_error(ctx), rows[i].words))
+            fail_msg("\"%s\" does not say \"%s\"", lmf_error(ctx), rows[i].words);
+    }
+    lmf_test_ctx_done(ctx);
+}
+
 LMF_TESTS(model_hf_vocab) = {
     { "what stands around a text", post_processor },
     { "what is refused, each with its sentence", refused },
@@ -288,5 +333,6 @@ LMF_TESTS(model_hf_vocab) = {
     { "a template that can't be parsed", broken_template },
     { "architectures, model_type and Mistral", kinds },
     { "normalizers and great numbers", normalizer },
+    { "a WordPiece vocabulary", wordpiece },
     { 0 },
 };

@@ -173,3 +173,19 @@ def test_what_gguf_has_no_place_for_is_said(lmfast, folder, tmp_path):
     assert r.returncode == 0 and json.loads(r.stdout)["losses"] == ""
     again = json.loads((tmp_path / "a" / "tokenizer.json").read_text("utf-8"))
     assert again["normalizer"] == {"type": "NFC"} and [a["lstrip"] for a in again["added_tokens"]] == [False, False, True]
+
+
+def test_wordpiece_is_read_and_not_exported(lmfast, folder, tmp_path):
+    words = ["[UNK]", "[CLS]", "[SEP]", "the", "un", "##able"]
+    special = [{"id": i, "content": words[i], "special": True, "normalized": False} for i in range(3)]
+    model = folder(tokenizer_config="{}", generation_config="{}", config={"eos_token_id": None}, tokenizer={
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "vocab": {w: i for i, w in enumerate(words)}}, "added_tokens": special,
+        "normalizer": {"type": "BertNormalizer"}, "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "post_processor": {"type": "BertProcessing", "cls": ["[CLS]", 1], "sep": ["[SEP]", 2]}})
+    t = info(lmfast, model)["tokenizer"]
+    assert t["model"] == "WordPiece" and t["tokens"] == 6 and t["special"]["bos"]["text"] == "[CLS]" and t["add_bos"] is True
+    for name, form in ("a.gguf", "gguf"), ("a", "hf"), ("b", "onnx"):
+        r = lmfast("export", "-m", model, "-o", tmp_path / name, "-f", form)
+        assert r.returncode != 0 and "WordPiece's, which export does not write" in r.stderr, (form, r.stderr)
+        assert not (tmp_path / name).exists()

@@ -232,6 +232,22 @@ static lmf_status spaced_init(lmf_bpe *b, const lmf_vocab *v)
     return LMF_OK;
 }
 
+static lmf_status literal_init(lmf_bpe *b, const lmf_vocab *v)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < b->n_tokens; i++) {
+        size_t n = token_bytes(v, i);
+        uint8_t kind = b->kind[i] = v->kind ? v->kind[i] : LMF_TOKEN_NORMAL;
+        memcpy(b->bytes + at, v->token[i], n);
+        b->begin[i] = (uint32_t)at;
+        b->begin[i + 1] = (uint32_t)(at += n);
+        bool is_word = kind == LMF_TOKEN_USER_DEFINED && v->added && (v->added[i] & LMF_ADDED_WORD);
+        if (kind == LMF_TOKEN_NORMAL || is_word)
+            LMF_TRY(put_word(b, i));
+    }
+    return LMF_OK;
+}
+
 /* Order of scores as numbers: the greatest is 0. */
 static lmf_status rank_init(lmf_bpe *b, const lmf_vocab *v)
 {
@@ -359,7 +375,7 @@ lmf_status lmf__bpe_init(lmf_bpe *b, lmf_ctx *ctx, const lmf_vocab *v)
         goto done;
     }
     LMF_TRY_TO(done, names_init(&t, ctx, v));
-    LMF_TRY_TO(done, b->spaced ? spaced_init(b, v) : pieces_init(b, v));
+    LMF_TRY_TO(done, b->literal ? literal_init(b, v) : b->spaced ? spaced_init(b, v) : pieces_init(b, v));
     LMF_TRY_TO(done, rank_init(b, v));
     for (size_t i = 0; i < v->n_merges; i++)
         LMF_TRY_TO(done, merge_init(b, &t, i));

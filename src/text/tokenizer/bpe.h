@@ -26,6 +26,7 @@ typedef struct lmf_bpe {
     lmf__bpe_merge  *merges;
     size_t           n_merges;      /* slots */
     int32_t          byte_id[256];  /* -1: that byte has no token */
+    bool             literal;       /* tokens are spelled as they are, and none merge: WordPiece's */
     bool             spaced;        /* characters, not bytes; a space in `bytes` is U+2581 in the vocabulary */
     uint32_t        *rank;          /* [n_tokens] by scores: least merges first; NULL: by the list */
     int32_t          ascii_id[128]; /* tokens of one character that is ASCII, -1: none */

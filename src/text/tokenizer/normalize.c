@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
+#include "text/tokenizer/bert_chars.h"
 #include "text/tokenizer/pretok.h"
 
 enum { FEW_MARKS = 24, MAX_PARTS = 32 }; /* no character decomposes into more than 18 */
@@ -194,6 +195,30 @@ static lmf_status put_replaced(const lmf_norm_step *s, const uint8_t *text, size
     return lmf_buf_append(out, text + at, n - at);
 }
 
+/* CLEAN, IDEOGRAPHS or STRIP_MARKS, character by character. */
+static lmf_status put_bert(lmf_norm_kind kind, const uint8_t *text, size_t n, lmf_buf *out)
+{
+    for (size_t at = 0, k; at < n; at += k) {
+        lmf_char c = lmf__char_at(text, n, at);
+        bool spaced = kind == LMF_NORM_IDEOGRAPHS && lmf__bert_is_ideograph(c.cp);
+        k = c.n;
+        if (kind == LMF_NORM_CLEAN && (c.cp < 0 || lmf__bert_is_dropped(c.cp))) /* U+FFFD goes, and what others would put it for */
+            continue;
+        if (kind == LMF_NORM_STRIP_MARKS && lmf__bert_is_mark(c.cp))
+            continue;
+        if (kind == LMF_NORM_CLEAN && c.cls == LMF_CHAR_SPACE) {
+            LMF_TRY(lmf_buf_putc(out, ' '));
+            continue;
+        }
+        if (spaced)
+            LMF_TRY(lmf_buf_putc(out, ' '));
+        LMF_TRY(lmf_buf_append(out, text + at, k));
+        if (spaced)
+            LMF_TRY(lmf_buf_putc(out, ' '));
+    }
+    return LMF_OK;
+}
+
 static lmf_status put_step(const lmf_norm_step *s, const uint8_t *text, size_t n, lmf_buf *out)
 {
     switch (s->kind) {
@@ -203,6 +228,7 @@ static lmf_status put_step(const lmf_norm_step *s, const uint8_t *text, size_t n
         if (n)
             LMF_TRY(lmf_buf_append(out, s->text, s->n_text));
         return lmf_buf_append(out, text, n);
+    case LMF_NORM_CLEAN: case LMF_NORM_IDEOGRAPHS: case LMF_NORM_STRIP_MARKS: return put_bert(s->kind, text, n, out);
     case LMF_NORM_NFC: case LMF_NORM_NFD: case LMF_NORM_NFKC: case LMF_NORM_NFKD: break;
     }
     return put_forms(out->ctx, s->kind, text, n, out);

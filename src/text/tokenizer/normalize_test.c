@@ -4,7 +4,7 @@
 #include "text/tokenizer/normalize.h"
 #include "tokenizer_test.h"
 
-enum { NFC, NFD, NFKC, NFKD, LOWER, PREPEND, REPLACE };
+enum { NFC, NFD, NFKC, NFKD, LOWER, PREPEND, REPLACE, CLEAN, IDEOGRAPHS, STRIP_MARKS };
 
 static void assert_becomes(lmf_ctx *ctx, const lmf_norm_step *step, size_t n_steps, const char *text, const char *want)
 {
@@ -37,6 +37,10 @@ static void forms(void **state)
             /* U+07FD came with Unicode 11: a letter here, so nothing joins over it */
         { NFC, "", "" }, { NFC, "\xcc\x81", "\xcc\x81" },
         { LOWER, "AbC\xc3\x89\xce\xa3", "abc\xc3\xa9\xcf\x83" }, { LOWER, "\xc4\xb0", "i\xcc\x87" }, { LOWER, "A\xff", "a\xff" },
+        { CLEAN, "a\t\xc2\xa0\x01\xc2\x85" "b\xef\xbf\xbd\xff\xe2\x80\x8b", "a  b" }, /* U+0085 is a control character, and goes */
+        { IDEOGRAPHS, "a\xe4\xbd\xa0\xe5\xa5\xbd" "b\xff", "a \xe4\xbd\xa0  \xe5\xa5\xbd b\xff" }, 
+        { IDEOGRAPHS, "\xed\x95\x9c", "\xed\x95\x9c" },
+        { STRIP_MARKS, "e\xcc\x81\xc3\xa9\xff\xcc", "e\xc3\xa9\xff\xcc" }, /* composed ones are NFD's to take apart */
     };
     (void)state;
     lmf_ctx *ctx = lmf_test_ctx();

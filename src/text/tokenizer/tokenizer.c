@@ -7,6 +7,7 @@
 #include "text/tokenizer/bpe.h"
 #include "text/tokenizer/normalize.h"
 #include "text/tokenizer/pretok.h"
+#include "text/tokenizer/wordpiece.h"
 
 typedef struct added_entry { const uint8_t *p; uint32_t n; int32_t id; } added_entry; /* what is looked for in text */
 typedef struct added_set {             /* sorted by bytes */
@@ -27,6 +28,8 @@ struct lmf_tokenizer {
     size_t            n_norm;
     lmf_lead          lead;
     bool              each_space, strip, marked;
+    lmf_wordpiece     pieces;          /* where bpe.literal */
+    bool              tidy;
 };
 
 /* ---- ids ---- */
@@ -199,13 +202,15 @@ lmf_status lmf_tokenizer_create(lmf_ctx *ctx, const lmf_vocab *v, lmf_tokenizer 
     lmf_status s;
     *out = NULL;
     bool spaced = v->model && !strcmp(v->model, "llama");
-    if (v->model && !spaced && strcmp(v->model, "gpt2") && strcmp(v->model, "BPE"))
-        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "tokenizer model \"%.100s\" is not supported; gpt2 (byte-level BPE) and llama "
-                        "(SentencePiece's BPE) are", v->model);
-    if (!v->pretok && !spaced)
+    bool literal = v->model && !strcmp(v->model, "WordPiece");
+    if (v->model && !spaced && !literal && strcmp(v->model, "gpt2") && strcmp(v->model, "BPE"))
+        return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "tokenizer model \"%.100s\" is not supported; gpt2 (byte-level BPE), llama "
+                        "(SentencePiece's BPE) and WordPiece are", v->model);
+    bool named = !spaced && !literal; /* the others have one way to cut words */
+    if (!v->pretok && named)
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "the vocabulary does not name its pre-tokenizer (tokenizer.ggml.pre)");
-    const lmf_pretok *pretok = spaced ? NULL : lmf_pretok_find(ctx, v->pretok);
-    if (!pretok && !spaced)
+    const lmf_pretok *pretok = named ? lmf_pretok_find(ctx, v->pretok) : NULL;
+    if (!pretok && named)
         return LMF_FAIL(ctx, LMF_E_UNSUPPORTED, "pre-tokenizer \"%.100s\" is not known: add src/text/pretok_<name>.c", v->pretok);
     lmf_tokenizer *t = lmf_new(ctx, lmf_tokenizer);
     if (!t)
@@ -216,13 +221,17 @@ lmf_status lmf_tokenizer_create(lmf_ctx *ctx, const lmf_vocab *v, lmf_tokenizer 
     t->pretok = pretok;
     t->ids = (lmf_token_ids){ v->bos, v->eos, v->eot, v->pad, v->unk,
                               .add_bos = v->add_bos == LMF_YES ||
-                                         (v->add_bos == LMF_BY_FAMILY && (spaced || pretok->add_bos) && v->bos >= 0),
+                                         (v->add_bos == LMF_BY_FAMILY && (!named || pretok->add_bos) && v->bos >= 0),
                               .add_eos = v->add_eos, .bos_unnamed = v->bos_unnamed, .eos_unnamed = v->eos_unnamed };
-    t->bpe.whole_words = v->whole_words == LMF_YES || (v->whole_words == LMF_BY_FAMILY && !spaced && pretok->whole_words);
+    t->bpe.whole_words = v->whole_words == LMF_YES || (v->whole_words == LMF_BY_FAMILY && named && pretok->whole_words);
     t->bpe.spaced = spaced;
+    t->bpe.literal = literal;
+    t->tidy = v->tidy;
     t->lead = v->lead, t->each_space = v->each_space, t->strip = v->strip, t->marked = v->marked;
     LMF_TRY_TO(done, lmf__bpe_init(&t->bpe, ctx, v));
     LMF_TRY_TO(done, ids_check(ctx, v));
+    if (literal)
+        LMF_TRY_TO(done, lmf__wordpiece_init(&t->pieces, ctx, v, &t->bpe));
     if ((t->ids.add_bos && t->ids.bos < 0) || (t->ids.add_eos && t->ids.eos < 0)) {
         s = LMF_FAIL(ctx, LMF_E_FORMAT, "the vocabulary asks for %s before or behind a text and has none", t->ids.bos < 0 ? "BOS" : "EOS");
         goto done;
@@ -361,6 +370,8 @@ static lmf_status encode_spaced(const encoding *e, size_t from, size_t to)
 
 static lmf_status encode_words(const encoding *e, size_t from, size_t to)
 {
+    if (e->t->bpe.literal)
+        return lmf__wordpiece_text(&e->t->pieces, &e->t->bpe, e->text + from, to - from, e->ids);
     if (e->t->bpe.spaced)
         return encode_spaced(e, from, to);
     for (size_t at = from; at < to;) {
@@ -552,8 +563,12 @@ lmf_status lmf_tokenizer_decode(const lmf_tokenizer *t, const int32_t *ids, size
     bool begun = false;
     for (size_t i = 0; i < n_ids; i++) {
         LMF_TRY(piece_shown(t, out->ctx, ids[i], flags, &p, &n));
-        bool leave_out = t->strip && !begun && n && *p == ' ';
+        bool leave_out = t->strip && !begun && n && *p == ' ', space = false;
+        if (t->bpe.literal)
+            lmf__wordpiece_shown(&t->pieces, t->tidy, begun, &p, &n, &space);
         begun |= n > 0;
+        if (space)
+            LMF_TRY(lmf_buf_putc(out, ' '));
         LMF_TRY(lmf_buf_append(out, p + leave_out, n - leave_out));
     }
     return LMF_OK;
@@ -566,8 +581,12 @@ lmf_status lmf_decode_stream_push(lmf_decode_stream *d, const lmf_tokenizer *t, 
     const uint8_t *p;
     size_t n;
     LMF_TRY(piece_shown(t, out->ctx, id, flags, &p, &n));
-    bool leave_out = t->strip && !d->begun && n && *p == ' ';
+    bool leave_out = t->strip && !d->begun && n && *p == ' ', space = false;
+    if (t->bpe.literal)
+        lmf__wordpiece_shown(&t->pieces, t->tidy, d->begun, &p, &n, &space);
     d->begun |= n > 0;
+    if (space)
+        LMF_TRY(lmf_decode_stream_bytes(d, " ", 1, out));
     return lmf_decode_stream_bytes(d, p + leave_out, n - leave_out, out);
 }
 

@@ -25,10 +25,11 @@ typedef enum lmf_token_kind {
     LMF_TOKEN_NORMAL = 1, LMF_TOKEN_UNKNOWN, LMF_TOKEN_CONTROL, LMF_TOKEN_USER_DEFINED, LMF_TOKEN_UNUSED, LMF_TOKEN_BYTE
 } lmf_token_kind;
 /* tokenizer.json's added_tokens, a bit each. NORMALIZED ones are looked for after all others, in the normalized text. */
-enum { LMF_ADDED_LSTRIP = 1, LMF_ADDED_RSTRIP = 2, LMF_ADDED_SINGLE_WORD = 4, LMF_ADDED_NORMALIZED = 8 };
+enum { LMF_ADDED_LSTRIP = 1, LMF_ADDED_RSTRIP = 2, LMF_ADDED_SINGLE_WORD = 4, LMF_ADDED_NORMALIZED = 8,
+       LMF_ADDED_WORD = 16 };          /* of WordPiece: a word of the model, too, with which other words may begin */
 /* What is done to text before it is cut into words; pattern: what REPLACE looks for, text: what it or PREPEND puts there. */
 typedef enum lmf_norm_kind { LMF_NORM_NFC, LMF_NORM_NFD, LMF_NORM_NFKC, LMF_NORM_NFKD, LMF_NORM_LOWERCASE, LMF_NORM_PREPEND,
-    LMF_NORM_REPLACE } lmf_norm_kind;
+    LMF_NORM_REPLACE, LMF_NORM_CLEAN, LMF_NORM_IDEOGRAPHS, LMF_NORM_STRIP_MARKS } lmf_norm_kind; /* the last three: BERT's */
 typedef struct lmf_norm_step {
     lmf_norm_kind kind;
     const char   *pattern, *text;
@@ -47,8 +48,9 @@ enum {
 
 /* Zero means absent, but ids: -1 is absent (lmf_vocab_init). All pointers are borrowed during create. */
 typedef struct lmf_vocab {
-    const char        *model;          /* "gpt2" (GGUF) or "BPE" (tokenizer.json); NULL: gpt2; "llama": SentencePiece's BPE, below */
-    const char        *pretok;         /* GGUF's tokenizer.ggml.pre, or what lmf_pretok_resolve gave; of llama none */
+    const char        *model;          /* "gpt2" (GGUF) or "BPE" (tokenizer.json); NULL: gpt2; "llama": SentencePiece's BPE, and
+                                          "WordPiece", below */
+    const char        *pretok;         /* GGUF's tokenizer.ggml.pre, or what lmf_pretok_resolve gave; of llama and WordPiece none */
     size_t             n_tokens;
     const char *const *token;          /* [n_tokens] in the byte-level alphabet; added tokens literally */
     const uint32_t    *token_bytes;    /* [n_tokens]; NULL: they end in NUL */
@@ -71,6 +73,10 @@ typedef struct lmf_vocab {
     bool               each_space;     /* no merge goes beyond a space */
     bool               marked;         /* norm makes spaces marks, which flags of tokens that are found behind it do not strip */
     bool               strip;          /* decoding leaves out a space at the very beginning */
+    /* Of the model WordPiece. Tokens are spelled as they are; unk stands for a word that no tokens make. A stray byte is part of a word. */
+    const char        *piece_prefix;   /* of tokens that go on with a word: "##" */
+    size_t             max_word_chars; /* a longer word is unk */
+    bool               tidy;           /* decoding leaves out the space before . ? ! , and English short forms */
 } lmf_vocab;
 void lmf_vocab_init(lmf_vocab *v);     /* all absent */
 
