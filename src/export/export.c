@@ -143,7 +143,7 @@ static lmf_status check_values(const lmf_exporter *x)
         json_decref(v);
         return s;
     }
-    return LMF_OK;
+    return gguf && a->check_gguf ? a->check_gguf(x->ctx, x->model->config) : LMF_OK;
 }
 
 /* What an output can't say of the vocabulary is refused before anything is written. */

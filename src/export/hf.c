@@ -26,6 +26,22 @@ static bool put_path(json_t *root, const char *path, json_t *value)
     return put_path(inner, dot + 1, value);
 }
 
+/* Parameters nested by kinds of layers (Gemma 3) each say a type; a factor belongs to a scaling. */
+static bool trim_nested_rope(json_t *rope)
+{
+    const char *key;
+    json_t *one;
+    json_object_foreach(rope, key, one) {
+        const char *type = json_string_value(json_object_get(one, "rope_type"));
+        if (type && *type && strcmp(type, "default") && strcmp(type, "none"))
+            continue;
+        json_object_del(one, "factor");
+        if (json_object_set_new(one, "rope_type", json_string("default")))
+            return false;
+    }
+    return true;
+}
+
 /* rope_parameters hold what their type reads, and the base; without scaling the dialects' common keys say it all. */
 static bool trim_rope(json_t *root)
 {
@@ -34,6 +50,8 @@ static bool trim_rope(json_t *root)
     const char *type = json_string_value(json_object_get(rope, "rope_type"));
     if (!rope)
         return true;
+    if (json_is_object(json_object_get(rope, "full_attention")))
+        return trim_nested_rope(rope);
     if (!type || !*type || strcmp(type, "default") == 0 || strcmp(type, "none") == 0)
         return !json_object_del(root, "rope_parameters");
     for (int i = 0; i < 3 && strcmp(type, "llama3"); i++)

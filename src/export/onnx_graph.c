@@ -338,6 +338,13 @@ static lmf_status put_swiglu(emit *e, const lmf_node *n)
     return LMF_OK;
 }
 
+static lmf_status put_geglu(emit *e, const lmf_node *n)
+{
+    const char *y = PUT(e, "Gelu", ATTR({ "approximate", 's', .s = "tanh" }), flat(e, n->in[0]));
+    e->flat[n->out[0]->index] = PUT(e, "Mul", NULL, y, flat(e, n->in[1]));
+    return LMF_OK;
+}
+
 static lmf_status put_add(emit *e, const lmf_node *n)
 {
     if (!lmf_same_shape(n->in[0], n->in[1]))
@@ -364,6 +371,7 @@ static const struct form { const char *op, *fields; int n_in_max; lmf_status (*p
     { "rope", " head_size n_rot scale inverse ", 3, put_rope },
     { "attention", " n_heads n_kv_heads head_size window scale compute ", 5, put_attention_any },
     { "swiglu", " ", 2, put_swiglu },
+    { "geglu", " ", 2, put_geglu },
     { "add", " ", 2, put_add },
     { "scale_by", " ", 3, put_scale_by },
 };

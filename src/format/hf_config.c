@@ -18,11 +18,15 @@ static bool fill(json_t *to, const char *key, json_t *value)
     return !value || !missing(to, key) || !json_object_set(to, key, value);
 }
 
-/* rope_parameters {rope_theta, rope_type, factor ...} to rope_theta and rope_scaling. */
+/* rope_parameters {rope_theta, rope_type, factor ...} to rope_theta and rope_scaling. Those of Gemma 3 are nested by kinds of layers, whose
+ * bases are rope_theta and rope_local_base_freq, and a scaling is of the full ones. */
 static bool fill_v4_rope(json_t *root, json_t *rope)
 {
+    json_t *value, *full = json_object_get(rope, "full_attention"), *local = json_object_get(rope, "sliding_attention");
+    if (json_is_object(full) && !fill(root, "rope_local_base_freq", json_object_get(local, "rope_theta")))
+        return false;
+    rope = json_is_object(full) ? full : rope;
     const char *key, *type = json_string_value(json_object_get(rope, "rope_type"));
-    json_t *value;
     if (!fill(root, "rope_theta", json_object_get(rope, "rope_theta")))
         return false;
     if (!fill(root, "partial_rotary_factor", json_object_get(rope, "partial_rotary_factor")))
@@ -39,11 +43,12 @@ static bool fill_v4_rope(json_t *root, json_t *rope)
     return ok;
 }
 
-/* rope_theta and rope_scaling to rope_parameters. The oldest files say "type" for "rope_type". */
+/* rope_theta and rope_scaling to rope_parameters, of which a local base makes two. The oldest files say "type" for "rope_type". */
 static bool fill_v5_rope(json_t *root)
 {
     json_t *theta = json_object_get(root, "rope_theta"), *scaling = json_object_get(root, "rope_scaling");
-    if ((!theta || json_is_null(theta)) && !json_is_object(scaling))
+    json_t *local = json_object_get(root, "rope_local_base_freq");
+    if ((!theta || json_is_null(theta)) && !json_is_object(scaling) && !json_is_number(local))
         return true; /* a scaling counts without a base, too: the architecture has its own */
     json_t *rope = json_is_object(scaling) ? json_copy(scaling) : json_object();
     bool ok = rope && (!theta || json_is_null(theta) || fill(rope, "rope_theta", theta));
@@ -52,7 +57,11 @@ static bool fill_v5_rope(json_t *root)
         ok = type ? !json_object_set(rope, "rope_type", type) : !json_object_set_new(rope, "rope_type", json_string("default"));
     }
     ok = ok && fill(rope, "partial_rotary_factor", json_object_get(root, "partial_rotary_factor"));
-    ok = ok && !json_object_set(root, "rope_parameters", rope);
+    if (ok && json_is_number(local))
+        ok = !json_object_set_new(root, "rope_parameters", json_pack("{s:O, s:{s:O, s:s}}", "full_attention", rope, "sliding_attention",
+                                                                    "rope_theta", local, "rope_type", "default"));
+    else
+        ok = ok && !json_object_set(root, "rope_parameters", rope);
     json_decref(rope);
     return ok;
 }
@@ -65,7 +74,7 @@ static lmf_status fill_dialects(lmf_ctx *ctx, json_t *root)
         json_t *type = json_object_get(scaling, "type");
         ok = fill(scaling, "rope_type", type);
     }
-    if (ok) /* parameters nested per layer type (Gemma 3) have no form in the other dialect: nothing is filled in */
+    if (ok)
         ok = json_is_object(rope) ? fill_v4_rope(root, rope) : fill_v5_rope(root);
     return ok ? LMF_OK : LMF_NO_MEMORY(ctx, 256, "a model configuration");
 }

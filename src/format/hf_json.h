@@ -4,7 +4,8 @@
  *
  * config.json exists in two dialects (transformers 4: torch_dtype, rope_theta, rope_scaling; 5: dtype,
  * rope_parameters). Opening one fills in the keys of the other, so an architecture's table may ask for either
- * spelling by dotted path (json.h); saving writes both. Keys of a nested text_config are laid over the outer ones.
+ * spelling by dotted path (json.h); saving writes both. Gemma 3's two kinds of layers are rope_local_base_freq in the one, and
+ * rope_parameters.full_attention and .sliding_attention in the other. Keys of a nested text_config are laid over the outer ones.
  * tokenizer.json is read for models of type BPE and WordPiece; others are refused by name.
  * Owner: the caller's storage, open/close; strings are views into the parsed JSON and die with close.
  * Threads: read only after opening.

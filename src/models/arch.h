@@ -16,8 +16,9 @@ enum { LMF_HPARAM_TEXT_BYTES = 33,      /* 32 bytes and a NUL; longer ones are r
        LMF_HPARAM_LIST_ITEMS = 1024 };  /* as many as layers; longer ones are refused */
 typedef struct lmf_hparam_list { int32_t n; float v[LMF_HPARAM_LIST_ITEMS]; } lmf_hparam_list; /* n 0: the file does not say it */
 
-/* IMPLIED: where a file form has no place for it, the rest of the file says it. NULL_IS_0: null in config.json is 0, not the fallback. */
-enum { LMF_HPARAM_IMPLIED = 1, LMF_HPARAM_NULL_IS_0 = 2 };
+/* IMPLIED: where a file form has no place for it, the rest of the file says it. NULL_IS_0: null in config.json is 0, not the fallback.
+ * GGUF_0: a GGUF file that does not say it, or can't, says 0. */
+enum { LMF_HPARAM_IMPLIED = 1, LMF_HPARAM_NULL_IS_0 = 2, LMF_HPARAM_GGUF_0 = 4 };
 typedef struct lmf_hparam {          /* ends with field NULL */
     const char *field;               /* name in the config struct, for sentences */
     const char *hf, *gguf;           /* paths "a.b|c" in config.json: the first that is there counts, the first of all is written; key
@@ -69,6 +70,7 @@ struct lmf_arch {
     const lmf_weight_row *weights;
     int64_t   (*dim)(const void *config, char letter);             /* -1: no such letter */
     lmf_status (*check)(lmf_ctx *, void *config);                  /* fills derived fields; cross-field invariants */
+    lmf_status (*check_gguf)(lmf_ctx *, const void *config);       /* refuses by name what GGUF's readers would take otherwise; or NULL */
     lmf_layer_state (*state)(const void *config, int layer);
     lmf_tensor *(*embed)(lmf_graph *, const lmf_batch *);          /* [T, D] */
     lmf_tensor *(*body)(lmf_graph *, const lmf_batch *, lmf_tensor *x); /* [T, D] after the last norm: never logits */

@@ -34,6 +34,11 @@ static lmf_status read_list(lmf_model *m, const lmf_hparam *h, const lmf_gguf_kv
     return LMF_OK;
 }
 
+static lmf_status set_missing(lmf_model *m, const lmf_hparam *h)
+{
+    return h->flags & LMF_HPARAM_GGUF_0 ? lmf_hparam_set(m->ctx, h, m->config, 0) : lmf_hparam_set_default(m->ctx, h, m->config);
+}
+
 static lmf_status read_hparam(lmf_model *m, const lmf_hparam *h, const char *arch)
 {
     char key[128];
@@ -41,13 +46,13 @@ static lmf_status read_hparam(lmf_model *m, const lmf_hparam *h, const char *arc
     bool flag;
     lmf_bytes text;
     if (!h->gguf)
-        return lmf_hparam_set_default(m->ctx, h, m->config);
+        return set_missing(m, h);
     LMF_TRY(lmf_model_name(m->ctx, h->gguf, 0, arch, key, sizeof key));
     const lmf_gguf_kv *kv = lmf_gguf_find(m->gguf, key);
     if (!kv && h->required)
         return LMF_FAIL(m->ctx, LMF_E_FORMAT, "the key %s is missing", key);
     if (!kv)
-        return lmf_hparam_set_default(m->ctx, h, m->config);
+        return set_missing(m, h);
     switch (h->kind) {
     case LMF_HPARAM_LIST: return read_list(m, h, kv);
     case LMF_HPARAM_TEXT:

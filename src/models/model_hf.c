@@ -20,7 +20,7 @@ static const lmf_arch *arch_of(const lmf_ctx *ctx, const char *class_name, const
 {
     for (const lmf_arch *const *a = ctx->tables->archs; *a; a++)
         for (const char *const *k = (*a)->hf_class; k && *k; k++)
-            if (*class_name ? strcmp(*k, class_name) == 0 : is_class_of(*k, model_type))
+            if (*class_name ? strcmp(*k, class_name) == 0 : is_class_of(*k, model_type) || strcmp((*a)->hf_model_type, model_type) == 0)
                 return *a;
     return NULL;
 }

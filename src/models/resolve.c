@@ -82,6 +82,7 @@ lmf_status lmf_arch_resolve(lmf_ctx *ctx, lmf_arena *arena, const lmf_arch *arch
     a->harmless = arch->harmless ? arch->harmless : base->harmless;
     a->dim = arch->dim ? arch->dim : base->dim;
     a->check = arch->check ? arch->check : base->check;
+    a->check_gguf = arch->check_gguf ? arch->check_gguf : base->check_gguf;
     a->state = arch->state ? arch->state : base->state;
     a->embed = arch->embed ? arch->embed : base->embed;
     a->body = arch->body ? arch->body : base->body;

@@ -192,31 +192,51 @@ static lmf_status check_rope_type(lmf_model *m, const json_t *rope, const char *
     return LMF_OK;
 }
 
-/* rope_parameters and rope_scaling, both filled in from each other where one was missing. */
-static lmf_status check_rope(lmf_model *m, const json_t *root)
+/* One object of rope parameters, which lies at `where`: its keys, and those of the objects in it that are read. */
+static lmf_status check_rope_keys(lmf_model *m, const char *where, json_t *rope, int depth)
 {
-    char path[96], other[96];
+    char path[160];
     const char *key;
-    json_t *v, *rope = json_object_get(root, "rope_parameters"), *scaling = json_object_get(root, "rope_scaling"), *theta = json_object_get(root, "rope_theta");
-    if (differ(theta, json_object_get(rope, "rope_theta")))
-        return refuse_conflict(m, "rope_theta", theta, "rope_parameters.rope_theta", json_object_get(rope, "rope_theta"));
-    json_object_foreach(scaling, key, v) {
-        snprintf(path, sizeof path, "rope_scaling.%.60s", key);
-        snprintf(other, sizeof other, "rope_parameters.%.60s", key);
-        if (differ(v, json_object_get(rope, key)))
-            return refuse_conflict(m, path, v, other, json_object_get(rope, key));
-    }
+    json_t *v;
     json_object_foreach(rope, key, v) {
-        snprintf(path, sizeof path, "rope_parameters.%.60s", key);
-        if (!is_read(m->arch, path) && !in_list(rope_any, key) && (is_untrue(key, v) || !(in_list(hf_truth, key) || says_nothing(v))))
+        snprintf(path, sizeof path, "%.70s.%.60s", where, key);
+        bool read = is_read(m->arch, path);
+        if (!read && !in_list(rope_any, key) && (is_untrue(key, v) || !(in_list(hf_truth, key) || says_nothing(v))))
             return refuse_json(m, path, v);
+        if (read && json_is_object(v) && depth == 0)
+            LMF_TRY(check_rope_keys(m, path, v, depth + 1));
     }
-    if (scaling && !json_is_null(scaling) && !json_is_object(scaling))
-        return refuse_json(m, "rope_scaling", scaling);
     const json_t *type = json_object_get(rope, "rope_type"), *older = json_object_get(rope, "type");
     if (differ(type, older))
         return refuse_conflict(m, "rope_type", type, "type", older);
     return check_rope_type(m, rope, json_string_value(type));
+}
+
+/* rope_parameters and rope_scaling, both filled in from each other where one was missing. */
+static lmf_status check_rope(lmf_model *m, const json_t *root)
+{
+    char path[96], other[96];
+    const char *key, *inner = "rope_parameters";
+    json_t *v, *rope = json_object_get(root, "rope_parameters"), *scaling = json_object_get(root, "rope_scaling"), *theta = json_object_get(root, "rope_theta");
+    json_t *all = rope, *full = json_object_get(rope, "full_attention"), *local = json_object_get(root, "rope_local_base_freq");
+    if (json_is_object(full)) {
+        rope = full, inner = "rope_parameters.full_attention";
+        v = json_object_get(json_object_get(all, "sliding_attention"), "rope_theta");
+        if (differ(local, v))
+            return refuse_conflict(m, "rope_local_base_freq", local, "rope_parameters.sliding_attention.rope_theta", v);
+    }
+    snprintf(other, sizeof other, "%s.rope_theta", inner);
+    if (differ(theta, json_object_get(rope, "rope_theta")))
+        return refuse_conflict(m, "rope_theta", theta, other, json_object_get(rope, "rope_theta"));
+    json_object_foreach(scaling, key, v) {
+        snprintf(path, sizeof path, "rope_scaling.%.60s", key);
+        snprintf(other, sizeof other, "%s.%.60s", inner, key);
+        if (differ(v, json_object_get(rope, key)))
+            return refuse_conflict(m, path, v, other, json_object_get(rope, key));
+    }
+    if (scaling && !json_is_null(scaling) && !json_is_object(scaling))
+        return refuse_json(m, "rope_scaling", scaling);
+    return check_rope_keys(m, "rope_parameters", all, 0);
 }
 
 lmf_status lmf__model_check_hf_keys(lmf_model *m, const struct json_t *root)
