@@ -56,6 +56,42 @@ lmf_status lmf__answer_encode_chat(lmf_answer *a, json_t *messages)
     return s;
 }
 
+lmf_status lmf__answer_encode(lmf_answer *a, bool raw, const char *prompt, size_t n)
+{
+    const char *system = a->args->system;
+    if (raw) {
+        if (system)
+            return LMF_FAIL(a->cli->ctx, LMF_E_ARG, "--system needs a chat template, which --raw leaves out");
+        a->ids.n = 0;
+        LMF_TRY(lmf_chat_encode_plain(&a->model->chat, prompt, n, LMF_ENCODE_DEFAULTS, &a->ids));
+        return a->ids.n ? LMF_OK : LMF_FAIL(a->cli->ctx, LMF_E_ARG, "the prompt is empty");
+    }
+    json_t *messages = json_array();
+    lmf_status s = messages ? LMF_OK : LMF_NO_MEMORY(a->cli->ctx, 64, "a conversation");
+    if (!s && system)
+        s = lmf__answer_add_message(a, messages, "system", system, strlen(system));
+    if (!s)
+        s = lmf__answer_add_message(a, messages, "user", prompt, n);
+    if (!s)
+        s = lmf__answer_encode_chat(a, messages);
+    json_decref(messages);
+    return s;
+}
+
+lmf_status lmf__answer_read_all(lmf_answer *a, lmf_buf *text)
+{
+    char part[4096];
+    size_t n;
+    while ((n = fread(part, 1, sizeof part, stdin)) > 0)
+        if (lmf_buf_append(text, part, n))
+            return LMF_FAIL(a->cli->ctx, text->status, "the prompt on standard input is longer than %zu bytes", text->max);
+    if (lmf_cli_interrupted())
+        return LMF_FAIL(a->cli->ctx, LMF_E_CANCELLED, "stopped while reading the prompt");
+    if (ferror(stdin))
+        return LMF_FAIL(a->cli->ctx, LMF_E_IO, "standard input could not be read: %s", strerror(errno));
+    return LMF_OK;
+}
+
 lmf_status lmf__answer_start_engine(lmf_answer *a, int64_t least_context)
 {
     const lmf_answer_args *args = a->args;

@@ -58,6 +58,9 @@ void       lmf__answer_close(lmf_answer *a);
 /* {"role", "content"} behind messages. LMF_E_ARG: not UTF-8. */
 lmf_status lmf__answer_add_message(lmf_answer *a, json_t *messages, const char *role, const char *text, size_t n);
 lmf_status lmf__answer_encode_chat(lmf_answer *a, json_t *messages);
+/* A prompt's ids: plain text where raw, else a conversation of the system message and it. */
+lmf_status lmf__answer_encode(lmf_answer *a, bool raw, const char *prompt, size_t n);
+lmf_status lmf__answer_read_all(lmf_answer *a, lmf_buf *text);              /* all of standard input */
 lmf_status lmf__answer_start_engine(lmf_answer *a, int64_t least_context);  /* once; later calls do nothing */
 /* Answers ids; tokens that the session holds already are not read again. Streams unless quiet_stdout. Ctrl-C ends the answer: finish
  * "cancelled", LMF_OK. */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lmfast generate: one answer, or with --interactive one for each line of standard input, each on its own. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,27 +23,6 @@ static const lmf_flag flags[] = {
     { 0 }
 };
 
-static lmf_status encode(lmf_answer *a, const generate_args *args, const char *prompt, size_t n)
-{
-    if (args->raw) {
-        if (args->answer.system)
-            return LMF_FAIL(a->cli->ctx, LMF_E_ARG, "--system needs a chat template, which --raw leaves out");
-        a->ids.n = 0;
-        LMF_TRY(lmf_chat_encode_plain(&a->model->chat, prompt, n, LMF_ENCODE_DEFAULTS, &a->ids));
-        return a->ids.n ? LMF_OK : LMF_FAIL(a->cli->ctx, LMF_E_ARG, "the prompt is empty");
-    }
-    json_t *messages = json_array();
-    lmf_status s = messages ? LMF_OK : LMF_NO_MEMORY(a->cli->ctx, 64, "a conversation");
-    if (!s && args->answer.system)
-        s = lmf__answer_add_message(a, messages, "system", args->answer.system, strlen(args->answer.system));
-    if (!s)
-        s = lmf__answer_add_message(a, messages, "user", prompt, n);
-    if (!s)
-        s = lmf__answer_encode_chat(a, messages);
-    json_decref(messages);
-    return s;
-}
-
 static json_t *report(const lmf_answer *a)
 {
     return json_pack("{s:o, s:i, s:i, s:s, s:f, s:f, s:f}", "text", lmf_json_stringn(lmf_buf_str(&a->text), a->text.n), "prompt_tokens", (int)a->ids.n,
@@ -55,7 +33,7 @@ static json_t *report(const lmf_answer *a)
 static lmf_status answer_one(lmf_answer *a, const generate_args *args, const char *prompt, size_t n)
 {
     lmf_cli *cli = a->cli;
-    LMF_TRY(encode(a, args, prompt, n));
+    LMF_TRY(lmf__answer_encode(a, args->raw, prompt, n));
     LMF_TRY(lmf__answer_start_engine(a, (int64_t)a->ids.n + args->answer.max_tokens));
     LMF_TRY(lmf__constraint_begin(a));
     lmf_status s = lmf__answer_say(a, cli->json);
@@ -67,20 +45,6 @@ static lmf_status answer_one(lmf_answer *a, const generate_args *args, const cha
     if (cli->json)
         return lmf_cli_print_json(cli, report(a));
     lmf__answer_print_rate(a);
-    return LMF_OK;
-}
-
-static lmf_status read_all(lmf_answer *a, lmf_buf *text)
-{
-    char part[4096];
-    size_t n;
-    while ((n = fread(part, 1, sizeof part, stdin)) > 0)
-        if (lmf_buf_append(text, part, n))
-            return LMF_FAIL(a->cli->ctx, text->status, "the prompt on standard input is longer than %zu bytes", text->max);
-    if (lmf_cli_interrupted())
-        return LMF_FAIL(a->cli->ctx, LMF_E_CANCELLED, "stopped while reading the prompt");
-    if (ferror(stdin))
-        return LMF_FAIL(a->cli->ctx, LMF_E_IO, "standard input could not be read: %s", strerror(errno));
     return LMF_OK;
 }
 
@@ -119,7 +83,7 @@ static lmf_status run(lmf_cli *cli, void *p)
     LMF_TRY_TO(done, lmf__constraint_open(&args->constraint, &constraint, &a));
     if (args->interactive)
         s = interact(&a, args, &text);
-    else if (from_stdin && !(s = read_all(&a, &text)))
+    else if (from_stdin && !(s = lmf__answer_read_all(&a, &text)))
         s = answer_one(&a, args, lmf_buf_str(&text), text.n);
     else if (!from_stdin)
         s = answer_one(&a, args, args->prompt, strlen(args->prompt));
