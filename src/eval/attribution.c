@@ -52,10 +52,10 @@ static lmf_batch batch_of(lmf_attribution *a, lmf_graph *g)
                         .q_start = input(g, "q_start", 2), .adapter = a->nn.adapters ? input(g, "adapter", 1) : NULL };
 }
 
-/* An attribute that changes what is seen, such as a cap of the scores, must not be passed over. */
+/* An attribute that changes what is seen must not be passed over. */
 static lmf_status check_node(lmf_attribution *a, const lmf_node *n, const lmf_batch *in)
 {
-    static const char *const known[] = { "n_heads", "n_kv_heads", "head_size", "window", "scale", "compute" };
+    static const char *const known[] = { "n_heads", "n_kv_heads", "head_size", "window", "scale", "compute", "cap" };
     for (const lmf_field *f = n->op->fields; f && f->name; f++) {
         bool found = false;
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -266,6 +266,8 @@ static void map_row(const map_job *job, int32_t t, double *p)
     double top = -INFINITY, sum = 0;
     for (int32_t u = first; u <= t; u++) {
         p[u] = (double)at->scale * dot(q, job->k + (u * at->n_kv_heads + hk) * C, at->head_size);
+        if (at->cap > 0)
+            p[u] = (double)at->cap * tanh(p[u] / (double)at->cap);
         top = fmax(top, p[u]);
     }
     for (int32_t u = first; u <= t; u++)

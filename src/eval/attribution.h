@@ -35,7 +35,7 @@ lmf_status lmf_attribution_run(lmf_attribution *a);
 const float *lmf_attribution_logits(const lmf_attribution *a);                 /* [V], behind the last token */
 int          lmf_attribution_n_layers(const lmf_attribution *a);               /* that have maps */
 lmf_attribution_layer lmf_attribution_layer_at(const lmf_attribution *a, int i);
-/* softmax of scale q k, [n, n] with zeros where a row does not look. */
+/* softmax of scale q k, capped where the model caps scores, [n, n] with zeros where a row does not look. */
 lmf_status lmf_attribution_map(lmf_attribution *a, int i_layer, int head, float *map);
 /* The mean of a layer's heads, [n, n]. */
 lmf_status lmf_attribution_mean(lmf_attribution *a, int i_layer, double *mean);

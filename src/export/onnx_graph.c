@@ -278,6 +278,14 @@ static cache put_cache(emit *e, const lmf_attention_attrs *a)
     return c;
 }
 
+static const char *capped(emit *e, const char *x, float cap)
+{
+    if (!(cap > 0))
+        return x;
+    const char *by = real(e, e->type, cap);
+    return PUT(e, "Mul", NULL, PUT(e, "Tanh", NULL, PUT(e, "Div", NULL, x, by)), by);
+}
+
 /* Query heads that share a key head lie side by side, so they are rows of one product and no key is copied. */
 static lmf_status put_attention(emit *e, const lmf_node *n)
 {
@@ -294,8 +302,8 @@ static lmf_status put_attention(emit *e, const lmf_node *n)
     for (int i = 0; i < 2; i++)
         lmf_onnx_put_node(e->w, "", "Concat", LIST(c.past[i], PUT(e, "Transpose", swap, split(e, n->in[1 + i], C))), LIST(c.present[i]),
                           ATTR({ "axis", 'i', .i = 2 }));
-    const char *scores = PUT(e, "Add", NULL, PUT(e, "MatMul", NULL, q, PUT(e, "Transpose", turn, c.present[0])),
-                             mask_of(e, a->window, (int32_t)G));
+    const char *scores = capped(e, PUT(e, "MatMul", NULL, q, PUT(e, "Transpose", turn, c.present[0])), a->cap);
+    scores = PUT(e, "Add", NULL, scores, mask_of(e, a->window, (int32_t)G));
     const char *y = PUT(e, "MatMul", NULL, PUT(e, "Softmax", ATTR({ "axis", 'i', .i = -1 }), scores), c.present[1]);
     y = G > 1 ? PUT(e, "Reshape", NULL, y, INTS(e, 0, H, -1, C)) : y;
     e->flat[n->out[0]->index] = PUT(e, "Reshape", NULL, PUT(e, "Transpose", swap, y), INTS(e, 0, 0, H * C));
@@ -321,7 +329,7 @@ static lmf_status put_attention_microsoft(emit *e, const lmf_node *n)
         LIST(flat(e, n->in[0]), flat(e, n->in[1]), flat(e, n->in[2]), c.past[0], c.past[1], e->seen, e->total), LIST(name, c.present[0],
                                                                                                                      c.present[1]),
         ATTR({ "num_heads", 'i', .i = a->n_heads }, { "kv_num_heads", 'i', .i = a->n_kv_heads }, { "scale", 'f', .f = a->scale },
-             { "local_window_size", 'i', .i = a->window ? a->window : -1 }));
+             { "local_window_size", 'i', .i = a->window ? a->window : -1 }, { a->cap > 0 ? "softcap" : NULL, 'f', .f = a->cap }));
     e->flat[n->out[0]->index] = name;
     return LMF_OK;
 }
@@ -369,7 +377,7 @@ static const struct form { const char *op, *fields; int n_in_max; lmf_status (*p
     { "rms_norm", " eps ", 2, put_rms_norm },
     { "matmul", " ta tb alpha compute y ", 3, put_matmul },
     { "rope", " head_size n_rot scale inverse ", 3, put_rope },
-    { "attention", " n_heads n_kv_heads head_size window scale compute ", 5, put_attention_any },
+    { "attention", " n_heads n_kv_heads head_size window scale compute cap ", 5, put_attention_any },
     { "swiglu", " ", 2, put_swiglu },
     { "geglu", " ", 2, put_geglu },
     { "add", " ", 2, put_add },

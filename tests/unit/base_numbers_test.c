@@ -117,6 +117,29 @@ static void uniform_numbers(void **state)
         assert_in_range(bin[i], 9500, 10500); /* five standard deviations */
 }
 
+static void vector_tanh(void **state)
+{
+    (void)state;
+    float x[LMF_VF], y[LMF_VF];
+    double worst = 0;
+    for (double at = 1e-30; at < 12; at = at < 1e-3 ? at * 1.01 : at + 0.00013) {
+        for (int i = 0; i < LMF_VF; i++)
+            x[i] = (float)(i % 2 ? -at : at);
+        lmf_vf_store(y, lmf_vf_tanh(lmf_vf_load(x)));
+        for (int i = 0; i < LMF_VF; i++) {
+            double want = tanh((double)x[i]), ulp = fabs((double)nextafterf((float)want, INFINITY) - (double)(float)want);
+            double off = fabs((double)y[i] - want) / ulp;
+            worst = off > worst ? off : worst;
+        }
+    }
+    if (worst > 3)
+        fail_msg("tanh is off by %.3f ulp", worst);
+    const float edge[][2] = { { 0, 0 }, { 30, 1 }, { -30, -1 }, { INFINITY, 1 }, { -INFINITY, -1 } };
+    for (size_t i = 0; i < sizeof edge / sizeof *edge; i++)
+        assert_true(lmf_vf_tanh(lmf_vf_set1(edge[i][0]))[LMF_VF - 1] == edge[i][1]);
+    assert_true(isnan(lmf_vf_tanh(lmf_vf_set1(NAN))[0]));
+}
+
 static void vector_exp(void **state)
 {
     (void)state;
@@ -156,5 +179,6 @@ static void vector_sums(void **state)
 LMF_TESTS(base_numbers) = {
     { "every half widens exactly", every_half_widens_exactly }, { "every half comes back", every_half_comes_back },
     { "narrowing rounds to even", narrowing_rounds_to_even }, { "Philox known answers", philox_known_answers }, { "uniform numbers", uniform_numbers },
-    { "vector exp", vector_exp }, { "vector sums", vector_sums }, { 0 }
+    { "vector exp", vector_exp },
+    { "vector tanh", vector_tanh }, { "vector sums", vector_sums }, { 0 }
 };

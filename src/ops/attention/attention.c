@@ -8,7 +8,8 @@ static const lmf_field fields[] = {
     { "head_size", LMF_FIELD_I32, offsetof(lmf_attention_attrs, head_size), "elements", 1, 4096 },
     { "window", LMF_FIELD_I32, offsetof(lmf_attention_attrs, window), "rows", 0, 1 << 30 },
     { "scale", LMF_FIELD_F32, offsetof(lmf_attention_attrs, scale), "", 1e-9, 1e9 },
-    { "compute", LMF_FIELD_I32, offsetof(lmf_attention_attrs, compute), "", 0, 1 }, { 0 }
+    { "compute", LMF_FIELD_I32, offsetof(lmf_attention_attrs, compute), "", 0, 1 },
+    { "cap", LMF_FIELD_F32, offsetof(lmf_attention_attrs, cap), "", 0, 1e9 }, { 0 }
 };
 
 static bool is(const lmf_tensor *t, uint16_t dtype, int n_dims) { return t->v.dtype == dtype && t->v.n_dims == n_dims; }
@@ -52,6 +53,12 @@ static int64_t first_key(const lmf_view *seq, const lmf_view *q_start, int64_t t
     return window && t - window + 1 > first ? t - window + 1 : first;
 }
 
+static double capped(const lmf_attention_attrs *a, double score)
+{
+    double cap = (double)a->cap;
+    return cap > 0 ? cap * tanh(score / cap) : score;
+}
+
 static double score(const lmf_call *c, int64_t t, int64_t u, int h)
 {
     const lmf_attention_attrs *a = c->attrs;
@@ -59,7 +66,7 @@ static double score(const lmf_call *c, int64_t t, int64_t u, int h)
     double sum = 0;
     for (int i = 0; i < a->head_size; i++)
         sum += lmf_get(&c->in[0], t * qw + h * a->head_size + i) * lmf_get(&c->in[1], u * kw + hk * a->head_size + i);
-    return sum * (double)a->scale;
+    return capped(a, sum * (double)a->scale);
 }
 
 static lmf_status ref(const lmf_call *c)
@@ -112,7 +119,8 @@ lmf_tensor *(lmf_attention)(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lm
     return lmf_node_add1(g, &lmf_op_attention, &attrs, (lmf_tensor *[]){ q, k, v, in->seq, in->q_start }, 5);
 }
 
-/* attention_bwd: p = exp(score - lse), dv = p^T do, ds = p (do v^T - sum(do o)), dq = scale ds k, dk = scale ds^T q. */
+/* attention_bwd: p = exp(score - lse), dv = p^T do, ds = p (do v^T - sum(do o)), dq = scale ds k, dk = scale ds^T q; where scores are
+ * capped, ds times 1 - (score / cap)^2. */
 static lmf_status bwd_infer(lmf_graph *g, lmf_node *n)
 {
     const lmf_attention_attrs *a = n->attrs;
@@ -140,8 +148,9 @@ static double d_score(const lmf_call *c, int64_t t, int64_t u, int h, double *p)
     double d_p = 0;
     for (int i = 0; i < C; i++)
         d_p += lmf_get(&c->in[5], at_q + i) * (lmf_get(&c->in[2], at_k + i) - lmf_get(&c->in[3], at_q + i));
-    *p = exp(score(c, t, u, h) - lmf_get(&c->in[4], t * a->n_heads + h));
-    return *p * d_p * (double)a->scale;
+    double s = score(c, t, u, h), part = a->cap > 0 ? s / (double)a->cap : 0;
+    *p = exp(s - lmf_get(&c->in[4], t * a->n_heads + h));
+    return *p * d_p * (double)a->scale * (1 - part * part);
 }
 
 /* Each sum is rounded once: by rows for dq, by keys for dk and dv. */
@@ -232,7 +241,7 @@ static lmf_status paged_ref(const lmf_call *c)
                         return LMF_E_INTERNAL;
                     for (int i = 0; i < C; i++)
                         dot += lmf_get(&c->in[0], t * qw + h * C + i) * lmf_get(&c->in[1], row * kw + hk * C + i);
-                    dot *= (double)a->scale;
+                    dot = capped(a, dot * (double)a->scale);
                     if (pass == 0) {
                         top = fmax(top, dot);
                         continue;

@@ -7,7 +7,7 @@
  *   seq      [T]        i32, sequence of the row, -1 = dead (its outputs are zero)
  *   q_start  [S+1]      i32, first row of each sequence
  *   o        [T, H*C]   q's type, as are do, dq, dk and dv
- *   lse      [T, H]     f32, log of the sum of exp of the scaled scores: kept for backward, 4 T H bytes
+ *   lse      [T, H]     f32, log of the sum of exp of the scaled (and capped) scores: kept for backward, 4 T H bytes
  * attention_paged, over pages (prefill, decode): row t sees keys 0 .. pos[t] of its sequence; the step's own K and V were
  * appended before (kv_append).
  *   q        [T, H*C]   f32
@@ -16,6 +16,7 @@
  *   page     [S, P]     i32, page of the i-th page_size keys of the sequence
  *   o        [T, H*C]   f32. No gradient.
  *   scale    > 0; window: a row sees its last `window` keys, itself included; 0 = all
+ *   cap      0: none. Else > 0: a scaled score s becomes cap tanh(s / cap) (Gemma 2)
  *   compute  0: f32 products. 1: rows of attention and its backward may round factors (q, k, v, do, weights and their gradients)
  *            to bf16 and sum in f32; a row without matrix units computes as for 0
  * Sums in f32; keys in blocks in order, so the same bits for any worker count, and a row's bits depend on its own keys alone.
@@ -29,7 +30,12 @@
 #define LMF_OPS_ATTENTION_H
 #include "graph/batch.h"
 
-typedef struct lmf_attention_attrs { int32_t n_heads, n_kv_heads, head_size, window; float scale; int32_t compute; } lmf_attention_attrs;
+typedef struct lmf_attention_attrs {
+    int32_t n_heads, n_kv_heads, head_size, window;
+    float   scale;
+    int32_t compute;
+    float   cap;
+} lmf_attention_attrs;
 extern const lmf_op lmf_op_attention, lmf_op_attention_bwd, lmf_op_attention_paged;
 
 lmf_tensor *lmf_attention(lmf_graph *g, const lmf_batch *in, lmf_tensor *q, lmf_tensor *k, lmf_tensor *v, lmf_attention_attrs attrs);

@@ -97,15 +97,25 @@ static void query_tile_store(const job *j)
         memcpy(at_q(j, &j->c->out[0]) + r / t->g * j->qw + r % t->g * t->c, j->d.dq + r * t->cp, (size_t)t->c * sizeof(float));
 }
 
-/* Scores and do v^T in lanes [j0, j1) become p and ds; the lanes around are zeroed, as dk and dv read them. */
-static void weigh(float *p, float *ds, int64_t j0, int64_t j1, int64_t lo, int64_t hi, float scale, float lse, float delta)
+/* Of a capped score by the product. */
+static inline lmf_vf slope_of(const lmf__at_tile *t, lmf_vf score)
 {
-    const lmf_vf by = lmf_vf_set1(scale), zero = { 0 };
+    lmf_vf part = score / lmf_vf_set1(t->cap);
+    return (1 - part * part) * lmf_vf_set1(t->scale);
+}
+
+/* Scores and do v^T in lanes [j0, j1) become p and ds; the lanes around are zeroed, as dk and dv read them. */
+static void weigh(const lmf__at_tile *t, float *p, float *ds, int64_t j0, int64_t j1, int64_t lo, int64_t hi, float lse, float delta)
+{
+    const bool caps = t->cap > 0;
+    const lmf_vf by = lmf_vf_set1(caps ? 1 : t->scale), zero = { 0 };
+    if (caps)
+        lmf__at_cap(p, j0, j1, t->scale, t->cap);
     for (int64_t j = 0; j < LMF__AT_KEYS; j += LMF_VF) {
         lmf_vf x = zero, y = zero;
         if (j >= j0 && j < j1) {
             x = lmf__at_exp(-lmf__at_greater(lmf_vf_set1(-88), lmf_vf_set1(lse) - lmf_vf_load(p + j) * by)); /* 88: where lse is not this row's */
-            y = x * (lmf_vf_load(ds + j) - lmf_vf_set1(delta)) * by;
+            y = x * (lmf_vf_load(ds + j) - lmf_vf_set1(delta)) * (caps ? slope_of(t, lmf_vf_load(p + j)) : by);
             if (j < lo || j + LMF_VF > hi) {
                 lmf_vi seen = lmf__at_seen(j, lo, hi);
                 x = lmf_vf_select(seen, x, zero), y = lmf_vf_select(seen, y, zero);
@@ -137,7 +147,7 @@ static void pair_dq(const job *j, int want)
         lmf__at_mul_run(&(lmf__at_mul){ d->d_o + r * cp, cp, 1, t->c, d->vt + j0, LMF__AT_KEYS, ds + j0, LMF__AT_KEYS, NULL }, rows, j1 - j0);
         for (int64_t k = 0; k < rows; k++) {
             int64_t i = (r + k) / t->g, first = lmf__at_max(0, lmf__at_first(t, i) - j->u), last = lmf__at_min(j->n_keys, t->last + i + 1 - j->u);
-            weigh(p + k * LMF__AT_KEYS, ds + k * LMF__AT_KEYS, j0, j1, first, last, t->scale, d->lse[r + k], d->delta[r + k]);
+            weigh(t, p + k * LMF__AT_KEYS, ds + k * LMF__AT_KEYS, j0, j1, first, last, d->lse[r + k], d->delta[r + k]);
         }
         if (want & WANT_DQ)
             lmf__at_mul_run(&(lmf__at_mul){ ds + lo, LMF__AT_KEYS, 1, hi - lo, j->k + lo * j->k_stride, j->k_stride, d->dq + r * cp, cp, ones }, rows, cp);

@@ -18,7 +18,7 @@ static bool shapes_fit(const lmf_call *c)
     for (int i = 0; i < c->n_in; i++)
         if (!lmf_view_is_dense(&c->in[i]))
             return false;
-    return a->head_size <= MOST_C && c->in[0].dim[0] <= INT32_MAX && c->in[0].dim[1] <= INT32_MAX / 2;
+    return a->cap == 0 && a->head_size <= MOST_C && c->in[0].dim[0] <= INT32_MAX && c->in[0].dim[1] <= INT32_MAX / 2;
 }
 static bool fits(const lmf_call *c, const lmf_device *dev) { return (void)dev, c->in[0].dtype == LMF_F32 && shapes_fit(c); }
 

@@ -86,7 +86,7 @@ static bool fits(const lmf_call *c, const lmf_device *dev)
 #if !defined(__AMX_BF16__) && defined(__AVX512BF16__)
     return false; /* without tiles f32 is as fast */
 #endif
-    return a->compute == 1 && c->in[0].dim[0] > FEW_ROWS && a->head_size % 32 == 0 && lmf__ap_dense(c);
+    return a->compute == 1 && a->cap == 0 && c->in[0].dim[0] > FEW_ROWS && a->head_size % 32 == 0 && lmf__ap_dense(c);
 }
 static size_t scratch(const lmf_call *c, const lmf_device *dev)
 {

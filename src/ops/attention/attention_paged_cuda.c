@@ -44,8 +44,8 @@ static bool all_dense(const lmf_call *c)
 
 static bool fits(const paged *p)
 {
-    return p->attrs->head_size <= MOST_C && p->rows <= INT32_MAX && (int64_t)p->attrs->n_heads * p->attrs->head_size <= INT32_MAX / 2 &&
-           type_index(p) >= 0 && p->k->dim[0] <= INT32_MAX;
+    return p->attrs->cap == 0 && p->attrs->head_size <= MOST_C && p->rows <= INT32_MAX &&
+           (int64_t)p->attrs->n_heads * p->attrs->head_size <= INT32_MAX / 2 && type_index(p) >= 0 && p->k->dim[0] <= INT32_MAX;
 }
 
 /* Query heads that one block serves: the most that divide a group and whose channels fit into registers. */

@@ -12,6 +12,7 @@ static const lmf_field fields[] = {
     { "window", LMF_FIELD_I32, offsetof(lmf_attention_rotary_attrs, heads.window), "rows", 0, 1 << 30 },
     { "scale", LMF_FIELD_F32, offsetof(lmf_attention_rotary_attrs, heads.scale), "", 1e-9, 1e9 },
     { "compute", LMF_FIELD_I32, offsetof(lmf_attention_rotary_attrs, heads.compute), "", 0, 1 },
+    { "cap", LMF_FIELD_F32, offsetof(lmf_attention_rotary_attrs, heads.cap), "", 0, 1e9 },
     { "n_rot", LMF_FIELD_I32, offsetof(lmf_attention_rotary_attrs, n_rot), "elements", 2, 4096 },
     { "rope_scale", LMF_FIELD_F32, offsetof(lmf_attention_rotary_attrs, rope_scale), "", 1e-6, 1e6 }, { 0 }
 };
@@ -97,6 +98,7 @@ static lmf_status ref(const lmf_call *c)
                     for (int i = 0; i < C; i++)
                         dot += q[i] * lmf_get(&c->out[1], row * kw + hk * C + i);
                     dot *= (double)a->scale;
+                    dot = a->cap > 0 ? (double)a->cap * tanh(dot / (double)a->cap) : dot;
                     top = pass ? top : fmax(top, dot);
                     sum += pass ? exp(dot - top) : 0;
                     for (int i = 0; i < C && pass; i++)

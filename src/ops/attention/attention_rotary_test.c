@@ -159,5 +159,8 @@ LMF_OP_CASES(attention_rotary) = {
     { "attention_rotary", "cache of another width", "q:f32[1,8] k:f32[1,8] v:f32[1,8] f:f32[2] kc:f32[1,4,8] vc:f32[1,4,9] "
       "seq:i32[1]=0 pos:i32[1]=0 qs:i32[2]=0,1 page:i32[1,1]=0", "n_heads=2 n_kv_heads=2 head_size=4 window=0 scale=0.5 compute=1 "
       "n_rot=4 rope_scale=1", "refused:E_SHAPE" },
+    { "attention_rotary", "capped", "q:f32[5,24] k:f32[5,8] v:f32[5,8] f:f32[2]=0.9,0.1 "
+      "kc:f32[5,4,8] vc:f32[5,4,8] seq:i32[5]=0,1,1,1,-1 pos:i32[5]=9,0,1,2,0 qs:i32[3]=0,1,4 page:i32[2,3]=4,2,0,1,3,3",
+      "n_heads=6 n_kv_heads=2 head_size=4 window=0 scale=1.5 compute=1 n_rot=4 rope_scale=1 cap=2", "normal" },
     { 0 }
 };

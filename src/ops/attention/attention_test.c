@@ -271,5 +271,28 @@ LMF_OP_CASES(attention) = {
       "n_heads=1 n_kv_heads=1 head_size=8 window=0 scale=0.3", "refused:E_SHAPE" },
     { "attention_paged", "q in bf16", "q:bf16[1,8] k:f32[5,4,8] v:f32[5,4,8] seq:i32[1]=0 pos:i32[1]=0 page:i32[1,1]=0",
       "n_heads=1 n_kv_heads=1 head_size=8 window=0 scale=0.3", "refused:E_DTYPE" },
+    /* capped scores: the first case's scores reach well past its cap */
+    { "attention", "capped", "q!:f32[6,24] k!:f32[6,8] v!:f32[6,8] seq:i32[6]=0,0,0,1,1,-1 q_start:i32[3]=0,3,5",
+      "n_heads=6 n_kv_heads=2 head_size=4 window=0 scale=1.5 cap=2", "normal", "1e-5 max v; 1e-6 rms" },
+    { "attention", "capped, a window longer than a block", "q:f32[330,32] k:f32[330,16] v:f32[330,16] seq:i32[330]=0 q_start:i32[2]=0,330",
+      "n_heads=4 n_kv_heads=2 head_size=8 window=70 scale=0.35 cap=1.5", "normal" },
+    { "attention", "capped, far past the cap", "q:f32[5,16] k:f32[5,16] v:f32[5,16] seq:i32[5]=0 q_start:i32[2]=0,5",
+      "n_heads=1 n_kv_heads=1 head_size=16 window=0 scale=3000 cap=50", "normal" },
+    { "attention", "bf16 asked for, capped", "q:f32[130,192] k:f32[130,64] v:f32[130,64] seq:i32[130]=0 q_start:i32[2]=0,130",
+      "n_heads=3 n_kv_heads=1 head_size=64 window=0 scale=0.125 compute=1 cap=0.5", "uniform", "0x1p-7 max v; 0x1p-8 mag" },
+    { "attention", "a cap below 0", "q:f32[5,16] k:f32[5,16] v:f32[5,16] seq:i32[5]=0 q_start:i32[2]=0,5",
+      "n_heads=1 n_kv_heads=1 head_size=16 window=0 scale=1 cap=-1", "refused:E_ARG" },
+    { "attention_bwd", "capped, two documents",
+      "q:f32[40,32] k:f32[40,16] v:f32[40,16] o:f32[40,32] lse:f32[40,4] do:f32[40,32] seq:i32[40]<1 q_start:i32[2]=0,40",
+      "n_heads=4 n_kv_heads=2 head_size=8 window=0 scale=0.35 cap=0.5", "small", "1e-5 rms; 5e-6 rms" },
+    { "attention_bwd", "capped, window of 70",
+      "q:f32[180,20] k:f32[180,20] v:f32[180,20] o:f32[180,20] lse:f32[180,2] do:f32[180,20] seq:i32[180]=0 q_start:i32[2]=0,180",
+      "n_heads=2 n_kv_heads=2 head_size=10 window=70 scale=0.9 cap=1", "small" },
+    { "attention_paged", "capped, decode and prefill together",
+      "q:f32[5,24] k:f32[5,4,8] v:f32[5,4,8] seq:i32[5]=0,1,1,1,-1 pos:i32[5]=9,0,1,2,0 page:i32[2,3]=4,2,0,1,3,3",
+      "n_heads=6 n_kv_heads=2 head_size=4 window=0 scale=1.5 cap=2", "normal", "1e-5 max v" },
+    { "attention_paged", "capped: fast products asked for, many rows", "q:f32[150,576] k:bf16[16,16,192] v:bf16[16,16,192] seq:i32[150]=0 "
+      "pos:i32[150]=37,38,... page:i32[1,16]=15,14,13,...", "n_heads=9 n_kv_heads=3 head_size=64 window=50 scale=0.125 compute=1 cap=0.5",
+      "uniform", "0x1p-7 max v" },
     { 0 }
 };

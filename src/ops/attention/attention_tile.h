@@ -246,12 +246,13 @@ typedef struct lmf__at_tile {
     int64_t c, cp, g;            /* head size, the same in whole vectors, heads of the kv head */
     int64_t n, last;             /* query rows; row i sees keys up to last + i of its sequence */
     int64_t window;              /* 0: all */
-    float   scale;
+    float   scale, cap;          /* cap 0: none */
 } lmf__at_tile;
 
 static inline lmf__at_tile lmf__at_tile_of(const lmf_attention_attrs *a)
 {
-    return (lmf__at_tile){ .c = a->head_size, .cp = lmf__at_up(a->head_size, LMF_VF), .g = a->n_heads / a->n_kv_heads, .window = a->window, .scale = a->scale };
+    return (lmf__at_tile){ .c = a->head_size, .cp = lmf__at_up(a->head_size, LMF_VF), .g = a->n_heads / a->n_kv_heads, .window = a->window,
+                           .scale = a->scale, .cap = a->cap };
 }
 static inline int64_t lmf__at_first(const lmf__at_tile *t, int64_t i)
 {
@@ -332,6 +333,13 @@ static inline float lmf__at_most(lmf_vf x)
 #endif
 }
 
+/* Scores s[j0 .. j1) times scale, capped. */
+LMF__AT_FN void lmf__at_cap(float *s, int64_t j0, int64_t j1, float scale, float cap)
+{
+    for (int64_t j = j0; j < j1; j += LMF_VF)
+        lmf_vf_store(s + j, lmf_vf_set1(cap) * lmf_vf_tanh(lmf_vf_load(s + j) * lmf_vf_set1(scale) / lmf_vf_set1(cap)));
+}
+
 /* Scores s[j0 .. j1) are scaled, -inf outside [lo, hi); returns the greatest of them and m. */
 static inline float lmf__at_scale(float *s, int64_t j0, int64_t j1, int64_t lo, int64_t hi, float scale, float m)
 {
@@ -405,7 +413,9 @@ LMF__AT_FN bool lmf__at_chunk(const lmf__at_tile *t, const lmf__at_keys *keys, c
             lmf__at_mul_run(&(lmf__at_mul){ q + r * t->cp, t->cp, 1, t->c, room->kt + j0, LMF__AT_KEYS, room->s + j0, LMF__AT_KEYS, NULL }, rows, j1 - j0);
             for (int64_t k = 0; k < rows; k++) {
                 int64_t i = (r + k) / t->g, first = lmf__at_max(0, lmf__at_first(t, i) - u), last = lmf__at_min(n, t->last + i + 1 - u);
-                most[k] = lmf__at_scale(room->s + k * LMF__AT_KEYS, j0, j1, first, last, t->scale, m[r + k]);
+                if (t->cap > 0)
+                    lmf__at_cap(room->s + k * LMF__AT_KEYS, j0, j1, t->scale, t->cap);
+                most[k] = lmf__at_scale(room->s + k * LMF__AT_KEYS, j0, j1, first, last, t->cap > 0 ? 1 : t->scale, m[r + k]);
             }
             for (int64_t k = 0; k < rows; k++)
                 corr[k] = lmf__at_softmax(room->s + k * LMF__AT_KEYS, j0, j1, most[k], &m[r + k], room->l + (r + k) * LMF_VF);
