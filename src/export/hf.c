@@ -205,7 +205,7 @@ static lmf_status fill_bpe(lmf_exporter *x, lmf_hf_bpe *bpe)
     if (!token || !merge || !added)
         return LMF_NO_MEMORY(x->ctx, v->n_tokens * sizeof *added, "the vocabulary");
     for (size_t i = 0; i < v->n_tokens; i++) {
-        int kind = v->kind && v->kind[i] ? v->kind[i] : LMF_TOKEN_NORMAL, flags = v->added ? v->added[i] : 0;
+        int kind = v->kind && v->kind[i] ? v->kind[i] : LMF_TOKEN_NORMAL, flags = x->added ? x->added[i] : v->added ? v->added[i] : 0;
         if (kind == LMF_TOKEN_UNUSED)
             continue;
         token[i] = token_text(v, (int32_t)i);
@@ -231,8 +231,9 @@ static lmf_status fill_bpe(lmf_exporter *x, lmf_hf_bpe *bpe)
 #define MARK_JSON "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" LMF_SPACE_MARK "\"}"
 #define BACK_JSON "{\"type\":\"Replace\",\"pattern\":{\"String\":\"" LMF_SPACE_MARK "\"},\"content\":\" \"}," \
     "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}"
+#define FIRST_JSON "{\"type\":\"Metaspace\",\"replacement\":\"" LMF_SPACE_MARK "\",\"prepend_scheme\":\"first\",\"split\":false}"
 
-/* SentencePiece's kind: a folder's own steps, or those that a GGUF file stands for. */
+/* SentencePiece's kind: a folder's own steps, or those that a GGUF file or a tokenizer.model stands for. */
 static lmf_status fill_spaced(lmf_exporter *x, lmf_hf_bpe *bpe)
 {
     const lmf_model *m = x->model;
@@ -247,6 +248,8 @@ static lmf_status fill_spaced(lmf_exporter *x, lmf_hf_bpe *bpe)
         bpe->decoder = v->strip ? "{\"type\":\"Sequence\",\"decoders\":[" BACK_JSON
             ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}" : "{\"type\":\"Sequence\",\"decoders\":[" BACK_JSON "]}";
     }
+    if (x->leads_first)
+        bpe->normalizer = NULL, bpe->pre_tokenizer = FIRST_JSON;
     if (v->unk >= 0) {
         lmf_bytes b = token_text(v, v->unk);
         if (!(bpe->unk = lmf_arena_strndup(&x->arena, b.p, b.n)))
@@ -332,6 +335,7 @@ lmf_status lmf__export_hf_files(lmf_exporter *x, const char *dir)
     if (!x->model->arch->hf_class || !x->model->arch->hf_class[0])
         return LMF_FAIL(x->ctx, LMF_E_UNSUPPORTED, "the architecture %s has no class in transformers", x->model->arch->name);
     lmf__export_say_template(x);
+    LMF_TRY(lmf__export_losses_hf(x));
     LMF_TRY(lmf_dir_create(x->ctx, dir));
     LMF_TRY(save_config(x, dir));
     LMF_TRY(save_tokenizer(x, dir));

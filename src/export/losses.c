@@ -193,6 +193,41 @@ void lmf__export_say_overlap(lmf_exporter *x, size_t n)
         say(x, text);
 }
 
+static const char late_lead[] = "that behind an added token no space is put in front of text that begins with one";
+
+/* A tokenizer.model's pieces of the user's are found where spaces are U+2581 and one is in front; other files have them cut out before. */
+static void say_late_pieces(lmf_exporter *x, bool leads)
+{
+    const lmf_vocab *v = &x->model->vocab;
+    bool late = false;
+    for (size_t i = 0; v->prepend && v->added && i < v->n_tokens; i++)
+        late |= (v->added[i] & LMF_ADDED_NORMALIZED) && (leads || strstr(v->token[i], LMF_SPACE_MARK));
+    if (late)
+        say(x, "that user-defined pieces are found behind the space in front, and with spaces in them: readers cut them out before");
+}
+
+/* A tokenizer.json says what a tokenizer.model does but for spaces beside added tokens and in front of spaces. */
+lmf_status lmf__export_losses_hf(lmf_exporter *x)
+{
+    const lmf_vocab *v = &x->model->vocab;
+    bool leads = v->n_norm && v->norm[0].kind == LMF_NORM_PREPEND;
+    if (!v->prepend)
+        return LMF_OK;
+    uint8_t *added = lmf_arena_alloc(&x->arena, v->n_tokens);
+    if (!added)
+        return LMF_NO_MEMORY(x->ctx, v->n_tokens, "the vocabulary");
+    for (size_t i = 0; i < v->n_tokens; i++)
+        added[i] = v->added ? v->added[i] & (uint8_t)~LMF_ADDED_NORMALIZED : 0;
+    x->added = added;
+    x->leads_first = leads && v->prepend == LMF_PREPEND_FIRST;
+    if (x->leads_first)
+        say(x, "that a space is put in front of a text that begins with one, too");
+    else if (leads)
+        say(x, late_lead);
+    say_late_pieces(x, leads);
+    return LMF_OK;
+}
+
 /* SentencePiece's kind: GGUF knows scores, and one way to put a space in front. */
 static lmf_status say_spaced(lmf_exporter *x)
 {
@@ -211,7 +246,7 @@ static lmf_status say_spaced(lmf_exporter *x)
     x->norm[1] = (lmf_norm_step){ LMF_NORM_REPLACE, LMF_SPACE_MARK, " ", 3, 1 };
     if (other)
         say(x, "the normalizer: readers take text as it is, composed or not");
-    if (v->lead == LMF_LEAD_FIRST)
+    if (v->lead == LMF_LEAD_FIRST || (leads && v->prepend == LMF_PREPEND_FIRST))
         say(x, "that a space is put in front of the first text alone: readers put one behind every added token");
     if (v->lead == LMF_LEAD_ALWAYS)
         say(x, "that no space is put in front of text that begins with one");
@@ -223,6 +258,9 @@ static lmf_status say_spaced(lmf_exporter *x)
         say(x, v->strip ? "that a first space is left out when ids become text" : "that a first space is kept when ids become text");
     if (!v->fuse_unk && n_bytes < 256)
         say(x, "that unknown characters in a row are a token each");
+    if (leads && v->prepend == LMF_PREPEND_GAPS)
+        say(x, late_lead);
+    say_late_pieces(x, leads);
     x->score = v->score;
     if (v->score)
         return LMF_OK;
@@ -255,6 +293,11 @@ lmf_status lmf__export_losses(lmf_exporter *x)
 lmf_vocab lmf__export_vocab(const lmf_exporter *x)
 {
     lmf_vocab v = x->model->vocab;
+    if (x->added)
+        v.added = x->added;
+    v.prepend = LMF_PREPEND_EACH;
+    if (x->leads_first)
+        v.norm++, v.n_norm--, v.lead = LMF_LEAD_FIRST;
     if (x->opts->format == LMF_EXPORT_GGUF) {
         v.added = NULL;
         v.norm = NULL;

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "export/export.h"
 #include "formula.h"
+#include "pieces.h"
 
 typedef struct row { const char *words; lmf_norm_kind norm; bool has_norm; int flags; int32_t ends[5]; int n_ends; } row;
 
@@ -90,7 +91,50 @@ static void order(void **state)
     }
 }
 
+/* A tokenizer.model as tokenizer.json and as GGUF: what is said, and the ids of a text with a control token in front. */
+static void pieces(void **state)
+{
+    static const char text[] = "<s>ab a<u>b";
+    static const struct { const char *config, *last, *words; bool prefix; lmf_export_format format; int32_t ids[9]; } rows[] = {
+        { "{}", "<u>", "begins with one, too; ", true, LMF_EXPORT_HF, { 1, 262, 259, 260, 263, 261 } },
+        { "{\"legacy\":true}", "<u>", "behind an added token no space", true, LMF_EXPORT_HF, { 1, 259, 262, 259, 260, 263, 259, 261 } },
+        { "{}", "<u>", "that user-defined pieces", true, LMF_EXPORT_HF, { 1, 262, 259, 260, 263, 261 } },
+        { "{}", "<u>", "", false, LMF_EXPORT_HF, { 1, 262, 259, 260, 263, 261 } },
+        { "{}", LMF_SPACE_MARK "<u>", "that user-defined pieces", false, LMF_EXPORT_HF, { 1, 262, 259, 260, 63, 120, 65, 261 } },
+        { "{}", "<u>", "of the first text alone", true, LMF_EXPORT_GGUF, { 1, 259, 262, 259, 260, 263, 259, 261 } } };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        lmf_ctx *ctx = lmf_test_ctx();
+        lmf_model *m, *got;
+        lmf_export_report report;
+        lmf_export_opts o = lmf_export_opts_default();
+        lmf_ids ids;
+        char dir[600], out[600];
+        size_t n = 0;
+        lmf_test_pieces_folder(ctx, rows[i].config, rows[i].prefix, rows[i].last, dir);
+        assert_ok(ctx, lmf_model_open(ctx, dir, &m));
+        snprintf(out, sizeof out, "%s", lmf_test_path("pieces"));
+        o.format = rows[i].format;
+        assert_ok(ctx, lmf_export(ctx, m, out, &o, &report));
+        if (*rows[i].words ? !strstr(report.losses, rows[i].words) : *report.losses != 0)
+            fail_msg("row %zu: \"%s\" does not say \"%s\"", i, report.losses, rows[i].words);
+        assert_true(report.verified);
+        assert_ok(ctx, lmf_model_open(ctx, out, &got));
+        lmf_ids_init(&ids, ctx, 100);
+        assert_ok(ctx, lmf_tokenizer_encode(got->tokenizer, text, strlen(text), LMF_ENCODE_SPECIAL, &ids));
+        for (; n < 9 && rows[i].ids[n]; n++)
+            if (n >= ids.n || ids.data[n] != rows[i].ids[n])
+                fail_msg("row %zu: token %zu of %zu is not %d", i, n, ids.n, rows[i].ids[n]);
+        assert_int_equal(ids.n, n);
+        lmf_ids_clear(&ids);
+        lmf_model_close(got);
+        lmf_model_close(m);
+        lmf_test_ctx_done(ctx);
+    }
+}
+
 LMF_TESTS(losses) = {
+    { "a tokenizer.model in other files", pieces },
     { "what a GGUF file has no place for", losses },
     { "added tokens that overlap", order },
     { 0 },

@@ -31,7 +31,9 @@ typedef struct lmf_exporter {
     lmf_arena              arena;
     lmf_out_tensor        *items;
     int64_t                n;
+    const uint8_t         *added;         /* [n_tokens] flags as a folder has them, of a tokenizer.model; NULL: the model's own */
     const float           *score;         /* [n_tokens] of SentencePiece's kind, for GGUF */
+    bool                   leads_first;   /* a space in front is Metaspace's "first", of a tokenizer.model for a folder */
     bool                   leads;         /* GGUF's add_space_prefix */
     lmf_norm_step          norm[2];       /* what a reader of the GGUF file does with a text */
     int32_t                end[3];        /* GGUF's eos, eot and eom; -1: none */
@@ -55,6 +57,7 @@ void       lmf__export_row(const lmf_out_part *p, int64_t i, int64_t k, float *t
 
 /* Says in report->losses what a GGUF file has no place for, and chooses end. */
 lmf_status lmf__export_losses(lmf_exporter *x);
+lmf_status lmf__export_losses_hf(lmf_exporter *x); /* the same for a folder, of a tokenizer.model */
 void       lmf__export_say_template(lmf_exporter *x); /* of any format: one that could not be read is left out */
 /* Whether a template's name can be a part of a GGUF key: letters, digits and _, as other writers do. */
 bool       lmf__export_is_word(const char *name);

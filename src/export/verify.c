@@ -283,28 +283,39 @@ static lmf_status compare_logits(const lmf_exporter *x, const lmf_model *got)
     return LMF_OK;
 }
 
+/* What the file is judged by where the report names a loss; NULL: the model's own tokenizer. */
+static lmf_status make_held(const lmf_exporter *x, lmf_tokenizer **held)
+{
+    lmf_vocab v = lmf__export_vocab(x);
+    *held = NULL;
+    return *x->report->losses ? lmf_tokenizer_create(x->ctx, &v, held) : LMF_OK;
+}
+
 lmf_status lmf__export_verify_text(lmf_exporter *x, const char *dir)
 {
     lmf_model *got = NULL;
     int64_t rows = lmf_model_config(x->model)->vocab;
+    lmf_tokenizer *held;
+    LMF_TRY(make_held(x, &held));
+    const lmf_tokenizer *own = held ? held : x->model->tokenizer;
     lmf_status s = lmf_model_open_text(x->ctx, dir, rows, &got);
     if (!s && (lmf_model_config(got)->context != lmf_model_config(x->model)->context ||
                lmf_model_config(got)->n_layers != lmf_model_config(x->model)->n_layers))
         s = differs(x->ctx, "the configuration", "context or layers");
     if (!s)
-        s = compare_tokenizer(x, x->model->tokenizer, got);
+        s = compare_tokenizer(x, own, got);
     if (!s)
-        s = compare_template(x, x->model->tokenizer, got);
+        s = compare_template(x, own, got);
     lmf_model_close(got);
+    lmf_tokenizer_destroy(held);
     return s;
 }
 
 lmf_status lmf__export_verify(lmf_exporter *x, const char *path)
 {
     lmf_model *got = NULL;
-    lmf_tokenizer *held = NULL; /* where the report names no loss, the model's own tokenizer is judged by */
-    lmf_vocab v = lmf__export_vocab(x);
-    lmf_status s = *x->report->losses ? lmf_tokenizer_create(x->ctx, &v, &held) : LMF_OK;
+    lmf_tokenizer *held;
+    lmf_status s = make_held(x, &held);
     const lmf_tokenizer *own = held ? held : x->model->tokenizer;
     if (!s)
         s = lmf_model_open(x->ctx, path, &got);

@@ -97,8 +97,8 @@ static lmf_status add_new(merger *m, const char *file, lmf_hf_added a, json_int_
     size_t id = known ? (size_t)word : m->next;
     if (said >= 0 && (size_t)said != id)
         return LMF_FAIL(t->ctx, LMF_E_FORMAT,
-            "%s gives the token %.100s the id %lld, by tokenizer.json it is %zu: they contradict each other", file, a.text.p,
-            (long long)said, id);
+            "%s gives the token %.100s the id %lld, by %s it is %zu: they contradict each other", file, a.text.p,
+            (long long)said, t->file, id);
     if (!known && id >= m->n_rows) { /* transformers gives it an id that the model has no row for */
         t->n_left_out++;
         return LMF_OK;
@@ -154,8 +154,8 @@ static lmf_status sort_entries(merger *m, json_t *object, bool keys, const char 
 static lmf_status contradict(const merger *m, const char *file, lmf_bytes text, json_int_t said, json_int_t id)
 {
     return LMF_FAIL(m->t->ctx, LMF_E_FORMAT,
-        "%s gives the token %.100s the id %lld, by tokenizer.json it is %lld: they contradict each other", file, text.p, (long long)said,
-        (long long)id);
+        "%s gives the token %.100s the id %lld, by %s it is %lld: they contradict each other", file, text.p, (long long)said,
+        m->t->file, (long long)id);
 }
 
 /* added_tokens_decoder: {"5": {"content": ..., "lstrip": ...}}. */

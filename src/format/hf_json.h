@@ -44,6 +44,7 @@ typedef struct lmf_hf_merge { lmf_bytes left, right; } lmf_hf_merge; /* in order
 
 typedef struct lmf_hf_tokenizer {
     lmf_ctx      *ctx;
+    const char   *file;       /* "tokenizer.json" or "tokenizer.model", for sentences */
     lmf_arena     arena;
     json_t       *root;       /* model.vocab and model.merges may be empty in it */
     lmf_bytes    *word;       /* [n_words] the model's vocabulary, in the file's order */
@@ -68,6 +69,10 @@ typedef struct lmf_hf_tokenizer {
 } lmf_hf_tokenizer;
 /* LMF_E_UNSUPPORTED names a model type other than BPE and WordPiece, or a BPE with subword prefixes. */
 lmf_status lmf_hf_tokenizer_open(lmf_ctx *ctx, const char *dir, lmf_hf_tokenizer *out);
+/* The pieces of a tokenizer.model, its control, unknown and user-defined ones as added tokens, without merges and steps. sp
+ * stays open as long as out. LMF_E_FORMAT: a piece is there twice. */
+struct lmf_sentencepiece;
+lmf_status lmf_hf_tokenizer_of_pieces(lmf_ctx *ctx, const struct lmf_sentencepiece *sp, lmf_hf_tokenizer *out);
 lmf_status lmf_hf_tokenizer_parse(lmf_ctx *ctx, const char *text, size_t n, lmf_hf_tokenizer *out);
 /* The id of a word of the model's vocabulary; -1: it has none of that text. */
 int64_t    lmf_hf_tokenizer_find(const lmf_hf_tokenizer *t, const char *text, size_t n);
@@ -91,6 +96,7 @@ typedef struct lmf_hf_special { /* what tokenizer_config.json and its neighbours
     bool        not_text;            /* a template's file was left out, because it is not UTF-8 */
     bool        add_prefix_space, split_special; /* said to be true */
     bool        no_default;          /* there are others, and none of the name default: transformers chooses none either */
+    int         legacy, prefix_space; /* 1, 0, or -1: not said. prefix_space: add_prefix_space */
 } lmf_hf_special;
 /* A folder without tokenizer_config.json gives empty fields, not a failure. */
 lmf_status lmf_hf_special_open(lmf_ctx *ctx, const char *dir, lmf_hf_special *out);

@@ -160,7 +160,9 @@ static lmf_status fill(lmf_hf_special *t, const char *dir)
     t->no_default = !*t->chat_template && t->n_more;
     t->add_bos = said(config, "add_bos_token");
     t->add_eos = said(config, "add_eos_token");
-    t->add_prefix_space = said(config, "add_prefix_space") == 1;
+    t->legacy = said(config, "legacy");
+    t->prefix_space = said(config, "add_prefix_space");
+    t->add_prefix_space = t->prefix_space == 1;
     t->split_special = said(config, "split_special_tokens") == 1;
 done:
     json_decref(config);
@@ -170,7 +172,7 @@ done:
 
 lmf_status lmf_hf_special_open(lmf_ctx *ctx, const char *dir, lmf_hf_special *out)
 {
-    *out = (lmf_hf_special){ ctx, { 0 }, "", "", "", "", -1, -1, "", "", NULL, 0, false, false, false, false };
+    *out = (lmf_hf_special){ ctx, { 0 }, "", "", "", "", -1, -1, "", "", NULL, 0, false, false, false, false, -1, -1 };
     lmf_arena_init(&out->arena, ctx, 4 * FILE_MAX_BYTES);
     lmf_status s = fill(out, dir);
     if (s)

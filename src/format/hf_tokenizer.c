@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "format/hf_json.h"
 #include "format/hf_scan.h"
+#include "format/sentencepiece.h"
 
 enum { TOKENIZER_MAX_BYTES = 256 << 20, TOKEN_MAX_BYTES = 1 << 16, ID_SLACK = 4096, MAX_PROBES = 512 };
 
@@ -76,7 +77,7 @@ static lmf_status index_words(lmf_hf_tokenizer *t, const char **twice)
     for (size_t i = 0; i < t->n_words && !*twice; i++) {
         uint32_t *at = slot_of(t, t->word[i].p, t->word[i].n);
         if (!at)
-            return LMF_FAIL(t->ctx, LMF_E_LIMIT, "tokenizer.json: tokens are made to collide: no place for one within %d steps", MAX_PROBES);
+            return LMF_FAIL(t->ctx, LMF_E_LIMIT, "%s: tokens are made to collide: no place for one within %d steps", t->file, MAX_PROBES);
         *twice = *at ? t->word[i].p : NULL;
         *at = (uint32_t)i + 1;
     }
@@ -285,7 +286,7 @@ static lmf_status parse_named(lmf_ctx *ctx, const char *text, size_t n, const ch
 {
     lmf__hf_scan scan = { 0 };
     bool ok;
-    *out = (lmf_hf_tokenizer){ .ctx = ctx };
+    *out = (lmf_hf_tokenizer){ .ctx = ctx, .file = "tokenizer.json" };
     lmf_arena_init(&out->arena, ctx, SIZE_MAX / 2);
     lmf_status s = parse_rest(out, text, n, name, &scan, &ok);
     if (!s && !ok)
@@ -311,6 +312,42 @@ lmf_status lmf_hf_tokenizer_open(lmf_ctx *ctx, const char *dir, lmf_hf_tokenizer
     LMF_TRY(lmf_file_read(ctx, path, TOKENIZER_MAX_BYTES, &text, &n));
     lmf_status s = parse_named(ctx, text, n, path, out);
     lmf_free(ctx, text, n + 1);
+    return s;
+}
+
+/* ---- a tokenizer.model ---- */
+static lmf_status fill_pieces(lmf_hf_tokenizer *t, const lmf_sentencepiece *sp)
+{
+    const char *twice;
+    t->n_words = t->n_tokens = sp->n;
+    t->cap_tokens = 2 * sp->n + ID_SLACK;
+    t->word = lmf_arena_array(&t->arena, sp->n, sizeof *t->word);
+    t->word_id = lmf_arena_array(&t->arena, sp->n, sizeof *t->word_id);
+    t->token = lmf_arena_array(&t->arena, t->cap_tokens, sizeof *t->token);
+    t->added = lmf_arena_array(&t->arena, sp->n, sizeof *t->added);
+    if (!t->word || !t->word_id || !t->token || !t->added)
+        return LMF_NO_MEMORY(t->ctx, t->cap_tokens * sizeof *t->token, "a vocabulary");
+    for (size_t i = 0; i < sp->n; i++) {
+        const lmf_piece *p = &sp->piece[i];
+        t->word[i] = t->token[i] = p->text;
+        t->word_id[i] = (int64_t)i;
+        if (p->kind == LMF_PIECE_CONTROL || p->kind == LMF_PIECE_UNKNOWN || p->kind == LMF_PIECE_USER_DEFINED)
+            t->added[t->n_added++] = (lmf_hf_added){ p->text, (int32_t)i, p->kind != LMF_PIECE_USER_DEFINED, false, false, false, false };
+    }
+    t->byte_fallback = sp->byte_fallback;
+    t->fuse_unk = true;
+    t->unk = sp->piece[sp->unk].text;
+    LMF_TRY(index_words(t, &twice));
+    return twice ? LMF_FAIL(t->ctx, LMF_E_FORMAT, "%s has the piece %.100s twice", t->file, twice) : LMF_OK;
+}
+
+lmf_status lmf_hf_tokenizer_of_pieces(lmf_ctx *ctx, const lmf_sentencepiece *sp, lmf_hf_tokenizer *out)
+{
+    *out = (lmf_hf_tokenizer){ .ctx = ctx, .file = "tokenizer.model" };
+    lmf_arena_init(&out->arena, ctx, SIZE_MAX / 2);
+    lmf_status s = fill_pieces(out, sp);
+    if (s)
+        lmf_hf_tokenizer_close(out);
     return s;
 }
 

@@ -91,6 +91,11 @@ lmf_status lmf__model_open_gguf(lmf_model *m);
 lmf_status lmf__model_open_hf(lmf_model *m);
 lmf_status lmf__model_read_hf_config(lmf_model *m);
 lmf_status lmf__model_read_hf_vocab(lmf_model *m);
+/* A folder whose tokenizer is a tokenizer.model: whether it is one, its tokens, and what it says behind those (model_hf_pieces.c). */
+struct lmf_sentencepiece;
+lmf_status lmf__model_find_pieces(lmf_model *m, struct lmf_sentencepiece *sp, bool *found);
+lmf_status lmf__model_read_pieces(lmf_model *m, const struct lmf_sentencepiece *sp);
+lmf_status lmf__model_name_pieces(lmf_model *m, const struct lmf_sentencepiece *sp);
 lmf_status lmf__model_unpack_nf4(lmf_model *m);  /* bitsandbytes' matrices in 4 bits, into m->packed */
 /* What the file holds beyond what was read, and that could change the result, is refused by name (unread.c). */
 lmf_status lmf__model_check_gguf_keys(lmf_model *m, const char *arch);

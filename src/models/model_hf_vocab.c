@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A Hugging Face folder's tokenizer as a vocabulary: tokenizer.json with what its neighbours add, and what ends an answer.
+/* A Hugging Face folder's tokenizer as a vocabulary: tokenizer.json (or tokenizer.model, model_hf_pieces.c) with what its neighbours add,
+ * and what ends an answer.
  * Rule: every part of tokenizer.json that changes ids is computed or refused by name. */
 #include <stdio.h>
 #include <string.h>
 #include "format/hf_json.h"
+#include "format/sentencepiece.h"
 #include "models/model.h"
 #include "text/tokenizer/pretok.h"
 
@@ -538,13 +540,18 @@ static lmf_status keep_json(lmf_model *m, const json_t *part, const char **out)
 
 lmf_status lmf__model_read_hf_vocab(lmf_model *m)
 {
-    lmf_hf_tokenizer t;
-    LMF_TRY(lmf_hf_tokenizer_open(m->ctx, m->path, &t));
+    lmf_hf_tokenizer t = { 0 };
+    lmf_sentencepiece sp;
+    bool pieces;
+    LMF_TRY(lmf__model_find_pieces(m, &sp, &pieces));
     lmf_status s = LMF_OK;
+    LMF_TRY_TO(done, pieces ? lmf_hf_tokenizer_of_pieces(m->ctx, &sp, &t) : lmf_hf_tokenizer_open(m->ctx, m->path, &t));
     LMF_TRY_TO(done, lmf_hf_tokenizer_merge_added(&t, m->path, (size_t)lmf_weights_find(m->weights, "embed")->v.dim[0]));
     LMF_TRY_TO(done, copy_tokens(m, &t));
     LMF_TRY_TO(done, copy_merges(m, &t));
-    if (t.wordpiece) {
+    if (pieces) {
+        LMF_TRY_TO(done, lmf__model_read_pieces(m, &sp));
+    } else if (t.wordpiece) {
         LMF_TRY_TO(done, read_wordpiece(m, &t));
     } else if (is_spaced(&t)) {
         LMF_TRY_TO(done, read_spaced(m, &t));
@@ -557,8 +564,11 @@ lmf_status lmf__model_read_hf_vocab(lmf_model *m)
     LMF_TRY_TO(done, keep_json(m, t.normalizer, &m->normalizer_json));
     LMF_TRY_TO(done, keep_json(m, t.decoder, &m->decoder_json));
     LMF_TRY_TO(done, read_special(m, &t));
+    if (pieces)
+        LMF_TRY_TO(done, lmf__model_name_pieces(m, &sp));
     LMF_TRY_TO(done, read_ends(m));
 done:
     lmf_hf_tokenizer_close(&t);
+    lmf_sentencepiece_close(&sp);
     return s;
 }

@@ -27,6 +27,7 @@ struct lmf_tokenizer {
     lmf_norm_step    *norm;
     size_t            n_norm;
     lmf_lead          lead;
+    lmf_prepend       prepend;
     bool              each_space, strip, marked;
     lmf_wordpiece     pieces;          /* where bpe.literal */
     bool              tidy;
@@ -103,22 +104,28 @@ static void sort_entries(added_entry *e, size_t n)
     }
 }
 
+/* How many steps are left out, 1 or 0, for what a PREPEND goes in front of under `most` and no later rule. */
+static size_t skipped(const lmf_tokenizer *t, lmf_prepend most)
+{
+    return t->prepend > most && t->n_norm && t->norm[0].kind == LMF_NORM_PREPEND;
+}
+
 /* What is looked for: an added token's text, normalized where it is found in normalized text. */
 static lmf_status entry_of(lmf_tokenizer *t, const lmf_vocab *v, int32_t id, bool late, added_entry *out)
 {
     const lmf_bpe *b = &t->bpe;
     lmf_buf text;
     *out = (added_entry){ b->bytes + b->begin[id], b->begin[id + 1] - b->begin[id], id };
-    size_t n = v->token_bytes ? v->token_bytes[id] : strlen(v->token[id]);
+    size_t n = v->token_bytes ? v->token_bytes[id] : strlen(v->token[id]), skip = skipped(t, LMF_PREPEND_EACH);
     if (!late && n != out->n) { /* a space mark, which text as it is must have too */
         out->p = (const uint8_t *)lmf_arena_strndup(&t->arena, v->token[id], n);
         out->n = (uint32_t)n;
         return out->p ? LMF_OK : LMF_NO_MEMORY(t->ctx, n, "an added token");
     }
-    if (!late || lmf__normalize_is_same(t->norm, t->n_norm, out->p, out->n))
+    if (!late || lmf__normalize_is_same(t->norm + skip, t->n_norm - skip, out->p, out->n))
         return LMF_OK;
     lmf_buf_init(&text, t->ctx, LMF_TEXT_MAX_BYTES);
-    lmf_status s = lmf__normalize(t->norm, t->n_norm, out->p, out->n, &text);
+    lmf_status s = lmf__normalize(t->norm + skip, t->n_norm - skip, out->p, out->n, &text);
     const char *own = s ? NULL : lmf_arena_strndup(&t->arena, lmf_buf_str(&text), text.n);
     if (!s && !own)
         s = LMF_NO_MEMORY(t->ctx, text.n, "an added token");
@@ -227,6 +234,7 @@ lmf_status lmf_tokenizer_create(lmf_ctx *ctx, const lmf_vocab *v, lmf_tokenizer 
     t->bpe.spaced = spaced;
     t->bpe.literal = literal;
     t->tidy = v->tidy;
+    t->prepend = v->prepend;
     t->lead = v->lead, t->each_space = v->each_space, t->strip = v->strip, t->marked = v->marked;
     LMF_TRY_TO(done, lmf__bpe_init(&t->bpe, ctx, v));
     LMF_TRY_TO(done, ids_check(ctx, v));
@@ -393,6 +401,11 @@ static bool has_control(const lmf_tokenizer *t, const added_set *set)
     return false;
 }
 
+static bool begins_with_space(const uint8_t *p, size_t n)
+{
+    return n && (*p == ' ' || (n >= 3 && !memcmp(p, LMF_SPACE_MARK, 3)));
+}
+
 /* A gap between the tokens that are found at first: the steps, then the others. Positions of the text are none of what the steps make. */
 static lmf_status encode_gap(const encoding *e, size_t from, size_t to)
 {
@@ -402,7 +415,9 @@ static lmf_status encode_gap(const encoding *e, size_t from, size_t to)
         return LMF_FAIL(e->ids->ctx, LMF_E_UNSUPPORTED, "a text spells a control token, and this vocabulary changes texts before it looks for "
                         "some of its own: which are the template's can't be told; let them count everywhere, or take them out of the text");
     lmf_buf_init(&text, e->ids->ctx, LMF_TEXT_MAX_BYTES);
-    lmf_status s = lmf__normalize(t->norm, t->n_norm, e->text + from, to - from, &text);
+    bool first = e->is_first && from == 0, has_space = begins_with_space(e->text + from, to - from);
+    size_t skip = first ? 0 : skipped(t, has_space ? LMF_PREPEND_EACH : LMF_PREPEND_GAPS);
+    lmf_status s = lmf__normalize(t->norm + skip, t->n_norm - skip, e->text + from, to - from, &text);
     encoding normal = { t, (const uint8_t *)lmf_buf_str(&text), text.n, e->flags, true, e->is_first && from == 0, e->ids, NULL, 0 };
     if (!s)
         s = encode_part(&normal, 1, 0, text.n);

@@ -36,6 +36,10 @@ typedef struct lmf_norm_step {
     size_t        n_pattern, n_text;
 } lmf_norm_step;
 typedef enum lmf_lead { LMF_LEAD_NEVER, LMF_LEAD_FIRST, LMF_LEAD_ALWAYS } lmf_lead; /* Metaspace's prepend_scheme */
+/* What norm's first step, if it is a PREPEND, is put in front of: EACH gap between added tokens, and the NORMALIZED ones themselves, as HF
+ * tokenizers does; GAPS: the first gap, if nothing of the text is before it, and others that begin with no space; FIRST: that first gap
+ * alone. The last two are of a tokenizer.model. */
+typedef enum lmf_prepend { LMF_PREPEND_EACH, LMF_PREPEND_GAPS, LMF_PREPEND_FIRST } lmf_prepend;
 #define LMF_SPACE_MARK "\xe2\x96\x81"        /* U+2581, SentencePiece's space */
 typedef enum lmf_choice { LMF_BY_FAMILY, LMF_NO, LMF_YES } lmf_choice; /* BY_FAMILY: what the pre-tokenizer's row says */
 
@@ -68,6 +72,7 @@ typedef struct lmf_vocab {
     size_t             n_norm;
     /* Of the model llama. Tokens are spelled with U+2581 for a space and <0x0A> for a byte (BYTE); norm ends by making U+2581 a space. */
     const float       *score;          /* [n_tokens] neighbours that are a token together merge, the greatest score first; NULL: by merge */
+    lmf_prepend        prepend;
     bool               fuse_unk;       /* characters without a token, in a row, are one unk */
     lmf_lead           lead;           /* where a space is put in front of text that begins with none, after norm and late added tokens */
     bool               each_space;     /* no merge goes beyond a space */
